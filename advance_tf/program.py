@@ -1,0 +1,36 @@
+"""What every program shares: absl start-up and errors without a traceback."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app
+
+# The programs print results; TensorFlow's start-up notes would bury them.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Runs `main` under absl; bad input ends with its message and status 1.
+
+    Args:
+        main: takes the arguments that are left after the flags.
+    """
+
+    def guarded(arguments: Sequence[str]) -> None:
+        if len(arguments) > 1 and not getattr(main, "takes_arguments", False):
+            _stop(
+                f"only --flags are understood; received {' '.join(arguments[1:])!r}. "
+                "Quote values that hold spaces."
+            )
+        try:
+            main(arguments)
+        except (ValueError, OSError) as error:
+            _stop(str(error))
+
+    app.run(guarded)
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
