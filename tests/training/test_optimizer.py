@@ -1,0 +1,80 @@
+"""Adam's steps and the learning rate's drops against NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from advance_tf.config import TrainingConfig
+from advance_tf.training.optimizer import (
+    DecayedAdam,
+    build_optimizer,
+    learning_rate_at,
+)
+
+
+def numpy_adam(weights, gradients, rate, decay, mode, epsilon=1e-8):
+    """Adam in float64 as PyTorch documents it."""
+    weights = weights.astype(np.float64)
+    mean = np.zeros_like(weights)
+    square = np.zeros_like(weights)
+    for step, gradient in enumerate(gradients, start=1):
+        if mode == "l2":
+            gradient = gradient + decay * weights
+        else:
+            weights = weights * (1 - rate * decay)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        mean_hat = mean / (1 - 0.9**step)
+        square_hat = square / (1 - 0.999**step)
+        weights = weights - rate * mean_hat / (np.sqrt(square_hat) + epsilon)
+    return weights
+
+
+@pytest.mark.parametrize("mode", ["l2", "decoupled"])
+@pytest.mark.parametrize("scale", [1.0, 1e-7])
+def test_five_steps_equal_numpy(mode, scale):
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    gradients = rng.normal(size=(5, 4, 3)).astype(np.float32) * scale
+    variable = keras.Variable(start)
+    optimizer = DecayedAdam(0.01, decay=0.1, decay_mode=mode)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    expected = numpy_adam(start, gradients, 0.01, 0.1, mode)
+    np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
+
+
+def test_the_two_modes_differ():
+    start, gradients = np.ones(3, np.float32), np.ones((2, 3), np.float32)
+    l2 = numpy_adam(start, gradients, 0.01, 0.5, "l2")
+    decoupled = numpy_adam(start, gradients, 0.01, 0.5, "decoupled")
+    assert np.abs(l2 - decoupled).min() > 1e-3
+
+
+def test_the_optimizer_is_made_again_from_its_configuration():
+    optimizer = DecayedAdam(0.02, decay=0.3, decay_mode="decoupled")
+    again = DecayedAdam.from_config(optimizer.get_config())
+    assert (again.decay, again.decay_mode, again.weight_decay) == (
+        0.3,
+        "decoupled",
+        0.3,
+    )
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="'l2' or 'decoupled'; received 'both'"):
+        DecayedAdam(decay_mode="both")
+
+
+def test_float16_gets_loss_scaling():
+    assert isinstance(
+        build_optimizer(TrainingConfig(), mixed_float16=True),
+        keras.optimizers.LossScaleOptimizer,
+    )
+    assert isinstance(build_optimizer(TrainingConfig()), DecayedAdam)
+
+
+def test_learning_rate_drops_after_the_named_epochs():
+    config = TrainingConfig(learning_rate=1.0, drop_epochs=(2, 4), drop_factor=0.1)
+    rates = [learning_rate_at(config, epoch) for epoch in range(6)]
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01])

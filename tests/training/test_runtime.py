@@ -1,0 +1,41 @@
+"""What 'auto' resolves to."""
+
+import pytest
+
+from advance_tf.config import TrainingConfig
+from advance_tf.training import runtime
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ([], "float32"),
+        ([(6, 1)], "float32"),
+        ([(7, 5)], "mixed_float16"),
+        ([(8, 0)], "mixed_bfloat16"),
+        ([(9, 0), (7, 0)], "mixed_float16"),
+    ],
+)
+def test_auto_precision_is_what_the_weakest_gpu_computes_fast(capabilities, expected):
+    assert runtime.resolve_precision("auto", capabilities) == expected
+
+
+def test_a_named_precision_is_taken_as_it_is():
+    assert runtime.resolve_precision("mixed_float16", []) == "mixed_float16"
+
+
+def test_auto_strategy_without_gpus_is_one_replica():
+    assert runtime.build_strategy("auto").num_replicas_in_sync == 1
+
+
+def test_mirrored_without_gpus_takes_the_logical_cpu_devices():
+    assert runtime.build_strategy("mirrored").num_replicas_in_sync >= 1
+
+
+def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    monkeypatch.setattr(runtime, "build_strategy", lambda name: TwoReplicas())
+    with pytest.raises(ValueError, match="received 3 for 2. Use a multiple of 2"):
+        runtime.start(TrainingConfig(batch_size=3))
