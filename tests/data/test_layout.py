@@ -1,0 +1,136 @@
+"""Files pair by scene and stem; whatever does not is named."""
+
+import pytest
+
+from advance_tf.data import layout
+from advance_tf.data.layout import Pair
+from tests.data.placed_files import place, place_pairs
+
+
+def test_pairs_come_sorted_with_their_site(tmp_path):
+    place_pairs(tmp_path, "train station/00020", "airport/00017_1", "airport/00017")
+    place(tmp_path, "vision/airport/._00017.jpg", "sound/.DS_Store", "sound/a.txt")
+    place(tmp_path, "vision/__MACOSX/00017.jpg")
+    found = layout.scan(tmp_path)
+    assert found.pairs == (
+        Pair(
+            "00017",
+            "airport",
+            "00017",
+            "vision/airport/00017.jpg",
+            "sound/airport/00017.wav",
+        ),
+        Pair(
+            "00017_1",
+            "airport",
+            "00017",
+            "vision/airport/00017_1.jpg",
+            "sound/airport/00017_1.wav",
+        ),
+        Pair(
+            "00020",
+            "train station",
+            "00020",
+            "vision/train station/00020.jpg",
+            "sound/train station/00020.wav",
+        ),
+    )
+    assert not found.skipped
+
+
+@pytest.mark.parametrize("vision", ["ADVANCE_vision", "ADVANCE_vision/vision"])
+@pytest.mark.parametrize("sound", ["ADVANCE_sound", "ADVANCE_sound/sound", "sound"])
+def test_folder_names_of_the_archives(tmp_path, vision, sound):
+    place(tmp_path, f"{vision}/lake/00001.JPG", f"{sound}/lake/00001.wav")
+    (pair,) = layout.scan(tmp_path).pairs
+    assert pair.image == f"{vision}/lake/00001.JPG"
+    assert pair.sound == f"{sound}/lake/00001.wav"
+
+
+def test_two_folders_of_one_modality_are_refused(tmp_path):
+    place_pairs(tmp_path, "lake/00001")
+    place(tmp_path, "ADVANCE_vision/lake/00001.jpg")
+    with pytest.raises(ValueError, match=r"exactly one folder 'vision'.*ADVANCE_"):
+        layout.scan(tmp_path)
+
+
+def test_a_folder_without_the_layout_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"received neither.*advance_tf\.download"):
+        layout.scan(tmp_path / "nowhere")
+
+
+def faults(root):
+    """One of each fault beside one good pair."""
+    place_pairs(root, "beach/00001", "volcano/00002", "beach/summit")
+    place_pairs(root, "beach/000031", "lake/00004", "forest/00004")
+    place(root, "vision/beach/00005.jpg", "sound/beach/00006.wav")
+    place(root, "vision/beach/00007.jpg", "sound/beach/00008.wav", contents=b"")
+    place(root, "sound/beach/00007.wav", "vision/beach/00008.png")
+    place_pairs(root, "beach/00009")
+    place(root, "vision/beach/00009.png")
+    return {
+        "empty file": (
+            *("vision/beach/00007.jpg", "sound/beach/00007.wav"),
+            *("vision/beach/00008.png", "sound/beach/00008.wav"),
+        ),
+        "stem in two scenes": (
+            *("vision/forest/00004.jpg", "sound/forest/00004.wav"),
+            *("vision/lake/00004.jpg", "sound/lake/00004.wav"),
+        ),
+        "stem without site": (
+            *("vision/beach/000031.jpg", "sound/beach/000031.wav"),
+            *("vision/beach/summit.jpg", "sound/beach/summit.wav"),
+        ),
+        "two files of one stem": (
+            *("vision/beach/00009.jpg", "vision/beach/00009.png"),
+            "sound/beach/00009.wav",
+        ),
+        "unknown scene": ("vision/volcano/00002.jpg", "sound/volcano/00002.wav"),
+        "unpaired image": ("vision/beach/00005.jpg",),
+        "unpaired sound": ("sound/beach/00006.wav",),
+    }
+
+
+def test_every_fault_is_skipped_under_its_reason(tmp_path):
+    expected = faults(tmp_path)
+    found = layout.scan(tmp_path, allow_missing=True)
+    assert [pair.stem for pair in found.pairs] == ["00001"]
+    assert found.skipped == expected
+
+
+def test_every_fault_is_refused_by_name(tmp_path):
+    expected = faults(tmp_path)
+    with pytest.raises(ValueError, match="--allow_missing") as raised:
+        layout.scan(tmp_path)
+    for reason, names in expected.items():
+        assert f"{reason} ({len(names)}): {', '.join(names)}" in str(raised.value)
+
+
+def test_an_image_and_a_sound_in_two_scenes_are_one_stem_in_two_scenes(tmp_path):
+    place_pairs(tmp_path, "beach/00001")
+    place(tmp_path, "vision/lake/00002.jpg", "sound/forest/00002.wav")
+    skipped = layout.scan(tmp_path, allow_missing=True).skipped
+    assert list(skipped) == ["stem in two scenes"]
+
+
+def test_ten_names_and_a_count_are_shown(tmp_path):
+    place_pairs(tmp_path, "beach/00000")
+    place(tmp_path, *(f"vision/beach/{n:05d}.jpg" for n in range(1, 13)))
+    with pytest.raises(ValueError, match=r"unpaired image \(12\)") as raised:
+        layout.scan(tmp_path)
+    assert "00010.jpg and 2 more" in str(raised.value)
+    assert "00011.jpg" not in str(raised.value)
+
+
+def test_nothing_left_is_refused_even_when_missing_files_are_allowed(tmp_path):
+    place(tmp_path, "vision/beach/00001.jpg", "sound/lake/00002.wav")
+    with pytest.raises(ValueError, match=r"at least one pair.*unpaired image \(1\)"):
+        layout.scan(tmp_path, allow_missing=True)
+
+
+def test_a_site_is_exactly_five_digits():
+    assert layout.site_of("00017_3") == "00017"
+    assert layout.site_of("00017") == "00017"
+    assert layout.site_of("000171") == ""
+    assert layout.site_of("x00017") == ""
+    assert layout.site_of("１２３４５") == ""
