@@ -1,0 +1,160 @@
+"""Splits: exact sizes per scene, no shared site, the same on every machine."""
+
+import collections
+import csv
+import hashlib
+import json
+import pathlib
+import random
+
+import pytest
+
+from advance_tf import labels
+from advance_tf.data import splits
+from tests.data.placed_files import pairs_of
+
+INDEX = pathlib.Path(__file__).parents[3] / "shared/reference/advance_index.json"
+
+
+def sites_of(pairs, assigned):
+    """scene → split → sites."""
+    found = collections.defaultdict(lambda: collections.defaultdict(set))
+    for pair, split in zip(pairs, assigned, strict=True):
+        found[pair.scene][split].add(pair.site)
+    return found
+
+
+def check_by_site(pairs, seed=0):
+    """Sizes are floor(0.7 n), floor(0.1 n), rest; no site is in two splits."""
+    assigned = splits.split_by_site(pairs, 0.7, 0.1, seed)
+    found = sites_of(pairs, assigned)
+    for scene in found:
+        sites = {pair.site for pair in pairs if pair.scene == scene}
+        training, validation = 7 * len(sites) // 10, len(sites) // 10
+        sizes = [len(found[scene][split]) for split in splits.SPLITS]
+        assert sizes == [training, validation, len(sites) - training - validation]
+    by_split = [
+        set().union(*(s[split] for s in found.values())) for split in splits.SPLITS
+    ]
+    assert not by_split[0] & by_split[1]
+    assert not by_split[0] & by_split[2]
+    assert not by_split[1] & by_split[2]
+    return assigned
+
+
+def advance_sized_pairs():
+    """Pairs with ADVANCE's numbers of sites and pairs in every scene."""
+    stems, site = {}, 0
+    with labels.asset_path("scenes.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            pairs, sites = int(row["pairs"]), int(row["sites"])
+            stems[row["scene"]] = [
+                f"{site + k % sites:05d}_{k // sites}" for k in range(pairs)
+            ]
+            site += sites
+    return pairs_of(stems)
+
+
+def test_sizes_at_the_numbers_of_advance():
+    pairs = advance_sized_pairs()
+    assert len(pairs) == 5075
+    assert len({pair.site for pair in pairs}) == 2696
+    check_by_site(pairs)
+
+
+@pytest.mark.skipif(not INDEX.exists(), reason="needs the index of ADVANCE")
+def test_the_real_stems():
+    stems = json.loads(INDEX.read_text())["stems"]
+    pairs = pairs_of(stems)
+    assert len(pairs) == 5075
+    assert sorted(stems) == list(labels.scenes())
+    scenes_of = collections.defaultdict(set)
+    for pair in pairs:
+        scenes_of[pair.site].add(pair.scene)
+    # 2,696 is both the sum over scenes and the number of different sites.
+    assert len(scenes_of) == 2696
+    assert all(len(scenes) == 1 for scenes in scenes_of.values())
+    assert check_by_site(pairs, 0) != check_by_site(pairs, 1)
+
+
+def test_the_order_is_that_of_the_hash():
+    pairs = pairs_of({"lake": [f"{site:05d}" for site in range(10)]})
+    assigned = splits.split_by_site(pairs, 0.7, 0.1, seed=5)
+    order = sorted(
+        range(10),
+        key=lambda site: hashlib.sha256(b"5:lake:%05d" % site).hexdigest(),
+    )
+    expected = ["test"] * 10
+    for site in order[:7]:
+        expected[site] = "training"
+    expected[order[7]] = "validation"
+    assert list(assigned) == expected
+
+
+def test_the_order_of_the_files_does_not_matter():
+    pairs = advance_sized_pairs()
+    shuffled = random.Random(1).sample(pairs, len(pairs))
+    for split in (splits.split_by_site, splits.split_by_pair):
+        split_of = dict(zip(pairs, split(pairs), strict=True))
+        assert split(shuffled) == tuple(split_of[pair] for pair in shuffled)
+
+
+@pytest.mark.parametrize("split", [splits.split_by_site, splits.split_by_pair])
+def test_the_split_of_a_seed_never_changes(split):
+    """Manifests made by other versions and machines must be made again alike."""
+    text = ",".join(split(advance_sized_pairs(), seed=7))
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()[:16]
+        == {
+            splits.split_by_site: "fb2414643606582f",
+            splits.split_by_pair: "824e1b5a0f10ba37",
+        }[split]
+    )
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 20, 30, 100, 1000])
+def test_floors_are_those_of_the_decimal_fractions(count):
+    pairs = pairs_of({"lake": [f"{site:05d}" for site in range(count)]})
+    for fraction in (0.1, 0.3, 0.6, 0.7, 0.9):
+        sizes = collections.Counter(splits.split_by_site(pairs, fraction, 0.0))
+        assert sizes["training"] == round(fraction * 10) * count // 10
+        assert sizes["validation"] == 0
+
+
+def test_a_site_in_two_scenes_is_in_one_split_only():
+    shared = {f"{site:05d}" for site in range(0, 40, 2)}
+    stems = {
+        "airport": [f"{site:05d}" for site in range(40)],
+        "lake": [f"{site}_1" for site in sorted(shared)]
+        + [f"{site:05d}" for site in range(40, 60)],
+    }
+    pairs = pairs_of(stems)
+    splits_of = collections.defaultdict(set)
+    for pair, split in zip(pairs, splits.split_by_site(pairs), strict=True):
+        splits_of[pair.site].add(split)
+    assert all(len(found) == 1 for found in splits_of.values())
+    own = [next(iter(splits_of[f"{site:05d}"])) for site in range(40, 60)]
+    # The lake shares out its own 20 sites; the other 20 count at the airport.
+    assert collections.Counter(own) == {"training": 14, "validation": 2, "test": 4}
+
+
+def test_by_pair_sizes_are_exact_and_places_leak():
+    pairs = advance_sized_pairs()
+    assigned = splits.split_by_pair(pairs, 0.7, 0.1, seed=0)
+    for scene in labels.scenes():
+        sizes = collections.Counter(
+            split
+            for pair, split in zip(pairs, assigned, strict=True)
+            if pair.scene == scene
+        )
+        count = sum(sizes.values())
+        assert sizes["training"] == 7 * count // 10
+        assert sizes["validation"] == count // 10
+    found = sites_of(pairs, assigned)["airport"]
+    assert found["training"] & found["test"]
+
+
+@pytest.mark.parametrize("fractions", [(0.0, 0.1), (1.1, 0.0), (0.7, 0.4), (0.7, -0.1)])
+def test_fractions_out_of_range_are_refused(fractions):
+    with pytest.raises(ValueError, match="--train_fraction must lie in"):
+        splits.split_by_site(pairs_of({"lake": ["00001"]}), *fractions)
