@@ -1,0 +1,225 @@
+"""Pictures drawn without pyplot's global state: figures, and their PNG bytes."""
+
+import csv
+import io
+import pathlib
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_DPI = 120
+_INK = "#222222"
+_WARNING = "#b3261e"
+_COLORS = ("#1f5fa8", "#d9730d")
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a PNG file; the same figure gives the same bytes.
+
+    Args:
+        figure: as a function of this module returns it.
+
+    Returns:
+        The contents of the file.
+    """
+    buffer = io.BytesIO()
+    # The metadata would hold the version of matplotlib.
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    return Figure(
+        figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white"
+    )
+
+
+def _head(figure: Figure, title: str, label: str) -> None:
+    """The title, with the label in a colour of warning above it."""
+    if label:
+        label = textwrap.fill(label, int(11 * figure.get_figwidth()))
+        figure.suptitle(label, color=_WARNING, fontsize=11, fontweight="bold")
+    if title:
+        figure.axes[0].set_title(title, color=_INK, fontsize=13, pad=12, loc="left")
+
+
+def confusion_figure(
+    confusion, scenes: Sequence[str], *, title: str = "", label: str = ""
+) -> Figure:
+    """A confusion matrix with counts and the percentage of each row.
+
+    Args:
+        confusion: counts [n, n], rows true, columns predicted.
+        scenes: n names.
+        title: stands above the matrix.
+        label: what must be said of the figures; stands above everything.
+
+    Returns:
+        A figure for `png`.
+
+    Raises:
+        ValueError: the matrix does not fit the names.
+    """
+    confusion = np.asarray(confusion)
+    n = len(scenes)
+    if confusion.shape != (n, n):
+        raise ValueError(
+            f"confusion must be [{n}, {n}] for {n} scenes; received {confusion.shape}."
+        )
+    support = confusion.sum(axis=1)
+    share = confusion / np.maximum(support, 1)[:, None]
+    side = 2.6 + 0.62 * n
+    figure = _new_figure(side + 1.2, side)
+    axes = figure.add_subplot()
+    colors = matplotlib.colormaps["Blues"]
+    drawn = axes.imshow(share, cmap=colors, vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(n, n):
+        _write_cell(axes, row, column, confusion[row, column], share[row, column])
+    axes.set_xticks(range(n), scenes, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(
+        range(n), [f"{s}  ({c})" for s, c in zip(scenes, support, strict=True)]
+    )
+    axes.set_xlabel("predicted scene", fontsize=11, color=_INK)
+    axes.set_ylabel("true scene (pairs)", fontsize=11, color=_INK)
+    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
+    axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#dddddd", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(drawn, ax=axes, fraction=0.035, pad=0.02)
+    bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"])
+    bar.set_label("percent of the true scene", fontsize=10, color=_INK)
+    bar.ax.tick_params(length=0, labelsize=9)
+    bar.outline.set_visible(False)
+    _head(figure, title, label)
+    return figure
+
+
+def _write_cell(axes, row: int, column: int, count, share: float) -> None:
+    if not count:
+        return
+    color = "white" if share > 0.55 else _INK
+    weight = "bold" if row == column else "normal"
+    axes.annotate(
+        f"{count:,}",
+        (column, row),
+        (0, 1),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=10,
+        color=color,
+        fontweight=weight,
+    )
+    percent = f"{100 * share:.0f} %" if share >= 0.005 else "<1 %"
+    axes.annotate(
+        percent,
+        (column, row),
+        (0, -2),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=7.5,
+        color=color,
+    )
+
+
+def read_log(path: str | pathlib.Path) -> dict[str, np.ndarray]:
+    """The columns of a training log.
+
+    Args:
+        path: a CSV file with a header and one line per epoch, as `fit` writes.
+
+    Returns:
+        Column → values [epochs] float64, NaN for an empty cell.
+
+    Raises:
+        ValueError: a cell is no number, or there is no epoch in it.
+    """
+    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or "epoch" not in rows[0]:
+        raise ValueError(
+            f"{path} must have a column 'epoch' and at least one line below its "
+            "header; it has not. Give the log.csv of a run."
+        )
+    try:
+        return {
+            name: np.array([float(row[name] or "nan") for row in rows])
+            for name in rows[0]
+        }
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} must hold numbers under the names of its header; {error}. Is it "
+            "the log.csv of a run?"
+        ) from error
+
+
+def curves_figure(
+    log: Mapping[str, np.ndarray], *, title: str = "", label: str = ""
+) -> Figure:
+    """The learning curves of a run, one panel per quantity.
+
+    A panel shows a quantity in training and, where the log has it, its `val_`
+    counterpart in validation.
+
+    Args:
+        log: as `read_log` returns it; `epoch` is the horizontal axis.
+        title: stands above the first panel.
+        label: what must be said of the figures; stands above everything.
+
+    Returns:
+        A figure for `png`.
+
+    Raises:
+        ValueError: the log has nothing but epochs.
+    """
+    skipped = ("epoch", "seconds")
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in log))
+    names = [name for name in names if name not in skipped]
+    names.sort(key="learning_rate".__eq__)
+    if not names:
+        raise ValueError(
+            f"A log must have a quantity beside the epoch; received {', '.join(log)}."
+        )
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = _new_figure(0.4 + 4.0 * columns, 0.6 + 2.7 * rows)
+    for position, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        _draw_curves(axes, log, name)
+    _head(figure, title, label)
+    return figure
+
+
+def _draw_curves(axes, log: Mapping[str, np.ndarray], name: str) -> None:
+    splits = (("training", name), ("validation", f"val_{name}"))
+    for color, (split, column) in zip(_COLORS, splits, strict=True):
+        if column in log:
+            axes.plot(
+                log["epoch"],
+                log[column],
+                color=color,
+                label=split,
+                linewidth=1.6,
+                # A single epoch has no line.
+                marker="o" if len(log["epoch"]) < 15 else None,
+                markersize=3.5,
+            )
+    axes.set_ylabel(name.replace("_", " "), fontsize=10, color=_INK)
+    axes.set_xlabel("epoch", fontsize=9, color=_INK)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if name == "learning_rate":
+        axes.set_yscale("log")
+    axes.grid(color="#e4e4e4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    if f"val_{name}" in log and name in log:
+        axes.legend(fontsize=8, frameon=False)
