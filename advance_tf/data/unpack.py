@@ -1,0 +1,105 @@
+"""Unpacks an archive of one modality: inside its folder, whole or not at all."""
+
+import pathlib
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+
+from tqdm import tqdm
+
+from advance_tf import labels
+
+_BLOCK_BYTES = 1 << 20
+
+
+def unpack(path: pathlib.Path, target: pathlib.Path, *, progress: bool = True) -> None:
+    """Unpacks the scene folders of a zip file to `target`.
+
+    Everything is unpacked beside `target` and then renamed, so that `target` is
+    there only when it is complete. The scene folders may lie at the top of the
+    archive or in <name>, ADVANCE_<name> or ADVANCE_<name>/<name>.
+
+    Args:
+        path: the zip file.
+        target: folder to make; its name is "vision" or "sound".
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: the archive is broken, would write outside its folder, does
+            not fit on the disk, or holds no scene folder.
+    """
+    staging = target.with_name(f".{target.name}-partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        _extract_all(path, staging, progress)
+        _scene_root(path, staging, target.name).rename(target)
+    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+        raise ValueError(
+            f"{path} must be a sound zip file; {error}. Remove it and run again."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _extract_all(path: pathlib.Path, staging: pathlib.Path, progress: bool) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        for member in members:
+            _check_member(path, member)
+        total = sum(member.file_size for member in members)
+        free = shutil.disk_usage(staging.parent).free
+        if total > free:
+            raise ValueError(
+                f"{staging.parent} must have {total:,} bytes free to unpack {path}; "
+                f"it has {free:,}. Free some or use another --data_dir."
+            )
+        bar = tqdm(
+            desc=f"unpacking {path.name}",
+            total=total,
+            unit="B",
+            unit_scale=True,
+            disable=not progress,
+        )
+        with bar:
+            for member in members:
+                file = staging / member.filename
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, file.open("wb") as copy:
+                    shutil.copyfileobj(source, copy, _BLOCK_BYTES)
+                bar.update(member.file_size)
+
+
+def _check_member(path: pathlib.Path, member: zipfile.ZipInfo) -> None:
+    """Raises ValueError for a name or a kind that could reach outside."""
+    parts = re.split(r"[/\\]", member.filename)
+    outside = (
+        ".." in parts
+        or not parts[0]
+        or ":" in member.filename
+        or "\\" in member.filename
+    )
+    if outside or stat.S_ISLNK(member.external_attr >> 16):
+        raise ValueError(
+            f"{path} must hold plain files below its own folder; received "
+            f"{member.filename!r}. Get the archive from its publisher."
+        )
+
+
+def _scene_root(path: pathlib.Path, staging: pathlib.Path, name: str) -> pathlib.Path:
+    """The folder inside `staging` whose subfolders are scenes."""
+    archive = f"ADVANCE_{name}"
+    places = (
+        staging / name,
+        staging / archive / name,
+        staging / archive,
+        staging,
+    )
+    for place in places:
+        if any((place / scene).is_dir() for scene in labels.scenes()):
+            return place
+    raise ValueError(
+        f"{path} must hold folders named after the scenes "
+        f"({', '.join(labels.scenes())}); received none of them."
+    )
