@@ -153,19 +153,21 @@ def _convert(
     ending = image.suffix.lower()
     image_copy = root / "vision" / pair.scene / f"{pair.stem}{ending}"
     sound_copy = root / "sound" / pair.scene / f"{pair.stem}.wav"
-    outcome, why = WRITTEN, ""
+    outcome, why, at_hand = WRITTEN, "", image
     try:
         if _is_current(sound, sound_copy) and _is_current(image, image_copy):
             return UP_TO_DATE, ""
         _check_image(image)
+        at_hand = sound
         _write(sound, sound_copy, lambda path: recording.write_wav(sound, path, rule))
+        at_hand = image
         _write(image, image_copy, lambda path: shutil.copyfile(image, path))
     except recording.TooShort as error:
         outcome, why = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
             raise
-        outcome, why = BAD, f"{sound} or {image}: {error}"
+        outcome, why = BAD, f"{at_hand}: {error}"
     if outcome != WRITTEN:
         # Half a pair, or one of an earlier version, would stop every program.
         sound_copy.unlink(missing_ok=True)
