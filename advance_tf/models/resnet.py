@@ -118,9 +118,7 @@ def build_resnet(
     for stage, blocks in enumerate(BLOCKS[depth]):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            x = _block(
-                x, depth, width * 2**stage, stride, f"layer{stage + 1}_{block}"
-            )
+            x = _block(x, depth, width * 2**stage, stride, f"layer{stage + 1}_{block}")
     x = layers.Identity(name="features")(x)
     outputs = layers.GlobalAveragePooling2D(name="embedding")(x)
     return keras.Model(inputs, outputs, name=name)

@@ -1,0 +1,82 @@
+"""Hears every pair with a frozen teacher, once, and computes what scenes sound like.
+
+    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=yamnet.tflite
+    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=runs/tagger
+
+Teachers: YAMNet as a LiteRT file (.tflite), or a file of audio tower weights with
+its event head. Writes <workdir>/manifest.csv if there is none, and the soft
+labels, the posteriors p(e|s) and the relevance vectors to --knowledge_dir. Soft
+labels are kept under a key of teacher and manifest: a second run hears nothing
+again.
+"""
+
+import pathlib
+
+from absl import flags
+
+from advance_tf import config_flags, program
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_MANIFEST = flags.DEFINE_string(
+    "manifest", None, "Split to use; default: that of the workdir, else a new one."
+)
+_TEACHER = flags.DEFINE_string("teacher", None, "YAMNet .tflite or tower weights.")
+_KNOWLEDGE_DIR = flags.DEFINE_string(
+    "knowledge_dir", None, "Output; default: <workdir>/event_knowledge."
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Clips at a time.", lower_bound=1)
+config_flags.define("data", "features")
+
+
+def _build_teacher(path, features):
+    from advance_tf.models import weights
+    from advance_tf.teacher.tower import TowerTeacher
+    from advance_tf.teacher.yamnet import Yamnet
+
+    if not path or not pathlib.Path(path).is_file():
+        raise ValueError(
+            "--teacher must be an existing file, YAMNet's .tflite or audio tower "
+            f"weights with their event head; received {path!r}."
+        )
+    if path.endswith(".tflite"):
+        return Yamnet(path)
+    tagger = weights.load_audio_tagger(path, features)
+    return TowerTeacher(tagger, features, weights.file_sha256(path))
+
+
+def main(arguments) -> None:
+    """Teaches once and writes the event knowledge."""
+    del arguments
+    from advance_tf.teacher import lesson
+    from advance_tf.training import setup, workdir
+
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must name the folder of the run; received none.")
+    folder = pathlib.Path(_WORKDIR.value)
+    config = config_flags.read()
+    teacher = _build_teacher(_TEACHER.value, config.features)
+    if not config.data.data_dir:
+        raise ValueError("--data_dir must name a folder in ADVANCE's layout.")
+    manifest = setup.find_manifest(folder, config, _MANIFEST.value)
+    if not (folder / workdir.MANIFEST).exists():
+        manifest.save(folder / workdir.MANIFEST)
+    knowledge_dir = pathlib.Path(_KNOWLEDGE_DIR.value or folder / workdir.KNOWLEDGE)
+    knowledge = lesson.teach(
+        teacher,
+        manifest,
+        config.data.data_dir,
+        config.features,
+        knowledge_dir,
+        batch_size=_BATCH_SIZE.value,
+    )
+    print(lesson.summary(knowledge))
+    print(f"Event knowledge of {len(manifest.pairs)} pairs lies in {knowledge_dir}.")
+
+
+def console() -> None:
+    """Entry point of the installed command."""
+    program.run(main)
+
+
+if __name__ == "__main__":
+    console()
