@@ -33,9 +33,7 @@ def _field(default, help, *, choices=None, minimum=None, maximum=None, above=Non
         "maximum": maximum,
         "above": above,
     }
-    return dataclasses.field(
-        default=default, metadata=types.MappingProxyType(metadata)
-    )
+    return dataclasses.field(default=default, metadata=types.MappingProxyType(metadata))
 
 
 def _check_field(field, value):
@@ -247,11 +245,10 @@ class TrainingConfig(_Checked):
     drop_epochs: tuple[int, ...] = _field(
         (30, 60, 90), "Epochs after which the learning rate drops.", minimum=1
     )
-    drop_factor: float = _field(
-        0.1, "Factor of each drop.", above=0.0, maximum=1.0
-    )
+    drop_factor: float = _field(0.1, "Factor of each drop.", above=0.0, maximum=1.0)
     patience: int = _field(
-        0, "Stop after this many epochs without a better validation F; 0: never.",
+        0,
+        "Stop after this many epochs without a better validation F; 0: never.",
         minimum=0,
     )
     seed: int = _field(

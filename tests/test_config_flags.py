@@ -10,7 +10,6 @@ from advance_tf import config_flags
 from advance_tf.config import Config, ModelConfig, groups
 from advance_tf.labels import asset_path
 
-
 _DEFINERS = {
     name: getattr(flags, name)
     for name in (

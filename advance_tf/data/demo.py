@@ -12,7 +12,9 @@ from advance_tf import labels
 from advance_tf.data import demo_images, demo_sounds
 from advance_tf.data.notice import NOTICE
 
-LABEL = "synthetic data: drawn textures and synthesized sounds, no evidence about ADVANCE"
+LABEL = (
+    "synthetic data: drawn textures and synthesized sounds, no evidence about ADVANCE"
+)
 TAGS = "tags.csv"
 
 

@@ -94,7 +94,9 @@ def _harbour(rng):
     canvas = _ground(rng, (40, 75, 105), cell=15, spread=15)
     along, across = _turned(rng)
     _paint(canvas, along % 50 < 6, (150, 145, 140))
-    _paint(canvas, (along % 50 > 12) & (along % 50 < 32) & (across % 11 < 5), (240,) * 3)
+    _paint(
+        canvas, (along % 50 > 12) & (along % 50 < 32) & (across % 11 < 5), (240,) * 3
+    )
     return canvas
 
 

@@ -51,7 +51,9 @@ def read_image_folder(
             "--validation_fraction must lie between 0 and 1; received "
             f"{validation_fraction}."
         )
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.exists() else []
+    classes = (
+        sorted(p.name for p in root.iterdir() if p.is_dir()) if root.exists() else []
+    )
     if len(classes) < 2:
         raise ValueError(
             f"--data_dir must hold a sub-folder for each of at least two classes; "

@@ -1,0 +1,48 @@
+# Each target sets up what it needs: a virtual environment in .venv with the
+# pinned requirements and this package.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint format build-files benchmark clean
+
+demo: $(VENV)/run.stamp
+	$(RUN) -m advance_tf.fit
+
+test: lint
+	$(RUN) -m pytest -q
+
+lint: $(VENV)/dev.stamp
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/dev.stamp
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+build-files: $(VENV)/dev.stamp
+	$(RUN) -m tests.build_rules
+
+benchmark: $(VENV)/dev.stamp
+	$(RUN) -m pip install -q -e '.[benchmark]'
+	$(RUN) -m benchmarks.input_pipeline
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "advance_tf needs Python 3.10 or newer; give one with PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	$(RUN) -m pip install -q --upgrade pip
+
+$(VENV)/run.stamp: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install -q -r requirements.txt
+	$(RUN) -m pip install -q --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+	$(RUN) -m pip install -q -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist

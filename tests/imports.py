@@ -1,0 +1,47 @@
+"""Reads who imports whom from the sources."""
+
+import ast
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGE = "advance_tf"
+
+
+def modules(*folders: str) -> dict[str, pathlib.Path]:
+    """Dotted name → file of every module below the folders of the repository."""
+    found = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imports_of(path: pathlib.Path, known: dict[str, pathlib.Path]) -> dict[str, int]:
+    """Imported module → first line; the repository's own by their full name.
+
+    `from package import module` counts as the module where it is one.
+    """
+    found: dict[str, int] = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            names = [
+                full if (full := f"{source}.{alias.name}") in known else source
+                for alias in node.names
+            ]
+        else:
+            continue
+        for name in names:
+            found.setdefault(name, node.lineno)
+    return found
+
+
+def third_party(name: str) -> str | None:
+    """The top-level package of an import that is neither ours nor Python's."""
+    top = name.split(".")[0]
+    ours = {PACKAGE, "tests", "benchmarks", "export", "__future__"}
+    return None if top in sys.stdlib_module_names or top in ours else top
