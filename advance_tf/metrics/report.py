@@ -131,6 +131,23 @@ def write_report(
             temporary.write_bytes(content)
 
 
+def join_labels(*remarks: str) -> str:
+    """One label of several, each named once.
+
+    Args:
+        *remarks: labels, "" for none.
+
+    Returns:
+        Those that are not empty and not part of an earlier one, with "; "
+        between them.
+    """
+    label = ""
+    for remark in remarks:
+        if remark and remark not in label:
+            label = f"{label}; {remark}" if label else remark
+    return label
+
+
 def summary(evaluation: Evaluation) -> str:
     """A few lines for the terminal, the label first.
 

@@ -143,3 +143,21 @@ def _tie_limits(ranked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.maximum.accumulate(first, axis=0),
         np.minimum.accumulate(last[::-1], axis=0)[::-1],
     )
+
+
+def summary_scores(targets, logits) -> dict[str, float]:
+    """The three means that a tagger is known by.
+
+    Args:
+        targets: 0 or 1, [samples, classes].
+        logits: [samples, classes].
+
+    Returns:
+        "map", "auc" and "d_prime".
+    """
+    scores = tagging_scores(targets, logits)
+    return {
+        "map": scores.mean_average_precision,
+        "auc": scores.mean_auc,
+        "d_prime": scores.d_prime,
+    }

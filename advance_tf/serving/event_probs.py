@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 EVENT_KNOWLEDGE = "event_knowledge"
+POSTERIORS = "posteriors.npz"
 _HEADS = ("audiovisual_event_logits", "audio_event_logits")
 _COMPOUND = "compound p(e) = Σ_k p(s_k) p(e|s_k) (Eq. 7)"
 _NO_EVENTS = (
@@ -19,8 +20,13 @@ _NO_EVENTS = (
 class Knowledge(Protocol):
     """The part of the teacher's knowledge that events need."""
 
-    posteriors: np.ndarray
-    event_mask: np.ndarray
+    @property
+    def posteriors(self) -> np.ndarray:
+        """p(e|s_k) [13, 527]."""
+
+    @property
+    def event_mask(self) -> np.ndarray:
+        """Bool [527], the events that the teacher knows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,11 +38,13 @@ class EventProbs:
             teacher does not know.
         known: [events] bool: the events that were learnt, or None.
         source: where they come from; without probabilities, why there are none.
+        of_sound: whether they are heard, so that without sound they mean nothing.
     """
 
     probs: np.ndarray | None
     known: np.ndarray | None
     source: str
+    of_sound: bool = False
 
 
 def softmax(logits) -> np.ndarray:
@@ -76,11 +84,13 @@ def event_probs(
     Returns:
         The probabilities and their source.
     """
+    of_sound = "audio_event_logits" in outputs
     head = next((name for name in _HEADS if name in outputs), None)
     if knowledge is None:
         if head is None:
             return EventProbs(None, None, _NO_EVENTS)
-        return EventProbs(sigmoid(outputs[head]), None, f"event head ({head})")
+        probs = sigmoid(outputs[head])
+        return EventProbs(probs, None, f"event head ({head})", of_sound)
     known = np.asarray(knowledge.event_mask).astype(bool)
     if head is None:
         # A masked column may hold anything, even NaN.
@@ -88,7 +98,7 @@ def event_probs(
         probs = softmax(outputs["scene_logits"]) @ posteriors
         return EventProbs(np.clip(probs, 0, 1).astype(np.float32), known, _COMPOUND)
     probs = np.where(known, sigmoid(outputs[head]), np.float32(0))
-    return EventProbs(probs, known, f"event head ({head})")
+    return EventProbs(probs, known, f"event head ({head})", of_sound)
 
 
 def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
@@ -100,9 +110,9 @@ def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
 
     Returns:
         The recorded folder, else that in the work directory; None when neither
-        is there.
+        holds posteriors.
     """
     places = [workdir / EVENT_KNOWLEDGE]
     if recorded:
         places.insert(0, pathlib.Path(recorded))
-    return next((place for place in places if place.is_dir()), None)
+    return next((place for place in places if (place / POSTERIORS).is_file()), None)

@@ -223,3 +223,25 @@ def _draw_curves(axes, log: Mapping[str, np.ndarray], name: str) -> None:
     axes.tick_params(labelsize=9)
     if f"val_{name}" in log and name in log:
         axes.legend(fontsize=8, frameon=False)
+
+
+def run_pictures(
+    log_path: pathlib.Path, confusion, scenes: Sequence[str], title: str, label: str
+) -> dict[str, bytes]:
+    """The pictures of an evaluated run by file name.
+
+    Args:
+        log_path: log.csv of the run; without one there are no curves.
+        confusion: counts [n, n], rows true, columns predicted.
+        scenes: n names.
+        title: stands above the pictures.
+        label: what must be said of the figures.
+
+    Returns:
+        PNG files: confusion.png, and curves.png where there is a log.
+    """
+    texts = {"title": title, "label": label}
+    figures = {"confusion.png": confusion_figure(confusion, scenes, **texts)}
+    if log_path.exists():
+        figures["curves.png"] = curves_figure(read_log(log_path), **texts)
+    return {name: png(figure) for name, figure in figures.items()}

@@ -169,6 +169,12 @@ def test_the_label_stands_in_every_file(tmp_path):
     assert report.summary(evaluation).splitlines()[0] == f"*** {_LEAKY} ***"
 
 
+def test_labels_are_joined_without_repetition():
+    joined = report.join_labels("", "synthetic data", _LEAKY, "synthetic data", "")
+    assert joined == f"synthetic data; {_LEAKY}"
+    assert report.join_labels("", "") == ""
+
+
 def test_event_file_and_its_removal(tmp_path):
     problem = _problem()
     events = np.random.default_rng(1).random((80, 527))

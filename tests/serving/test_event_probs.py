@@ -62,11 +62,13 @@ def test_extreme_logits():
 
 
 def test_knowledge_is_found_where_it_was_or_in_the_workdir(tmp_path):
-    elsewhere = tmp_path / "elsewhere"
-    own = tmp_path / "run" / "event_knowledge"
-    assert find_knowledge(tmp_path / "run", str(elsewhere)) is None
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    own = run / "event_knowledge"
     own.mkdir(parents=True)
-    assert find_knowledge(tmp_path / "run", str(elsewhere)) == own
-    assert find_knowledge(tmp_path / "run", "") == own
     elsewhere.mkdir()
-    assert find_knowledge(tmp_path / "run", str(elsewhere)) == elsewhere
+    assert find_knowledge(run, str(elsewhere)) is None
+    (own / "posteriors.npz").touch()
+    assert find_knowledge(run, str(elsewhere)) == own
+    assert find_knowledge(run, "") == own
+    (elsewhere / "posteriors.npz").touch()
+    assert find_knowledge(run, str(elsewhere)) == elsewhere

@@ -1,0 +1,170 @@
+"""evaluate and predict as commands, on a small untrained run."""
+
+import csv
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from advance_tf.config import (
+    Config,
+    DataConfig,
+    FeatureConfig,
+    ModelConfig,
+    TransferConfig,
+)
+from advance_tf.data.demo import LABEL, write_pairs
+from advance_tf.data.manifest import make_manifest
+from advance_tf.models.recognizer import build_recognizer
+from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
+from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
+from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+LEAKY = "leaky: places shared between training and test"
+
+
+def run(program, *flags):
+    """Exit status, standard output and standard error of a program."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"advance_tf.{program}", *map(str, flags)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run on synthetic pairs, split by pair: its figures carry two labels."""
+    folder = tmp_path_factory.mktemp("run")
+    data_dir = folder / "data"
+    write_pairs(data_dir, sites_per_scene=2)
+    config = Config(
+        data=DataConfig(data_dir=str(data_dir), split_protocol="pair"),
+        features=FeatureConfig(image_size=32, clip_seconds=1.0),
+        model=ModelConfig(image_depth=18, audio_depth=18, image_width=4, audio_width=4),
+        transfer=TransferConfig(transfer="event"),
+    )
+    manifest = make_manifest(config.data)
+    manifest.save(folder / MANIFEST)
+    write_config(
+        folder, config, manifest, label=LABEL, knowledge_dir=str(folder / KNOWLEDGE)
+    )
+    logits = np.random.default_rng(0).normal(size=(len(manifest.pairs), 527))
+    mask = np.arange(527) != 0
+    knowledge = build_knowledge(manifest, logits, mask, "random", "0" * 64)
+    save_knowledge(folder / KNOWLEDGE, knowledge, "0" * 16)
+    keras.utils.set_random_seed(0)
+    recognizer = build_recognizer(config.model, config.features, "event")
+    recognizer.save_weights(folder / BEST_WEIGHTS)
+    (folder / LOG).write_text("epoch,loss,val_loss\n1,2.5,3\n2,2,2.5\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(workdir):
+    """The folder of the run's evaluation and what was printed."""
+    status, printed, error = run("evaluate", f"--workdir={workdir}", "--batch_size=8")
+    assert status == 0, error
+    return workdir / "evaluation" / "test", printed
+
+
+def test_evaluate_writes_everything(evaluated):
+    output_dir, printed = evaluated
+    label = f"{LABEL}; {LEAKY}"
+    assert f"*** {label} ***" in printed
+    assert str(output_dir) in printed
+    assert {path.name for path in output_dir.iterdir()} == {
+        *("metrics.json", "report.md", "scenes.csv", "confusion.csv"),
+        *("predictions.csv", "events.npz", "confusion.png", "curves.png"),
+    }
+    metrics = json.loads((output_dir / "metrics.json").read_text())
+    assert metrics["label"] == label
+    assert metrics["details"]["config"]["transfer"]["transfer"] == "event"
+    with (output_dir / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == metrics["pairs"] > 0
+    right = np.mean([row["scene"] == row["predicted"] for row in rows])
+    assert metrics["weighted"]["accuracy"]["value"] == pytest.approx(right)
+    with np.load(output_dir / "events.npz") as events:
+        assert (events["event_probs"][:, 0] == 0).all()
+        assert "Eq. 7" in str(events["source"])
+
+
+def test_evaluation_of_training_pairs_says_so(workdir, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(workdir / "data", moved)
+    (moved / "NOTICE.txt").write_text("copied data\n")
+    status, printed, error = run(
+        *("evaluate", f"--workdir={workdir}", "--split=all"),
+        *(f"--data_dir={moved}", f"--output_dir={tmp_path / 'out'}"),
+    )
+    assert status == 0, error
+    label = f"measured on training pairs; {LABEL}; {LEAKY}; copied data"
+    assert f"*** {label} ***" in printed
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["pairs"], metrics["label"]) == (52, label)
+
+
+def test_predict_agrees_with_evaluate(workdir, evaluated):
+    with (evaluated[0] / "predictions.csv").open() as file:
+        expected = next(csv.DictReader(file))
+    key = f"{expected['scene']}/{expected['stem']}"
+    status, printed, error = run(
+        *("predict", f"--workdir={workdir}", "--json", "--top=13"),
+        f"--image={workdir}/data/vision/{key}.jpg",
+        f"--sound={workdir}/data/sound/{key}.wav",
+    )
+    assert status == 0, error
+    (line,) = printed.splitlines()
+    answer = json.loads(line)
+    assert answer["label"] == f"{LABEL}; {LEAKY}" and answer["notes"] == []
+    assert answer["scenes"][0]["name"] == expected["predicted"]
+    for scene in answer["scenes"]:
+        assert scene["probability"] == pytest.approx(
+            float(expected[scene["name"]]), rel=1e-3, abs=1e-6
+        )
+    names = [event["name"] for event in answer["events"]]
+    assert len(names) == 13 and "Speech" not in names
+
+
+def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
+    source = workdir / "data" / "vision" / "lake"
+    good = sorted(source.iterdir())[0]
+    shutil.copy(good, tmp_path / "good.jpg")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    status, printed, error = run(
+        *("predict", f"--workdir={workdir}", f"--data_dir={tmp_path}", "--noevents")
+    )
+    assert status == 1
+    lines = printed.splitlines()
+    assert lines[0] == f"*** model trained on {LABEL}; {LEAKY} ***"
+    assert lines[1] == "good" and "no sound given" in lines[-1]
+    assert "events" not in printed
+    assert f"{tmp_path / 'bad.wav'}" in error
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "message"),
+    [
+        ("evaluate", [], "--workdir must name the folder of a run"),
+        ("predict", [], "--workdir must name the folder of a run"),
+        ("predict", ["--image=a.jpg", "--data_dir=b"], "either --data_dir or"),
+        ("evaluate", ["--data_dir=nowhere"], "nowhere"),
+    ],
+)
+def test_errors_say_the_way_out(workdir, program, flags, message):
+    if flags:
+        flags = [f"--workdir={workdir}", *flags]
+    status, _, error = run(program, *flags)
+    assert status == 1 and message in error
