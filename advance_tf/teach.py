@@ -1,13 +1,13 @@
 """Hears every pair with a frozen teacher, once, and computes what scenes sound like.
 
-    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=yamnet.tflite
-    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=runs/tagger
+    python -m advance_tf.teach --data_dir=ADVANCE --workdir=run --teacher=yamnet.tflite
+    python -m advance_tf.teach --data_dir=ADVANCE --workdir=run --teacher=tower.npz
 
 Teachers: YAMNet as a LiteRT file (.tflite), or a file of audio tower weights with
 its event head. Writes <workdir>/manifest.csv if there is none, and the soft
 labels, the posteriors p(e|s) and the relevance vectors to --knowledge_dir. Soft
-labels are kept under a key of teacher and manifest: a second run hears nothing
-again.
+labels are kept under a key of teacher, manifest and clip: a second run hears
+nothing again, an interrupted one goes on.
 """
 
 import pathlib
@@ -39,7 +39,7 @@ def _build_teacher(path, features):
             f"weights with their event head; received {path!r}."
         )
     if path.endswith(".tflite"):
-        return Yamnet(path)
+        return Yamnet(path, features.sample_rate_hz)
     tagger = weights.load_audio_tagger(path, features)
     return TowerTeacher(tagger, features, weights.file_sha256(path))
 
@@ -54,9 +54,11 @@ def main(arguments) -> None:
         raise ValueError("--workdir must name the folder of the run; received none.")
     folder = pathlib.Path(_WORKDIR.value)
     config = config_flags.read()
-    teacher = _build_teacher(_TEACHER.value, config.features)
     if not config.data.data_dir:
-        raise ValueError("--data_dir must name a folder in ADVANCE's layout.")
+        raise ValueError(
+            "--data_dir must name a folder in ADVANCE's layout; received none."
+        )
+    teacher = _build_teacher(_TEACHER.value, config.features)
     manifest = setup.find_manifest(folder, config, _MANIFEST.value)
     if not (folder / workdir.MANIFEST).exists():
         manifest.save(folder / workdir.MANIFEST)

@@ -2,38 +2,42 @@
 
 import dataclasses
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
-from advance_tf.files import replacing
+from advance_tf.data.splits import TRAINING
 from advance_tf.teacher.posteriors import event_posteriors
-from advance_tf.teacher.relevance import MODES, event_relevance
+from advance_tf.teacher.relevance import MODES, check_mode, event_relevance
+from advance_tf.teacher.stored import AGAIN, check_equal, read_arrays, write_arrays
 
 POSTERIORS = "posteriors.npz"
-_AGAIN = "Make it again with `python -m advance_tf.teach`."
+_SAME_MANIFEST = (
+    "Its training places may be test places here. Give the same --manifest to "
+    "`python -m advance_tf.teach` and `python -m advance_tf.fit`, or teach again."
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EventKnowledge:
-    """What the teacher heard.
+    """What the teacher heard in every pair, and what the scenes sound like.
 
     Attributes:
-        stems: (scene, stem) of each pair.
-        teacher_logits: float32 [n, 527].
+        keys: (scene, stem) of each pair.
+        teacher_logits: float32 [n, 527], of the central cut of each sound.
         event_mask: bool [527], the events that the teacher knows.
-        posteriors: p(e|s_k), float32 [13, 527], 0 for masked events.
+        posteriors: p(e|s_k), float32 [13, 527], 0 for events it does not know.
         relevances: mode → d_k, float32 [13, 527].
         teacher: its name.
-        teacher_sha256: hash of its weights.
+        teacher_sha256: its hash.
         manifest_sha256: hash of the manifest it is of.
     """
 
-    stems: tuple[tuple[str, str], ...]
+    keys: tuple[tuple[str, str], ...]
     teacher_logits: np.ndarray
     event_mask: np.ndarray
     posteriors: np.ndarray
@@ -43,37 +47,61 @@ class EventKnowledge:
     manifest_sha256: str
 
     def relevance(self, mode: str) -> np.ndarray:
-        """d_k [13, 527] of "gram" or "centered_pca"."""
-        return self.relevances[mode]
+        """d_k of every scene.
+
+        Args:
+            mode: "gram" or "centered_pca".
+
+        Returns:
+            float32 [13, 527], rows of length 1, 0 for events it does not know.
+
+        Raises:
+            ValueError: the mode is unknown, or a scene has no such direction.
+        """
+        check_mode(mode)
+        directions = self.relevances[mode]
+        lacking = np.flatnonzero(~np.isfinite(directions).all(axis=1))
+        if len(lacking):
+            names = ", ".join(labels.scenes()[index] for index in lacking)
+            raise ValueError(
+                f"--relevance={mode} needs training pairs that differ in every "
+                f"scene; those of {names} sound all alike. Add pairs or use "
+                "--relevance=gram."
+            )
+        return directions
 
     def targets_for(self, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
         """The teacher's targets of pairs, in their order.
+
+        They are those of the central cut of a sound, whichever cut training
+        hears: ADVANCE's sounds are one clip long, where both are the same.
 
         Args:
             pairs: of the manifest.
 
         Returns:
-            "soft_labels" = σ(logits) and "teacher_logits", float32 [n, 527].
+            "soft_labels" y(a) = σ(logits) and "teacher_logits", float32 [n, 527].
 
         Raises:
             ValueError: a pair has no soft labels.
         """
-        rows = {stem: row for row, stem in enumerate(self.stems)}
+        rows = {key: row for row, key in enumerate(self.keys)}
         wanted = [(pair.scene, pair.stem) for pair in pairs]
-        missing = [stem for stem in wanted if stem not in rows]
+        missing = [key for key in wanted if key not in rows]
         if missing:
             raise ValueError(
                 f"Every pair must have soft labels; {len(missing)} have none, the "
-                f"first is {'/'.join(missing[0])}. {_AGAIN}"
+                f"first is {'/'.join(missing[0])}. {AGAIN}"
             )
-        logits = self.teacher_logits[[rows[stem] for stem in wanted]]
+        logits = self.teacher_logits[[rows[key] for key in wanted]]
         return {"soft_labels": sigmoid(logits), "teacher_logits": logits}
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """σ(u) in float32, without overflow."""
-    wide = np.asarray(logits, np.float64)
-    return (1 / (1 + np.exp(-np.clip(wide, -80, 80)))).astype(np.float32)
+    """σ(u) in float32, computed in float64 without overflow."""
+    return (0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64)))).astype(
+        np.float32
+    )
 
 
 def build_knowledge(
@@ -87,42 +115,37 @@ def build_knowledge(
 
     Args:
         manifest: pairs and splits.
-        teacher_logits: float32 [pairs, 527] in the order of the manifest.
+        teacher_logits: float [pairs, 527] in the order of the manifest.
         event_mask: bool [527], the events that the teacher knows.
         teacher: its name.
-        teacher_sha256: hash of its weights.
+        teacher_sha256: its hash.
 
     Returns:
-        The knowledge; only training pairs enter posteriors and relevance.
+        The knowledge; of posteriors and relevance only training pairs have a
+        part, and a column is 0 where the teacher does not know the event.
+
+    Raises:
+        ValueError: a scene has no training pair.
     """
-    training = np.array([split == "training" for split in manifest.splits])
-    names = labels.scenes()
-    scenes = np.array([names.index(pair.scene) for pair in manifest.pairs])[training]
-    soft_labels = sigmoid(teacher_logits)[training] * event_mask
+    scenes = labels.scenes()
+    chosen = np.array([split == TRAINING for split in manifest.splits])
+    indices = np.array([scenes.index(pair.scene) for pair in manifest.pairs])[chosen]
+    mask = np.asarray(event_mask, bool)
+    logits = np.asarray(teacher_logits, np.float32)
+    heard = np.where(mask, sigmoid(logits[chosen]), 0.0)
     return EventKnowledge(
-        stems=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
-        teacher_logits=np.asarray(teacher_logits, np.float32),
-        event_mask=np.asarray(event_mask, bool),
-        posteriors=event_posteriors(soft_labels, scenes, len(names)).astype(np.float32),
+        keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
+        teacher_logits=logits,
+        event_mask=mask,
+        posteriors=np.float32(event_posteriors(heard, indices, scenes)),
         relevances={
-            mode: event_relevance(soft_labels, scenes, len(names), mode).astype(
-                np.float32
-            )
+            mode: np.float32(event_relevance(heard, indices, scenes, mode))
             for mode in MODES
         },
         teacher=teacher,
         teacher_sha256=teacher_sha256,
         manifest_sha256=manifest.sha256,
     )
-
-
-def _names() -> dict[str, np.ndarray]:
-    events = labels.events()
-    return {
-        "scenes": np.array(labels.scenes()),
-        "event_mids": np.array([event.mid for event in events]),
-        "event_names": np.array([event.name for event in events]),
-    }
 
 
 def soft_labels_path(knowledge_dir: str | pathlib.Path, key: str) -> pathlib.Path:
@@ -140,75 +163,74 @@ def save_knowledge(
         knowledge: to write.
         key: of `soft_labels.soft_labels_key`.
     """
-    hashes = {
+    common: dict[str, ArrayLike] = {
         "event_mask": knowledge.event_mask,
-        "teacher": np.array(knowledge.teacher),
-        "teacher_sha256": np.array(knowledge.teacher_sha256),
-        "manifest_sha256": np.array(knowledge.manifest_sha256),
-        "key": np.array(key),
-        **_names(),
+        "event_mids": [event.mid for event in labels.events()],
+        "teacher": knowledge.teacher,
+        "teacher_sha256": knowledge.teacher_sha256,
+        "manifest_sha256": knowledge.manifest_sha256,
     }
-    with replacing(soft_labels_path(knowledge_dir, key)) as temporary:
-        np.savez_compressed(
-            temporary,
-            pair_scenes=np.array([scene for scene, _ in knowledge.stems]),
-            stems=np.array([stem for _, stem in knowledge.stems]),
-            teacher_logits=knowledge.teacher_logits,
-            **hashes,
-        )
+    write_arrays(
+        soft_labels_path(knowledge_dir, key),
+        common
+        | {
+            "scenes": [scene for scene, _ in knowledge.keys],
+            "stems": [stem for _, stem in knowledge.keys],
+            "teacher_logits": knowledge.teacher_logits,
+        },
+    )
     # Last, because it is what points to the soft labels.
-    with replacing(pathlib.Path(knowledge_dir) / POSTERIORS) as temporary:
-        np.savez_compressed(
-            temporary,
-            posteriors=knowledge.posteriors,
-            **{f"relevance_{mode}": d for mode, d in knowledge.relevances.items()},
-            **hashes,
-        )
+    write_arrays(
+        pathlib.Path(knowledge_dir) / POSTERIORS,
+        common
+        | {f"relevance_{mode}": rows for mode, rows in knowledge.relevances.items()}
+        | {
+            "posteriors": knowledge.posteriors,
+            "scenes": labels.scenes(),
+            "event_names": [event.name for event in labels.events()],
+            "key": key,
+        },
+    )
 
 
-def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"Transfer needs the teacher's event knowledge; {path} does not exist. "
-            "Run `python -m advance_tf.teach --data_dir=… --workdir=… --teacher=…` "
-            "first, or train with --transfer=none."
-        ) from error
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
-        raise ValueError(
-            f"{path} must be a whole file of event knowledge; reading it failed: "
-            f"{error}. {_AGAIN}"
-        ) from error
-
-
-def _check_names(path: pathlib.Path, stored: dict[str, np.ndarray]) -> None:
-    for name, expected in _names().items():
-        if name not in stored or not np.array_equal(stored[name], expected):
-            raise ValueError(
-                f"{path} must hold the {name} of this version in their order; it has "
-                f"others. {_AGAIN}"
-            )
-
-
-def load_posteriors(knowledge_dir: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """The posteriors file, checked against the scene and event lists.
+def load_soft_labels(
+    path: pathlib.Path, manifest: Manifest, teacher_sha256: str
+) -> np.ndarray:
+    """The teacher's logits of a manifest's pairs, from a file.
 
     Args:
-        knowledge_dir: output folder of `python -m advance_tf.teach`.
+        path: of `soft_labels_path`.
+        manifest: whose pairs they must be of.
+        teacher_sha256: hash of the teacher they must be of.
 
     Returns:
-        posteriors, relevance_gram, relevance_centered_pca [13, 527], event_mask
-        [527], and the hashes.
+        float32 [pairs, 527] in the order of the manifest.
 
     Raises:
-        ValueError: the file is missing, broken, or of other scenes or events.
+        ValueError: the file is damaged, or of other events, pairs or teacher.
+        FileNotFoundError: there is no file.
     """
-    path = pathlib.Path(knowledge_dir) / POSTERIORS
-    stored = _load(path)
-    _check_names(path, stored)
-    return stored
+    pairs, events = len(manifest.pairs), labels.events()
+    shapes: dict[str, tuple[int | None, ...]] = {
+        "event_mids": (None,),
+        "teacher_sha256": (),
+        "manifest_sha256": (),
+        "scenes": (pairs,),
+        "stems": (pairs,),
+        "teacher_logits": (pairs, len(events)),
+    }
+    stored = read_arrays(path, shapes)
+    wanted = {
+        "event_mids": [event.mid for event in events],
+        "teacher_sha256": teacher_sha256,
+        "manifest_sha256": manifest.sha256,
+        "scenes": [pair.scene for pair in manifest.pairs],
+        "stems": [pair.stem for pair in manifest.pairs],
+    }
+    check_equal(path, stored, wanted, f"Remove it. {AGAIN}")
+    if not np.isfinite(stored["teacher_logits"]).all():
+        raise ValueError(f"{path}: teacher_logits must be finite. Remove it. {AGAIN}")
+    return stored["teacher_logits"]
 
 
 def load_knowledge(
@@ -224,29 +246,53 @@ def load_knowledge(
         Soft labels, posteriors and relevance.
 
     Raises:
-        ValueError: a file is missing or broken, or scenes, events or manifest
+        ValueError: a file is missing or damaged, or scenes, events or manifest
             differ from those it was made from.
     """
-    folder = pathlib.Path(knowledge_dir)
-    stored = load_posteriors(folder)
-    if str(stored["manifest_sha256"]) != manifest.sha256:
-        raise ValueError(
-            f"The event knowledge in {folder} must be that of the manifest in use; it "
-            "was made from another one, whose training sites may be test sites here. "
-            "Give the same --manifest to teach and fit, or teach again."
+    path = pathlib.Path(knowledge_dir) / POSTERIORS
+    try:
+        stored = _read_posteriors(path)
+        check_equal(path, stored, {"manifest_sha256": manifest.sha256}, _SAME_MANIFEST)
+        teacher_sha256 = str(stored["teacher_sha256"])
+        logits = load_soft_labels(
+            soft_labels_path(knowledge_dir, str(stored["key"])),
+            manifest,
+            teacher_sha256,
         )
-    path = soft_labels_path(folder, str(stored["key"]))
-    taught = _load(path)
-    _check_names(path, taught)
+    except FileNotFoundError as error:
+        raise ValueError(
+            "Transfer needs the teacher's event knowledge; "
+            f"{error.filename} does not exist. Run `python -m advance_tf.teach "
+            "--data_dir=… --workdir=… --teacher=…` first, or train with "
+            "--transfer=none."
+        ) from error
     return EventKnowledge(
-        stems=tuple(
-            zip(taught["pair_scenes"].tolist(), taught["stems"].tolist(), strict=True)
-        ),
-        teacher_logits=taught["teacher_logits"],
+        keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
+        teacher_logits=logits,
         event_mask=stored["event_mask"],
         posteriors=stored["posteriors"],
         relevances={mode: stored[f"relevance_{mode}"] for mode in MODES},
         teacher=str(stored["teacher"]),
-        teacher_sha256=str(stored["teacher_sha256"]),
+        teacher_sha256=teacher_sha256,
         manifest_sha256=manifest.sha256,
     )
+
+
+def _read_posteriors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """The posteriors file, of the scenes and events in use."""
+    scenes, events = labels.scenes(), labels.events()
+    grid = (len(scenes), len(events))
+    shapes: dict[str, tuple[int | None, ...]] = {
+        **{"scenes": (None,), "event_mids": (None,), "event_names": (None,)},
+        **{"teacher": (), "teacher_sha256": (), "manifest_sha256": (), "key": ()},
+        **{f"relevance_{mode}": grid for mode in MODES},
+        **{"posteriors": grid, "event_mask": grid[1:]},
+    }
+    stored = read_arrays(path, shapes)
+    wanted = {
+        "scenes": scenes,
+        "event_mids": [event.mid for event in events],
+        "event_names": [event.name for event in events],
+    }
+    check_equal(path, stored, wanted, AGAIN)
+    return stored

@@ -1,4 +1,4 @@
-"""One teaching: soft labels if they are not kept yet, then posteriors."""
+"""One lesson: soft labels if they are not kept yet, then posteriors."""
 
 import pathlib
 
@@ -10,13 +10,14 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.teacher.knowledge import (
     EventKnowledge,
     build_knowledge,
-    load_knowledge,
+    load_soft_labels,
     save_knowledge,
     soft_labels_path,
 )
+from advance_tf.teacher.parts import remove_parts
 from advance_tf.teacher.soft_labels import (
     Teacher,
-    compute_teacher_logits,
+    compute_soft_labels,
     soft_labels_key,
 )
 
@@ -26,19 +27,23 @@ def teach(
     manifest: Manifest,
     data_dir: str | pathlib.Path,
     features: FeatureConfig,
-    knowledge_dir: pathlib.Path,
+    knowledge_dir: str | pathlib.Path,
     *,
     batch_size: int = 16,
     progress: bool = True,
 ) -> EventKnowledge:
-    """Hears every pair, unless the same teacher has heard the same manifest.
+    """Hears every pair, unless this teacher has heard this manifest before.
+
+    What an interrupted lesson has heard is gone on from.
 
     Args:
         teacher: frozen.
         manifest: pairs and splits.
         data_dir: folder of the data set.
         features: rate and length of a clip.
-        knowledge_dir: where soft labels and posteriors are kept.
+        knowledge_dir: where soft labels and posteriors are kept. Soft labels of
+            other teachers and manifests stay there; the posteriors are those of
+            the last lesson.
         batch_size: clips at a time.
         progress: show a bar.
 
@@ -46,30 +51,34 @@ def teach(
         The event knowledge, which is also written.
 
     Raises:
-        ValueError: a sound cannot be read, or a kept file is broken.
+        ValueError: a sound cannot be read, a scene has no training pair, or a
+            kept file is damaged.
     """
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
-    if soft_labels_path(knowledge_dir, key).exists():
-        kept = load_knowledge(knowledge_dir, manifest)
-        if kept.teacher_sha256 == teacher.sha256:
-            return kept
-    logits = compute_teacher_logits(
-        teacher,
-        manifest.pairs,
-        data_dir,
-        features,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    path = soft_labels_path(knowledge_dir, key)
+    parts_dir = path.with_name(f"{path.stem}-parts")
+    if path.exists():
+        logits = load_soft_labels(path, manifest, teacher.sha256)
+    else:
+        logits = compute_soft_labels(
+            teacher,
+            manifest.pairs,
+            data_dir,
+            features,
+            batch_size=batch_size,
+            progress=progress,
+            parts_dir=parts_dir,
+        )
     knowledge = build_knowledge(
         manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
     )
     save_knowledge(knowledge_dir, knowledge, key)
+    remove_parts(parts_dir)
     return knowledge
 
 
 def summary(knowledge: EventKnowledge, top: int = 4) -> str:
-    """The events that stand out most in each scene, for a look.
+    """What each scene sounds like, for a look.
 
     Args:
         knowledge: of a teacher.
@@ -77,12 +86,15 @@ def summary(knowledge: EventKnowledge, top: int = 4) -> str:
 
     Returns:
         One line for each scene: the events whose posterior is furthest above
-        its mean over the scenes.
+        their mean over the scenes, and that posterior.
     """
     events = labels.events()
-    above = knowledge.posteriors - knowledge.posteriors.mean(0)
+    above = knowledge.posteriors - knowledge.posteriors.mean(axis=0)
     lines = []
-    for scene, row in zip(labels.scenes(), above, strict=True):
-        best = np.argsort(-row)[:top]
-        lines.append(f"{scene}: {'; '.join(events[index].name for index in best)}")
+    for index, scene in enumerate(labels.scenes()):
+        heard = [
+            f"{events[event].name} {knowledge.posteriors[index, event]:.3f}"
+            for event in np.argsort(-above[index], kind="stable")[:top]
+        ]
+        lines.append(f"{scene + ':':19}{'; '.join(heard)}")
     return "\n".join(lines)

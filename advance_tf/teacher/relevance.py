@@ -4,74 +4,85 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from advance_tf.teacher.posteriors import rows_by_scene
+
 MODES = ("gram", "centered_pca")
 
 
-def _first_direction(rows: np.ndarray) -> np.ndarray:
-    """The first right singular vector: the eigenvector of rowsᵀ rows."""
-    return np.linalg.svd(rows, full_matrices=False)[2][0]
+def gram_direction(rows: np.ndarray) -> np.ndarray:
+    """d_k: the eigenvector of the largest eigenvalue of PᵀP, summing above 0.
 
-
-def scene_relevance(rows: np.ndarray, mode: str = "gram") -> np.ndarray:
-    """d_k of one scene from its soft labels P(e|s_k).
-
-    gram: the eigenvector of the largest eigenvalue of PᵀP (the paper), with the
-    sign that makes its sum positive; all entries of P are positive, so that d_k
-    is then non-negative. centered_pca: the first component of the centred rows
-    (the authors' code), whose sign is arbitrary there and is made positive by
-    its largest entry here, to be repeatable.
+    It is the first right singular vector of P. All entries of P are positive, so
+    that with a positive sum none of d_k is negative.
 
     Args:
-        rows: P(e|s_k), [n_k, events] in [0, 1].
-        mode: "gram" or "centered_pca".
+        rows: P(e|s_k), float [n_k, events] in [0, 1], not all zero.
 
     Returns:
-        float64 [events] of length 1.
+        float64 [events] of length 1, ≥ 0 up to rounding.
 
-    Raises:
-        ValueError: the mode is unknown, or the rows have no direction (all
-            zero; or alike, when centred).
+    Source: §4 of the paper.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}; received {mode!r}.")
     rows = np.asarray(rows, np.float64)
-    if mode == "centered_pca":
-        rows = rows - rows.mean(0)
-    if not np.abs(rows).max(initial=0.0) > 0:
-        raise ValueError(
-            f"The soft labels of a scene must have a direction; {len(rows)} rows are "
-            "all zero or, for centered_pca, all alike. Add pairs of the scene or use "
-            "--relevance=gram."
-        )
-    direction = _first_direction(rows)
-    deciding = (
-        direction.sum() if mode == "gram" else direction[np.abs(direction).argmax()]
-    )
-    return -direction if deciding < 0 else direction
+    direction = np.linalg.svd(rows, full_matrices=False)[2][0]
+    return direction if direction.sum() > 0 else -direction
+
+
+def centered_pca_direction(rows: np.ndarray) -> np.ndarray:
+    """The first principal component of the rows, centred: the authors' code.
+
+    Its sign is arbitrary, and so it is in the authors' file: there the largest
+    entry of four of 13 scenes is negative. It is fixed as the scikit-learn of
+    their time did, the row that lies furthest along the component having a
+    positive coordinate.
+
+    Args:
+        rows: P(e|s_k), float [n_k, events] in [0, 1].
+
+    Returns:
+        float64 [events] of length 1; NaN when the rows are all alike and have no
+        such component.
+    """
+    rows = np.asarray(rows, np.float64)
+    centred = rows - rows.mean(axis=0)
+    if not np.ptp(rows, axis=0).any():
+        return np.full(rows.shape[1], np.nan)
+    along, _, components = np.linalg.svd(centred, full_matrices=False)
+    furthest = np.abs(along[:, 0]).argmax()
+    return components[0] * np.sign(along[furthest, 0])
 
 
 def event_relevance(
-    soft_labels: np.ndarray, scenes: Sequence[int], count: int, mode: str = "gram"
+    soft_labels: np.ndarray,
+    scene_indices: np.ndarray,
+    scenes: Sequence[str],
+    mode: str = "gram",
 ) -> np.ndarray:
-    """d_k of every scene (see `scene_relevance`).
+    """d_k of every scene.
 
     Args:
-        soft_labels: [n, events] in [0, 1], of training pairs only.
-        scenes: the scene of each row, in 0..count − 1.
-        count: number of scenes.
-        mode: "gram" or "centered_pca".
+        soft_labels: y(a), float [n, events] in [0, 1], of training pairs only.
+        scene_indices: int [n], the scene of each row.
+        scenes: the names of all scenes.
+        mode: "gram" (see `gram_direction`) or "centered_pca" (see
+            `centered_pca_direction`).
 
     Returns:
-        float64 [count, events], rows of length 1. Under centered_pca a scene
-        whose rows are all alike has no direction; its row is NaN, and is
-        refused when it is used.
+        float64 [scenes, events], rows of length 1, or NaN where
+        `centered_pca_direction` has none.
+
+    Raises:
+        ValueError: the mode is unknown, or a scene has no sample.
     """
-    scenes = np.asarray(scenes)
-    found = []
-    for scene in range(count):
-        rows = np.asarray(soft_labels, np.float64)[scenes == scene]
-        alike = mode == "centered_pca" and not np.ptp(rows, axis=0).any()
-        found.append(
-            np.full(rows.shape[1], np.nan) if alike else scene_relevance(rows, mode)
+    check_mode(mode)
+    direction = gram_direction if mode == "gram" else centered_pca_direction
+    rows = rows_by_scene(soft_labels, scene_indices, scenes)
+    return np.stack([direction(own) for own in rows])
+
+
+def check_mode(mode: str) -> None:
+    """Raises ValueError when `mode` is not one of `MODES`."""
+    if mode not in MODES:
+        raise ValueError(
+            f"--relevance must be one of {', '.join(MODES)}; received {mode!r}."
         )
-    return np.stack(found)

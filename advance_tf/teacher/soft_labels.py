@@ -1,4 +1,4 @@
-"""The teacher's soft labels of every pair, computed once."""
+"""The teacher hears every pair, once; an interrupted hearing goes on."""
 
 import hashlib
 import json
@@ -10,10 +10,15 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data.layout import Pair
 from advance_tf.data.media import media_errors
 from advance_tf.features.sound import waveform_from_bytes
+from advance_tf.teacher.parts import Parts
+
+# Pairs that an interruption may cost.
+_PART_PAIRS = 256
 
 
 class Teacher(Protocol):
@@ -21,7 +26,7 @@ class Teacher(Protocol):
 
     Attributes:
         name: short, for reports.
-        sha256: hash of its weights.
+        sha256: hash of its weights and of how it hears.
         event_mask: bool [527], the events that it knows.
     """
 
@@ -39,9 +44,10 @@ def soft_labels_key(
     """The key under which soft labels are kept.
 
     Args:
-        teacher_sha256: hash of the teacher's weights.
+        teacher_sha256: hash of the teacher; that of a tower covers its features.
         manifest_sha256: hash of the manifest.
-        features: rate and length of the clip are part of the key.
+        features: rate and length of the clip, what any teacher is given, are
+            part of the key.
 
     Returns:
         16 hexadecimal digits.
@@ -55,7 +61,7 @@ def soft_labels_key(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def compute_teacher_logits(
+def compute_soft_labels(
     teacher: Teacher,
     pairs: Sequence[Pair],
     data_dir: str | pathlib.Path,
@@ -63,11 +69,15 @@ def compute_teacher_logits(
     *,
     batch_size: int = 16,
     progress: bool = True,
+    parts_dir: str | pathlib.Path | None = None,
 ) -> np.ndarray:
     """The teacher's logits f_e(a, N_a^(0)) of every pair; σ of them is y(a).
 
-    A recording longer than a clip is heard at its centre, although training
-    cuts it at random: the soft labels are those of the place, not of the cut.
+    A recording longer than a clip is heard at its centre, although training cuts
+    it at random: the soft labels are those of the place, one for all epochs, and
+    not of the cut. ADVANCE's recordings are one clip long, where both are the
+    same; cut longer ones to clips beforehand (`python -m advance_tf.prepare`) if
+    their events change on the way.
 
     Args:
         teacher: frozen.
@@ -76,17 +86,39 @@ def compute_teacher_logits(
         features: rate and length of the clip.
         batch_size: clips at a time.
         progress: show a bar.
+        parts_dir: folder of what was heard so far; written after every 256 pairs
+            and gone on from. It must belong to this teacher and these pairs.
+            None keeps nothing.
 
     Returns:
         float32 [pairs, 527].
 
     Raises:
-        ValueError: a sound is missing or cannot be decoded, or the teacher's
-            logits are not finite.
+        ValueError: a sound is missing or cannot be decoded, the teacher's logits
+            are not finite [B, 527], or `parts_dir` is of other pairs.
     """
+    parts = Parts(parts_dir, len(pairs), len(labels.events()))
     root = pathlib.Path(data_dir)
-    paths = [str(root / pair.sound) for pair in pairs]
-    clips = (
+    paths = [str(root / pair.sound) for pair in pairs[parts.rows :]]
+    bar = tqdm(
+        total=len(pairs),
+        initial=parts.rows,
+        desc="teaching",
+        unit="clip",
+        disable=not progress,
+    )
+    with bar, media_errors():
+        for batch in _clips(paths, features, batch_size) if paths else ():
+            logits = np.asarray(teacher.logits(batch.numpy()), np.float32)
+            _check_logits(logits, pairs[parts.rows : parts.rows + len(batch)])
+            parts.add(logits, _PART_PAIRS)
+            bar.update(len(logits))
+    return parts.all()
+
+
+def _clips(paths, features: FeatureConfig, batch_size: int) -> tf.data.Dataset:
+    """Batches of central clips, decoded ahead on all cores."""
+    return (
         tf.data.Dataset.from_tensor_slices(paths)
         .map(
             lambda path: waveform_from_bytes(
@@ -96,19 +128,21 @@ def compute_teacher_logits(
             deterministic=True,
         )
         .batch(batch_size)
-        .prefetch(1)
+        .prefetch(2)
     )
-    found = []
-    bar = tqdm(total=len(paths), desc="teaching", unit="clip", disable=not progress)
-    with bar, media_errors():
-        for batch in clips:
-            found.append(teacher.logits(batch.numpy()))
-            bar.update(len(batch))
-    logits = np.concatenate(found)
-    if not np.isfinite(logits).all():
-        bad = int(np.argmin(np.isfinite(logits).all(axis=1)))
+
+
+def _check_logits(logits: np.ndarray, pairs: Sequence[Pair]) -> None:
+    wanted = (len(pairs), len(labels.events()))
+    if logits.shape != wanted:
         raise ValueError(
-            "The teacher's logits must be finite; the first that are not belong to "
-            f"{paths[bad]}. Check the teacher's weights."
+            f"A teacher must give logits {list(wanted)}; received "
+            f"{list(logits.shape)}. Use a teacher with AudioSet's 527 events."
         )
-    return logits.astype(np.float32)
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            "The teacher's logits must be finite; those of "
+            f"{pairs[int(np.argmin(finite))].sound} are not. Check the teacher's "
+            "weights."
+        )

@@ -161,7 +161,8 @@ def test_extreme_logits_stay_finite_and_right(name, kind):
     if true.dtype.kind == "f":
         true = tf.cast(true, kind)
     value, gradient = _gradient(loss, true, pred)
-    assert np.isfinite(tf.cast(gradient, tf.float32)).all() and gradient.dtype == kind
+    assert np.isfinite(tf.cast(gradient, tf.float32)).all()
+    assert gradient.dtype == kind
     true = np.float64(tf.cast(true, tf.float32)) if name in OVER_EVENTS else true
     by_numpy = wanted(true, np.float64(tf.cast(pred, tf.float32))).mean()
     assert value.dtype == tf.float32
@@ -225,7 +226,8 @@ def test_scenes_come_in_any_number_type_and_rank(shape, kind):
 def test_is_made_again_from_its_config(name):
     loss, true, pred, _ = _cases(MASK, "sum", reduction="sum")[name]
     again = keras.losses.deserialize(keras.losses.serialize(loss))
-    assert type(again) is type(loss) and again.name == loss.name
+    assert type(again) is type(loss)
+    assert again.name == loss.name
     np.testing.assert_array_equal(again(true, pred), loss(true, pred))
 
 

@@ -38,7 +38,7 @@ SCENE = (SceneLoss, "scene", "scene_logits", 1.0)
 
 @pytest.mark.parametrize("head", ["audio", "audiovisual"])
 @pytest.mark.parametrize(
-    "kind, loss, target",
+    ("kind", "loss", "target"),
     [("sq", EventSquaredDistance, "teacher_logits"), ("kl", EventKL, "soft_labels")],
 )
 def test_event_heads_get_the_transfer_that_they_are_named_for(kind, loss, target, head):
@@ -58,7 +58,7 @@ def test_event_is_the_sum_of_both_parts():
 
 
 @pytest.mark.parametrize(
-    "settings, names",
+    ("settings", "names"),
     [
         ({"transfer": "none"}, {"scene"}),
         ({"transfer": "kl_audio", "alpha": 0.0}, {"scene"}),
@@ -106,9 +106,9 @@ def test_the_weighted_sum_is_equation_10():
 
 
 def test_event_without_knowledge_names_the_program():
-    with pytest.raises(ValueError, match="needs posteriors.*advance_tf.teach"):
+    with pytest.raises(ValueError, match=r"needs posteriors.*advance_tf\.teach"):
         build_objective(TransferConfig(transfer="event"))
-    with pytest.raises(ValueError, match="needs relevance.*advance_tf.teach"):
+    with pytest.raises(ValueError, match=r"needs relevance.*advance_tf\.teach"):
         build_objective(TransferConfig(transfer="event"), posteriors=POSTERIORS)
     terms = build_objective(
         TransferConfig(transfer="event", beta=0.0), posteriors=POSTERIORS
