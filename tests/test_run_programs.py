@@ -128,14 +128,16 @@ def test_predict_agrees_with_evaluate(workdir, evaluated):
     assert status == 0, error
     (line,) = printed.splitlines()
     answer = json.loads(line)
-    assert answer["label"] == f"{LABEL}; {LEAKY}" and answer["notes"] == []
+    assert answer["label"] == f"{LABEL}; {LEAKY}"
+    assert answer["notes"] == []
     assert answer["scenes"][0]["name"] == expected["predicted"]
     for scene in answer["scenes"]:
         assert scene["probability"] == pytest.approx(
             float(expected[scene["name"]]), rel=1e-3, abs=1e-6
         )
     names = [event["name"] for event in answer["events"]]
-    assert len(names) == 13 and "Speech" not in names
+    assert len(names) == 13
+    assert "Speech" not in names
 
 
 def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
@@ -149,7 +151,8 @@ def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
     assert status == 1
     lines = printed.splitlines()
     assert lines[0] == f"*** model trained on {LABEL}; {LEAKY} ***"
-    assert lines[1] == "good" and "no sound given" in lines[-1]
+    assert lines[1] == "good"
+    assert "no sound given" in lines[-1]
     assert "events" not in printed
     assert f"{tmp_path / 'bad.wav'}" in error
 
@@ -167,4 +170,5 @@ def test_errors_say_the_way_out(workdir, program, flags, message):
     if flags:
         flags = [f"--workdir={workdir}", *flags]
     status, _, error = run(program, *flags)
-    assert status == 1 and message in error
+    assert status == 1
+    assert message in error

@@ -91,7 +91,8 @@ def test_level_and_undefined_values():
     values[:50, 0] = np.nan
     low, high = bootstrap.interval(values, level=0.8)
     np.testing.assert_allclose([low[0], high[0]], [55, 95])
-    assert np.isnan(low[1]) and np.isnan(high[1])
+    assert np.isnan(low[1])
+    assert np.isnan(high[1])
 
 
 def test_paired_difference_uses_the_same_draws():

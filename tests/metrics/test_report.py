@@ -67,8 +67,10 @@ def test_table_per_scene():
     rows = evaluate_predictions(**problem).per_scene
     true, predicted = problem["true"], problem["scene_probs"].argmax(axis=1)
     assert [row.scene for row in rows] == list(labels.scenes())
-    assert rows[12].support == 0 and np.isnan(rows[12].recall.low)
-    assert rows[3].predicted == 0 and np.isnan(rows[3].precision.low)
+    assert rows[12].support == 0
+    assert np.isnan(rows[12].recall.low)
+    assert rows[3].predicted == 0
+    assert np.isnan(rows[3].precision.low)
     sites = np.array(problem["sites"])
     for k in (0, 5, 11):
         hits = (true == k) & (predicted == k)
@@ -94,7 +96,8 @@ def test_metrics_json(tmp_path):
     )
     report.write_report(tmp_path / "evaluation", evaluation)
     stored = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert stored["split"] == "validation" and stored["label"] == ""
+    assert stored["split"] == "validation"
+    assert stored["label"] == ""
     assert (stored["pairs"], stored["sites"]) == (80, len(set(problem["sites"])))
     f_score = evaluation.weighted["f_score"]
     assert stored["weighted"]["f_score"] == {
@@ -133,7 +136,8 @@ def test_csv_files(tmp_path):
     matrix = [[int(line[name]) for name in labels.scenes()] for line in counts]
     np.testing.assert_array_equal(matrix, evaluation.confusion)
     table = _read(tmp_path / "scenes.csv")
-    assert table[12]["recall_low"] == "" and table[12]["support"] == "0"
+    assert table[12]["recall_low"] == ""
+    assert table[12]["support"] == "0"
     assert float(table[0]["f_score"]) == pytest.approx(
         evaluation.per_scene[0].f_score.value, abs=1e-6
     )

@@ -59,7 +59,8 @@ def test_d_prime():
     assert d_prime(0.5) == 0
     assert d_prime(0.973) == pytest.approx(2.725, abs=1e-3)
     assert d_prime(0.2) == pytest.approx(-d_prime(0.8))
-    assert d_prime(1.0) == math.inf and d_prime(0.0) == -math.inf
+    assert d_prime(1.0) == math.inf
+    assert d_prime(0.0) == -math.inf
     assert math.isnan(d_prime(float("nan")))
 
 
@@ -71,7 +72,8 @@ def test_integer_scores_rank_like_floats():
 
 def test_nothing_defined_is_nan():
     received = tagging_scores(np.zeros((3, 2)), np.ones((3, 2)))
-    assert math.isnan(received.mean_average_precision) and math.isnan(received.d_prime)
+    assert math.isnan(received.mean_average_precision)
+    assert math.isnan(received.d_prime)
     assert received.excluded == 2
 
 

@@ -42,7 +42,8 @@ def test_a_head_comes_before_the_compound(head):
     outputs = {"scene_logits": np.zeros((2, 13)), head: rng.normal(size=(2, 527))}
     plain = event_probs(outputs, None)
     np.testing.assert_allclose(plain.probs, 1 / (1 + np.exp(-outputs[head])), rtol=1e-5)
-    assert plain.known is None and head in plain.source
+    assert plain.known is None
+    assert head in plain.source
     knowledge = _knowledge(rng)
     masked = event_probs(outputs, knowledge)
     np.testing.assert_array_equal(
@@ -52,7 +53,8 @@ def test_a_head_comes_before_the_compound(head):
 
 def test_without_head_and_posteriors_it_says_why():
     found = event_probs({"scene_logits": np.zeros((2, 13))}, None)
-    assert found.probs is None and "advance_tf.teach" in found.source
+    assert found.probs is None
+    assert "advance_tf.teach" in found.source
 
 
 def test_extreme_logits():

@@ -64,13 +64,15 @@ def test_what_cannot_be_used_is_named_and_the_rest_stays(tmp_path):
     _touch(tmp_path, "a.jpg", "a.png", "a.wav", "b.jpg", "c.mp3")
     files, failures = _found(tmp_path)
     assert files == {"b": ("b.jpg", None)}
-    assert "a.jpg" in failures["a"] and "a.png" in failures["a"]
-    assert "c.mp3" in failures["c"] and "advance_tf.prepare" in failures["c"]
+    assert "a.jpg" in failures["a"]
+    assert "a.png" in failures["a"]
+    assert "c.mp3" in failures["c"]
+    assert "advance_tf.prepare" in failures["c"]
 
 
 def test_refuses_a_folder_of_nothing(tmp_path):
     _touch(tmp_path, "notes.txt")
-    with pytest.raises(ValueError, match="must hold images .* received neither"):
+    with pytest.raises(ValueError, match=r"must hold images .* received neither"):
         find_examples(tmp_path)
     with pytest.raises(ValueError, match=r"must be a folder; received .*nowhere"):
         find_examples(tmp_path / "nowhere")

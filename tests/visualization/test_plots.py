@@ -36,7 +36,8 @@ def test_confusion_shows_where_the_samples_are():
     scenes = labels.scenes()
     diagonal = _pixels(plots.confusion_figure(np.eye(13, dtype=int) * 9, scenes))
     empty = _pixels(plots.confusion_figure(np.zeros((13, 13), int), scenes))
-    assert diagonal.shape == empty.shape and min(diagonal.shape[:2]) > 1000
+    assert diagonal.shape == empty.shape
+    assert min(diagonal.shape[:2]) > 1000
     darkest = (0x08, 0x30, 0x6B)
     # The axes fill most of the picture and a diagonal is 1/13 of them.
     added = _share_of(diagonal, darkest) - _share_of(empty, darkest)
@@ -122,7 +123,8 @@ def test_curves_draw_training_and_validation():
     del log["val_loss"]
     alone = _pixels(plots.curves_figure(log))
     orange = (0xD9, 0x73, 0x0D)
-    assert _share_of(both, orange, 20) > 0 and _share_of(alone, orange, 20) == 0
+    assert _share_of(both, orange, 20) > 0
+    assert _share_of(alone, orange, 20) == 0
     # A single epoch is a point, not nothing.
     one = _pixels(plots.curves_figure(_log(epochs=1)))
     assert _share_of(one, orange, 20) > 0
