@@ -28,16 +28,26 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Clips at a time.", lower_b
 config_flags.define("data", "features")
 
 
+def _checked_workdir(data_dir: str) -> pathlib.Path:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir must name the folder of the run; received none.")
+    if not data_dir:
+        raise ValueError(
+            "--data_dir must name a folder in ADVANCE's layout; received none."
+        )
+    if not _TEACHER.value or not pathlib.Path(_TEACHER.value).is_file():
+        raise ValueError(
+            "--teacher must be an existing file, YAMNet's .tflite or audio tower "
+            f"weights with their event head; received {_TEACHER.value!r}."
+        )
+    return pathlib.Path(_WORKDIR.value)
+
+
 def _build_teacher(path, features):
     from advance_tf.models import weights
     from advance_tf.teacher.tower import TowerTeacher
     from advance_tf.teacher.yamnet import Yamnet
 
-    if not path or not pathlib.Path(path).is_file():
-        raise ValueError(
-            "--teacher must be an existing file, YAMNet's .tflite or audio tower "
-            f"weights with their event head; received {path!r}."
-        )
     if path.endswith(".tflite"):
         return Yamnet(path, features.sample_rate_hz)
     tagger = weights.load_audio_tagger(path, features)
@@ -47,17 +57,12 @@ def _build_teacher(path, features):
 def main(arguments) -> None:
     """Teaches once and writes the event knowledge."""
     del arguments
+    config = config_flags.read()
+    folder = _checked_workdir(config.data.data_dir)
+
     from advance_tf.teacher import lesson
     from advance_tf.training import setup, workdir
 
-    if not _WORKDIR.value:
-        raise ValueError("--workdir must name the folder of the run; received none.")
-    folder = pathlib.Path(_WORKDIR.value)
-    config = config_flags.read()
-    if not config.data.data_dir:
-        raise ValueError(
-            "--data_dir must name a folder in ADVANCE's layout; received none."
-        )
     teacher = _build_teacher(_TEACHER.value, config.features)
     manifest = setup.find_manifest(folder, config, _MANIFEST.value)
     if not (folder / workdir.MANIFEST).exists():

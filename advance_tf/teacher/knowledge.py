@@ -137,9 +137,9 @@ def build_knowledge(
         keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
         teacher_logits=logits,
         event_mask=mask,
-        posteriors=np.float32(event_posteriors(heard, indices, scenes)),
+        posteriors=event_posteriors(heard, indices, scenes).astype(np.float32),
         relevances={
-            mode: np.float32(event_relevance(heard, indices, scenes, mode))
+            mode: event_relevance(heard, indices, scenes, mode).astype(np.float32)
             for mode in MODES
         },
         teacher=teacher,

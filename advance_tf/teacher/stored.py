@@ -5,6 +5,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,10 +35,11 @@ def write_arrays(path: pathlib.Path, arrays: Mapping[str, ArrayLike]) -> None:
         path: of the `.npz` file.
         arrays: name → array or text.
     """
+    converted: dict[str, Any] = {
+        name: np.asarray(value) for name, value in arrays.items()
+    }
     with replacing(path) as temporary:
-        np.savez_compressed(
-            temporary, **{name: np.asarray(value) for name, value in arrays.items()}
-        )
+        np.savez_compressed(temporary, **converted)
 
 
 def read_arrays(
@@ -91,14 +93,11 @@ def check_equal(path: pathlib.Path, arrays: Mapping, wanted: Mapping, why: str) 
         ValueError: one of them differs.
     """
     for name, value in wanted.items():
-        if not np.array_equal(arrays[name], np.asarray(value)):
-            received, expected = arrays[name].ravel(), np.asarray(value).ravel()
-            if len(received) == len(expected):
-                at = int(np.argmax(received != expected))
-                received, expected = received[at], expected[at]
-            else:
-                received, expected = len(received), len(expected)
-            raise ValueError(
-                f"{path} must hold the {name} in use; it has {received} where there "
-                f"is {expected}. {why}"
-            )
+        received, expected = arrays[name].ravel(), np.asarray(value).ravel()
+        if np.array_equal(received, expected):
+            continue
+        where = f"it has {len(received)} of them, not {len(expected)}"
+        if len(received) == len(expected):
+            at = int(np.argmax(received != expected))
+            where = f"it has {received[at]} where {expected[at]} is wanted"
+        raise ValueError(f"{path} must hold the {name} in use; {where}. {why}")

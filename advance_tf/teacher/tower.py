@@ -37,7 +37,7 @@ class TowerTeacher:
         stats = load_stats(features)
         self.name = name
         self.sha256 = _hearing_sha256(weights_sha256, features, stats)
-        self.event_mask = np.ones(tagger.output_shape["event_logits"][-1], bool)
+        self.event_mask = np.ones(tagger.output["event_logits"].shape[-1], bool)
 
         @tf.function(input_signature=[tf.TensorSpec([None, features.clip_samples])])
         def event_logits(waveforms):

@@ -1,0 +1,96 @@
+"""Posteriors and relevance against NumPy and scikit-learn."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from advance_tf.teacher.posteriors import event_posteriors
+from advance_tf.teacher.relevance import (
+    centered_pca_direction,
+    event_relevance,
+    gram_direction,
+)
+
+RNG = np.random.default_rng(5)
+NAMES = ("beach", "forest", "lake")
+SOFT = RNG.beta(0.3, 6, (40, 30))
+SCENES = RNG.integers(0, 3, 40)
+AUTHORS = (
+    pathlib.Path(__file__).parents[3] / "shared/reference/authors_event_knowledge.npz"
+)
+
+
+def rows_of(scene):
+    return SOFT[np.flatnonzero(np.equal(SCENES, scene))]
+
+
+def test_posteriors_are_means_by_scene():
+    expected = np.zeros((3, 30))
+    for scene in range(3):
+        rows = [row for row, own in zip(SOFT, SCENES, strict=True) if own == scene]
+        expected[scene] = sum(rows) / len(rows)
+    received = event_posteriors(np.float32(SOFT), SCENES, NAMES)
+    assert received.dtype == np.float64
+    np.testing.assert_allclose(received, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("compute", [event_posteriors, event_relevance])
+def test_a_scene_without_pairs_is_named(compute):
+    with pytest.raises(ValueError, match=r"there is none of forest\. Add pairs"):
+        compute(SOFT, np.where(SCENES == 1, 2, SCENES), NAMES)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 60])
+def test_gram_is_the_eigenvector_of_the_largest_eigenvalue(rows):
+    probs = RNG.beta(0.3, 6, (rows, 30))
+    values, vectors = np.linalg.eigh(probs.T @ probs)
+    direction = gram_direction(probs)
+    assert np.linalg.norm(direction) == pytest.approx(1, abs=1e-12)
+    assert direction.min() > -1e-12
+    np.testing.assert_allclose(direction, np.abs(vectors[:, -1]), atol=1e-9)
+    np.testing.assert_allclose(
+        probs.T @ (probs @ direction), values[-1] * direction, atol=1e-9
+    )
+
+
+def test_centered_pca_is_the_first_component_with_the_sign_of_its_furthest_row():
+    for seed in range(20):
+        probs = np.random.default_rng(seed).beta(0.3, 6, (25, 30))
+        direction = centered_pca_direction(probs)
+        component = PCA(1, svd_solver="full").fit(probs).components_[0]
+        np.testing.assert_allclose(
+            direction * np.sign(direction @ component), component, atol=1e-9
+        )
+        along = (probs - probs.mean(axis=0)) @ direction
+        assert along[np.abs(along).argmax()] > 0
+
+
+def test_both_modes_take_the_rows_of_their_scene_only():
+    directions = {"gram": gram_direction, "centered_pca": centered_pca_direction}
+    for mode, direction in directions.items():
+        received = event_relevance(SOFT, SCENES, NAMES, mode)
+        for scene in range(3):
+            expected = direction(rows_of(scene))
+            np.testing.assert_allclose(received[scene], expected, atol=1e-12)
+    with pytest.raises(ValueError, match="one of gram, centered_pca; received 'pca'"):
+        event_relevance(SOFT, SCENES, NAMES, "pca")
+
+
+def test_rows_that_are_alike_have_no_principal_component():
+    alike = np.repeat(RNG.random((1, 30)), 4, axis=0)
+    assert np.isnan(centered_pca_direction(alike)).all()
+    np.testing.assert_allclose(
+        gram_direction(alike), alike[0] / np.linalg.norm(alike[0]), atol=1e-12
+    )
+
+
+@pytest.mark.skipif(not AUTHORS.exists(), reason="the authors' file is not here")
+def test_the_authors_vectors_have_length_one_and_a_free_sign():
+    directions = np.load(AUTHORS)["relevance_centred_pca"].astype(np.float64)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-5)
+    largest = np.take_along_axis(
+        directions, np.abs(directions).argmax(axis=1)[:, None], axis=1
+    )
+    assert (largest < 0).sum() == 4
