@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterable, Sequence
 
@@ -123,6 +124,36 @@ def read_tags(
     if not found:
         raise ValueError(f"{path} names no clip that lies in {folder}.")
     return tuple(found)
+
+
+def hold_out(
+    clips: Sequence[TaggedClip], share: float, seed: int = 0
+) -> tuple[tuple[TaggedClip, ...], tuple[TaggedClip, ...]]:
+    """Draws validation clips, independent of platform and file order.
+
+    Args:
+        clips: at least two.
+        share: in (0, 1), rounded, at least one clip on each side.
+        seed: of the draw.
+
+    Returns:
+        Training and validation clips, each in the order of `clips`.
+
+    Raises:
+        ValueError: there are fewer than two clips.
+    """
+    if len(clips) < 2:
+        raise ValueError(f"At least two clips are needed; received {len(clips)}.")
+    draw = {
+        clip.path: hashlib.sha256(f"{seed}:{clip.path}".encode()).hexdigest()
+        for clip in clips
+    }
+    count = min(max(1, round(share * len(clips))), len(clips) - 1)
+    chosen = set(sorted(draw, key=draw.__getitem__)[:count])
+    return (
+        tuple(clip for clip in clips if clip.path not in chosen),
+        tuple(clip for clip in clips if clip.path in chosen),
+    )
 
 
 def multi_hot(clips: Sequence[TaggedClip]) -> np.ndarray:

@@ -43,7 +43,11 @@ def _convolution(x, channels, kernel, stride, name):
 def _shortcut(x, channels, stride, name):
     if stride == 1 and x.shape[-1] == channels:
         return x
-    x = _convolution(x, channels, 1, stride, f"{name}_downsample_0")
+    if stride > 1:
+        # The same numbers as a strided 1×1 convolution, which crashes in oneDNN's
+        # AVX-512 kernels on maps of 8 channels (TensorFlow 2.21).
+        x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_downsample_skip")(x)
+    x = _convolution(x, channels, 1, 1, f"{name}_downsample_0")
     return BatchNorm(name=f"{name}_downsample_1")(x)
 
 
