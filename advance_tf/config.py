@@ -65,6 +65,7 @@ def _check_field(field, value):
             )
 
 
+@dataclasses.dataclass(frozen=True)
 class _Checked:
     """Base of the groups: checks every field when an instance is made."""
 
@@ -277,7 +278,7 @@ class Config:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
 
-def groups() -> dict[str, type]:
+def groups() -> dict[str, Any]:
     """The groups of `Config` by name, in order."""
     return {field.name: field.type for field in dataclasses.fields(Config)}
 

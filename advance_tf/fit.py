@@ -1,7 +1,7 @@
 """Trains a recognizer of aerial scenes by looking and listening.
 
     python -m advance_tf.fit                              # synthetic demonstration
-    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=yamnet.tflite
+    python -m advance_tf.teach --data_dir=ADVANCE --workdir=runs/a --teacher=FILE
     python -m advance_tf.fit   --data_dir=ADVANCE --workdir=runs/a
     python -m advance_tf.fit   --workdir=runs/a           # go on after the last epoch
 

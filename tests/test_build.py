@@ -52,7 +52,8 @@ def execute(path: pathlib.Path) -> dict[str, dict]:
 def targets():
     """Label → arguments of every target in the repository."""
     found = {}
-    for path in [ROOT / "BUILD", *(p for f in FOLDERS for p in (ROOT / f).rglob("BUILD"))]:
+    below = [path for folder in FOLDERS for path in (ROOT / folder).rglob("BUILD")]
+    for path in [ROOT / "BUILD", *below]:
         folder = path.parent.relative_to(ROOT).as_posix()
         prefix = "//" + ("" if folder == "." else folder)
         for name, arguments in execute(path).items():

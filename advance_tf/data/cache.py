@@ -108,7 +108,7 @@ class PairCache:
                     [
                         np.frombuffer(log_mel.numpy().tobytes(), np.uint8),
                         image.numpy().ravel(),
-                        np.uint8([is_long.numpy()]),
+                        np.array([is_long.numpy()], np.uint8),
                     ]
                 )
                 with replacing(path) as temporary:

@@ -40,7 +40,7 @@ def epoch_indices(
         order = np.arange(count)
         if shuffle:
             order = np.random.default_rng((seed, epoch)).permutation(count)
-        for index in order:
+        for index in order.tolist():
             yield epoch, index
 
     scalar = tf.TensorSpec((), tf.int64)

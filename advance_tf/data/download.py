@@ -38,7 +38,7 @@ ARCHIVES = (
 )
 
 
-class _Dropped(Exception):
+class _DroppedError(Exception):
     """The connection ended too early, or the server was busy."""
 
 
@@ -138,7 +138,7 @@ def fetch(
         try:
             transfer.attempt()
             break
-        except (_Dropped, OSError, http.client.HTTPException) as error:
+        except (_DroppedError, OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise  # A full disk does not empty itself by waiting.
             # A server without Range begins anew: only new ground is progress.
@@ -200,9 +200,9 @@ class _Download:
                 return
             if error.code == 416:
                 self._restart(0)
-                raise _Dropped("the part was longer than the file") from error
+                raise _DroppedError("the part was longer than the file") from error
             if error.code in _RETRIED_STATUS:
-                raise _Dropped(f"HTTP {error.code} {error.reason}") from error
+                raise _DroppedError(f"HTTP {error.code} {error.reason}") from error
             raise ValueError(
                 f"{self.url} must be there; the server answered HTTP {error.code} "
                 f"{error.reason}. Check --base_url."
@@ -246,7 +246,7 @@ class _Download:
                 received += len(block)
         # A dropped connection may look like an end: only the length tells.
         if total is not None and received < total:
-            raise _Dropped(f"only {received:,} of {total:,} bytes came")
+            raise _DroppedError(f"only {received:,} of {total:,} bytes came")
 
 
 def _extent(response) -> tuple[int, int | None]:

@@ -162,7 +162,7 @@ def _convert(
         _write(sound, sound_copy, lambda path: recording.write_wav(sound, path, rule))
         at_hand = image
         _write(image, image_copy, lambda path: shutil.copyfile(image, path))
-    except recording.TooShort as error:
+    except recording.TooShortError as error:
         outcome, why = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
         if isinstance(error, OSError) and error.errno in _DISK_FAULTS:

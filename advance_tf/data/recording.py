@@ -15,7 +15,7 @@ _BLOCK_SAMPLES = 1 << 16
 _CODEC_SAMPLES = 2 * 1152
 
 
-class TooShort(Exception):
+class TooShortError(Exception):
     """The recording is shorter than the rule allows."""
 
 
@@ -67,7 +67,7 @@ def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
         rule: rate, shortest length and cut.
 
     Raises:
-        TooShort: the recording is shorter than `rule.min_seconds`.
+        TooShortError: the recording is shorter than `rule.min_seconds`.
         ValueError: its rate is outside 8 to 192 kHz, it is cut off, empty or
             not finite.
         soundfile.SoundFileError: libsndfile cannot read it.
@@ -83,7 +83,7 @@ def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
         if not sound.frames:
             raise ValueError("the recording must hold samples; it holds none")
         if seconds < rule.min_seconds:
-            raise TooShort(
+            raise TooShortError(
                 f"{source}: must last {rule.min_seconds:g} s; it lasts {seconds:.2f} s"
             )
         with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16", format="WAV") as wav:

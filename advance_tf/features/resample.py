@@ -1,6 +1,8 @@
 """Band-limited resampling between any two rational rates, in graph."""
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -161,12 +163,14 @@ def resample(waveform: tf.Tensor, rate_hz, target_rate_hz: int = 16_000) -> tf.T
     """
     rate_hz = tf.cast(rate_hz, tf.int32)
     common = [rate for rate in _COMMON_RATES_HZ if rate != target_rate_hz]
-    branches = [lambda: _any_rate(waveform, rate_hz, target_rate_hz)]
-    branches += [lambda: waveform]
-    branches += [
-        (lambda rate=rate: _constant_rate(waveform, rate, target_rate_hz))
-        for rate in common
+    branches: list[Callable[[], tf.Tensor]] = [
+        lambda: _any_rate(waveform, rate_hz, target_rate_hz),
+        lambda: waveform,
     ]
+    for rate in common:
+        branches.append(
+            functools.partial(_constant_rate, waveform, rate, target_rate_hz)
+        )
     known = tf.constant([target_rate_hz, *common])
     match = tf.cast(known == rate_hz, tf.int32)
     index = tf.reduce_sum(match * tf.range(1, len(common) + 2))

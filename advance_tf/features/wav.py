@@ -6,6 +6,7 @@ that it does not know. Sizes in a header are checked against the bytes that are
 there before anything is allocated.
 """
 
+import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -198,9 +199,7 @@ def read_samples(raw: tf.Tensor, header: WavHeader) -> tf.Tensor:
     frame_bytes = tf.gather(widths, coding) * tf.maximum(header.channels, 1)
     whole = header.data_bytes // frame_bytes * frame_bytes
     body = raw[header.data_start : header.data_start + whole]
-    branches = [
-        (lambda read=_reader(code, bits): read(body)) for code, bits in _CODINGS
-    ]
+    branches = [functools.partial(_reader(*coded), body) for coded in _CODINGS]
     samples = tf.switch_case(coding, branches)
     frames = tf.reshape(samples, tf.stack([-1, tf.maximum(header.channels, 1)]))
     waveform = tf.cond(

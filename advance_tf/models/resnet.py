@@ -55,10 +55,10 @@ def _block(x, depth, width, stride, name):
     """One residual block; in a bottleneck the stride is in the 3×3 convolution."""
     if depth >= _BOTTLENECK_FROM:
         channels = width * _EXPANSION
-        steps = ((width, 1, 1), (width, 3, stride), (channels, 1, 1))
+        steps = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
     else:
         channels = width
-        steps = ((width, 3, stride), (width, 3, 1))
+        steps = [(width, 3, stride), (width, 3, 1)]
     residual = x
     for number, (filters, kernel, step_stride) in enumerate(steps, start=1):
         residual = _convolution(

@@ -80,7 +80,7 @@ def save_arrays(
         raise ValueError(f"Tower weights must be written to .npz; received {path}.")
     text = json.dumps(dataclasses.asdict(metadata))
     with replacing(path) as temporary:
-        np.savez(temporary, **{METADATA: np.array(text)}, **arrays)
+        np.savez(temporary, **{METADATA: np.array(text), **arrays})  # type: ignore[arg-type]
 
 
 def save_tower(

@@ -81,7 +81,9 @@ def test_resampling_in_blocks_equals_resampling_at_once(tmp_path):
 def test_short_recordings_are_dropped_by_default(tmp_path):
     source = tmp_path / "00001.wav"
     soundfile.write(source, tone(1.99), RATE_HZ)
-    with pytest.raises(recording.TooShort, match=r"must last 2 s; it lasts 1\.99 s"):
+    with pytest.raises(
+        recording.TooShortError, match=r"must last 2 s; it lasts 1\.99 s"
+    ):
         converted(source, tmp_path)
     samples, _ = converted(source, tmp_path, min_seconds=0)
     assert len(samples) == round(1.99 * RATE_HZ)
