@@ -147,8 +147,9 @@ def _check_metadata(path, metadata: TowerMetadata, wanted: TowerMetadata) -> Non
     if received != (wanted.depth, wanted.width):
         raise ValueError(
             f"{path} holds a tower of depth {received[0]} and width {received[1]}; the "
-            f"model has depth {wanted.depth} and width {wanted.width}. Train with "
-            f"--{wanted.tower}_depth={received[0]} --{wanted.tower}_width={received[1]}."
+            f"model has depth {wanted.depth} and width {wanted.width}. Give "
+            f"--{wanted.tower}_depth={received[0]} and "
+            f"--{wanted.tower}_width={received[1]}."
         )
 
 
