@@ -1,0 +1,178 @@
+"""Several runs of several methods, side by side and against a reference."""
+
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from advance_tf import labels
+from advance_tf.metrics.bootstrap import paired_difference
+from advance_tf.metrics.scores import confusion_matrix, weighted_scores
+
+PREDICTIONS = "predictions.csv"
+_SCORES = ("precision", "recall", "f_score")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predictions of one run on one split.
+
+    Attributes:
+        stems: of the samples, in the order of the file.
+        sites: of the samples.
+        true: scene indices [n].
+        predicted: scene indices [n].
+        label: what the report says of the data, "" for nothing.
+    """
+
+    stems: tuple[str, ...]
+    sites: tuple[str, ...]
+    true: np.ndarray
+    predicted: np.ndarray
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One method: scores over its runs, and its difference to the reference.
+
+    Attributes:
+        name: of the method.
+        runs: number of runs.
+        mean: precision, recall, f_score → mean over the runs, in [0, 1].
+        deviation: the same → standard deviation over the runs (n − 1).
+        difference: of the mean F to the reference's: value, lower and upper end
+            of the interval; None for the reference itself.
+    """
+
+    name: str
+    runs: int
+    mean: Mapping[str, float]
+    deviation: Mapping[str, float]
+    difference: tuple[float, float, float] | None
+
+
+def read_predictions(path: pathlib.Path) -> Predictions:
+    """Reads predictions.csv of `python -m advance_tf.evaluate`.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Stems, sites, true and predicted scenes.
+
+    Raises:
+        ValueError: the file is missing or not of that form.
+    """
+    names = labels.scenes()
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return Predictions(
+            stems=tuple(row["stem"] for row in rows),
+            sites=tuple(row["site"] for row in rows),
+            true=np.array([names.index(row["scene"]) for row in rows]),
+            predicted=np.array([names.index(row["predicted"]) for row in rows]),
+            label=rows[0].get("label", "") if rows else "",
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be predictions of `python -m advance_tf.evaluate`; reading it "
+            f"failed: {error!r}. Evaluate the run first."
+        ) from error
+
+
+def compare(
+    methods: Mapping[str, Sequence[Predictions]], reference: str, *, samples: int = 1000
+) -> list[Row]:
+    """Scores of every method, and paired differences of weighted F.
+
+    Args:
+        methods: name → predictions of its runs, all of the same samples.
+        reference: name of the method to compare with.
+        samples: resamples over sites.
+
+    Returns:
+        One row for each method, in their order.
+
+    Raises:
+        ValueError: the reference is none of them, or samples differ.
+    """
+    if reference not in methods:
+        raise ValueError(
+            f"--reference must be one of {', '.join(methods)}; received {reference!r}."
+        )
+    base = methods[reference][0]
+    for name, runs in methods.items():
+        if any(run.stems != base.stems for run in runs):
+            raise ValueError(
+                "Methods are compared on the same samples; those of "
+                f"'{name}' differ from those of '{reference}'. Use one manifest."
+            )
+    return [
+        _row(name, runs, methods, reference, samples) for name, runs in methods.items()
+    ]
+
+
+def _row(name, runs, methods, reference, samples) -> Row:
+    classes = len(labels.scenes())
+    base = methods[reference][0]
+    scores = [
+        weighted_scores(confusion_matrix(run.true, run.predicted, classes))
+        for run in runs
+    ]
+    difference = None
+    if name != reference:
+        found = paired_difference(
+            base.true,
+            np.stack([run.predicted for run in runs]),
+            np.stack([run.predicted for run in methods[reference]]),
+            base.sites,
+            lambda confusion: weighted_scores(confusion)["f_score"],
+            samples=samples,
+            classes=classes,
+        )
+        difference = (float(found[0]), float(found[1]), float(found[2]))
+    columns = {score: [float(run[score]) for run in scores] for score in _SCORES}
+    return Row(
+        name,
+        len(runs),
+        {score: float(np.mean(values)) for score, values in columns.items()},
+        {
+            score: float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+            for score, values in columns.items()
+        },
+        difference,
+    )
+
+
+def markdown(rows: Sequence[Row], reference: str, label: str = "") -> str:
+    """The comparison as a Markdown table, in percent.
+
+    Args:
+        rows: of `compare`.
+        reference: its name, for the heading.
+        label: what to say of the data above the table.
+
+    Returns:
+        Lines with mean ± deviation over runs and F's difference with its 95 %
+        interval over sites.
+    """
+    lines = [f"> **{label}**", ""] if label else []
+    lines += [
+        f"| method | runs | precision | recall | F | F − {reference} (95 %) |",
+        "| :-- | --: | --: | --: | --: | --: |",
+    ]
+    for row in rows:
+        cells = [
+            f"{100 * row.mean[score]:.2f} ± {100 * row.deviation[score]:.2f}"
+            for score in _SCORES
+        ]
+        shown = "reference"
+        if row.difference:
+            value, low, high = (100 * part for part in row.difference)
+            shown = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
+        lines.append(f"| {row.name} | {row.runs} | {' | '.join(cells)} | {shown} |")
+    return "\n".join(lines)
