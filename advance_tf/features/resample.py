@@ -15,6 +15,8 @@ _KAISER_BETA = 9.5
 _CUTOFF = 0.9525
 # Rates whose filters are worth keeping as constants.
 _COMMON_RATES_HZ = (22_050, 44_100, 48_000, 32_000)
+# Outputs that share one band of a constant matrix.
+_BAND_OUTPUTS = 80
 # Above so many coefficients the dense matrix gives way to gathered windows.
 _MAX_DENSE = 4_000_000
 
@@ -78,14 +80,28 @@ def _positions(count, up, down) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(steps // up, tf.int32), share
 
 
-def _apply_dense(waveform, matrix, block, reach) -> tf.Tensor:
-    """Each block of inputs with the next one, times the matrix."""
+def _windows(waveform, block, reach) -> tf.Tensor:
+    """Each block of inputs with the next one, [blocks, 2 · block]."""
     samples = tf.size(waveform)
     blocks = samples // block + 1
     padded = tf.pad(waveform, [[reach, (blocks + 1) * block - samples - reach]])
     rows = tf.reshape(padded, [blocks + 1, block])
-    windows = tf.concat([rows[:-1], rows[1:]], axis=1)
-    return tf.reshape(tf.matmul(windows, matrix), [-1])
+    return tf.concat([rows[:-1], rows[1:]], axis=1)
+
+
+def _apply_banded(windows: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """The product with a matrix whose columns are zero but for a band.
+
+    A group of columns needs the rows of its own band only, a third of the work
+    at 22,050 Hz.
+    """
+    groups = max(1, matrix.shape[1] // _BAND_OUTPUTS)
+    parts = []
+    for columns in np.array_split(matrix, groups, axis=1):
+        rows = np.flatnonzero(columns.any(axis=1))
+        band = slice(int(rows[0]), int(rows[-1]) + 1)
+        parts.append(tf.matmul(windows[:, band], tf.constant(columns[band])))
+    return tf.concat(parts, axis=1)
 
 
 def _apply_gathered(waveform, up, down, ratio) -> tf.Tensor:
@@ -123,7 +139,7 @@ def _any_rate(waveform, rate_hz, target_rate_hz) -> tf.Tensor:
 
     def dense():
         matrix, block = _dense_filter(up, down, ratio)
-        return _apply_dense(waveform, matrix, block, reach)
+        return tf.reshape(tf.matmul(_windows(waveform, block, reach), matrix), [-1])
 
     return tf.cond(
         coefficients <= _MAX_DENSE,
@@ -133,7 +149,7 @@ def _any_rate(waveform, rate_hz, target_rate_hz) -> tf.Tensor:
 
 
 def _constant_rate(waveform, rate_hz: int, target_rate_hz: int) -> tf.Tensor:
-    """The dense form with its matrix as a constant of the graph."""
+    """The dense form with its matrix as constants of the graph."""
     divisor = math.gcd(rate_hz, target_rate_hz)
     up, down = target_rate_hz // divisor, rate_hz // divisor
     with tf.init_scope():
@@ -141,7 +157,8 @@ def _constant_rate(waveform, rate_hz: int, target_rate_hz: int) -> tf.Tensor:
         reach = int(_reach(ratio))
         matrix, block = _dense_filter(up, down, ratio)
         matrix, block = np.asarray(matrix), int(block)
-    return _apply_dense(waveform, tf.constant(matrix), block, reach)
+    windows = _windows(waveform, block, reach)
+    return tf.reshape(_apply_banded(windows, matrix), [-1])
 
 
 def resample(waveform: tf.Tensor, rate_hz, target_rate_hz: int = 16_000) -> tf.Tensor:

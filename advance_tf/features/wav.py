@@ -45,14 +45,12 @@ class WavHeader(NamedTuple):
 def _unsigned(raw: tf.Tensor, start, width: int) -> tf.Tensor:
     """Little-endian number of `width` bytes at `start`, int64; 0 past the end."""
     start = tf.cast(start, tf.int32)
-    inside = (start >= 0) & (start + width <= tf.size(raw))
-    found = tf.cond(
-        inside,
-        lambda: raw[start : start + width],
-        lambda: tf.zeros([width], tf.uint8),
-    )
+    found = raw[tf.maximum(start, 0) : tf.maximum(start, 0) + width]
+    whole = (start >= 0) & tf.equal(tf.size(found), width)
     weights = tf.constant([256**place for place in range(width)], tf.int64)
-    return tf.reduce_sum(tf.cast(found, tf.int64) * weights)
+    # A slice at the end of the file is shorter; the weights follow it.
+    digits = tf.cast(found, tf.int64) * weights[: tf.size(found)]
+    return tf.where(whole, tf.reduce_sum(digits), tf.constant(0, tf.int64))
 
 
 def _tag(text: str) -> int:

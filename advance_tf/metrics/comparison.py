@@ -79,8 +79,8 @@ def read_predictions(path: pathlib.Path) -> Predictions:
         )
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
-            f"{path} must be predictions of `python -m advance_tf.evaluate`; reading it "
-            f"failed: {error!r}. Evaluate the run first."
+            f"{path} must be predictions of `python -m advance_tf.evaluate`; "
+            f"reading it failed: {error!r}. Evaluate the run first."
         ) from error
 
 
