@@ -27,7 +27,7 @@ _SMALL = ("--image_depth=18", "--image_width=8", "--image_size=64", *_SMALL_AUDI
 def _commands(folder: pathlib.Path) -> list[list[str]]:
     """Program name and flags of each step."""
     pairs, clips = f"--data_dir={folder / 'pairs'}", folder / "tagged"
-    run = f"--workdir={folder / 'run'}"
+    run, tower = f"--workdir={folder / 'run'}", folder / "teacher" / "tower.npz"
     return [
         [
             "pretrain",
@@ -37,17 +37,18 @@ def _commands(folder: pathlib.Path) -> list[list[str]]:
             f"--workdir={folder / 'teacher'}",
             *_SMALL_AUDIO,
             "--mixup=0",
-            "--epochs=10",
-            "--batch_size=16",
+            "--epochs=12",
+            "--batch_size=8",
+            "--learning_rate=0.004",
         ],
-        ["teach", pairs, run, f"--teacher={folder / 'teacher' / 'tower.npz'}"],
+        ["teach", pairs, run, f"--teacher={tower}"],
         [
             "fit",
             pairs,
             run,
             "--transfer=event",
             *_SMALL,
-            f"--audio_weights={folder / 'teacher' / 'tower.npz'}",
+            f"--audio_weights={tower}",
             f"--cache_dir={folder / 'cache'}",
             "--learning_rate=0.002",
             "--batch_size=16",
@@ -58,13 +59,10 @@ def _commands(folder: pathlib.Path) -> list[list[str]]:
     ]
 
 
-def _run(command: list[str]) -> None:
-    print(f"\n$ python -m advance_tf.{' '.join(command)}", flush=True)
-    name, *given = command
-    status = subprocess.run(
-        [sys.executable, "-m", f"advance_tf.{name}", *given], check=False
-    ).returncode
-    if status:
+def _run(name: str, *given: str) -> None:
+    print(f"\n$ python -m advance_tf.{name} {' '.join(given)}", flush=True)
+    command = [sys.executable, "-m", f"advance_tf.{name}", *given]
+    if status := subprocess.run(command, check=False).returncode:
         raise ValueError(f"`{name}` ended with status {status}; its message is above.")
 
 
@@ -84,13 +82,11 @@ def main(arguments) -> None:
     demo.write_pairs(folder / "pairs", _SITES.value)
     demo.write_tagged_clips(folder / "tagged")
     for command in _commands(folder):
-        _run(command)
+        _run(*command)
     minutes = (time.monotonic() - started) / 60
-    print(
-        f"\nDone in {minutes:.1f} minutes on {demo.LABEL}.\nData set: "
-        f"{folder / 'pairs'}; teacher: {folder / 'teacher'}; model, log and report: "
-        f"{folder / 'run'}."
-    )
+    print(f"\nDone in {minutes:.1f} minutes on {demo.LABEL}.")
+    print("Data set: pairs/; teacher: teacher/; model, log and report: run/;")
+    print(f"all of it in {folder}.")
 
 
 def console() -> None:

@@ -75,7 +75,7 @@ def main(arguments) -> None:
 
 def _has_run() -> bool:
     folder = _WORKDIR.value
-    return bool(folder) and (pathlib.Path(folder) / "config.json").exists()
+    return folder is not None and pathlib.Path(folder, "config.json").exists()
 
 
 def console() -> None:

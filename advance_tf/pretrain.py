@@ -9,7 +9,6 @@ fifth is held out for validation. Writes <workdir>/tower.npz, the tower with its
 head: --image_weights or --audio_weights of fit, and --teacher of teach.
 """
 
-import functools
 import json
 import pathlib
 
@@ -33,74 +32,13 @@ _SETTINGS = (
 config_flags.define("data", "features", "model", "training")
 
 
-def _image(config, settings, workdir):
-    from advance_tf.data import folders, pretraining
-    from advance_tf.losses.pretraining import class_objective
-    from advance_tf.models.recognizer import build_image_classifier
-    from advance_tf.training import pretraining as training
-
-    folder = folders.read_image_folder(config.data.data_dir, settings.held_out)
-    run = training.Pretraining(
-        config,
-        workdir,
-        build=lambda: build_image_classifier(
-            config.model, config.features, len(folder.classes)
-        ),
-        objective=class_objective(),
-        target="class",
-        scorer=training.class_accuracy,
-        monitor="accuracy",
-        plateau_patience=settings.plateau_patience,
-    )
-    make = functools.partial(
-        pretraining.make_image_dataset,
-        images_dir=config.data.data_dir,
-        features=config.features,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-    )
-    first = run.progress.epochs
-    training_set = make(folder.training, training=True, first_epoch=first)
-    return run, training_set, make(folder.validation)
-
-
-def _audio(config, settings, workdir):
-    from advance_tf.data import pretraining, tagged
-    from advance_tf.losses.pretraining import event_objective
-    from advance_tf.metrics.tagging import summary_scores
-    from advance_tf.models.recognizer import build_audio_tagger
-    from advance_tf.training import pretraining as training
-
-    clips_dir, allow_missing = config.data.data_dir, config.data.allow_missing
-    clips = tagged.read_tags(settings.tags, clips_dir, allow_missing=allow_missing)
-    kept, held_out = tagged.hold_out(clips, settings.held_out)
-    run = training.Pretraining(
-        config,
-        workdir,
-        build=lambda: build_audio_tagger(config.model, config.features),
-        objective=event_objective(),
-        target="events",
-        scorer=summary_scores,
-        monitor="map",
-        plateau_patience=settings.plateau_patience,
-    )
-    make = functools.partial(
-        pretraining.make_clip_dataset,
-        clips_dir=clips_dir,
-        features=config.features,
-        batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        mixup_strength=settings.mixup,
-    )
-    first = run.progress.epochs
-    return run, make(kept, training=True, first_epoch=first), make(held_out)
-
-
 def main(arguments) -> None:
     """Pretrains --tower in --workdir, or goes on with it."""
     del arguments
     from advance_tf.config import Config, TrainingConfig
     from advance_tf.data.media import media_errors
+    from advance_tf.metrics.tagging import summary_scores
+    from advance_tf.training import pretraining_runs
     from advance_tf.training.pretraining import settle
 
     if not _WORKDIR.value:
@@ -109,10 +47,14 @@ def main(arguments) -> None:
     given = {flag.name: flag.value for flag in _SETTINGS if flag.value is not None}
     base = Config(training=TrainingConfig(learning_rate=1e-3))
     config, settings = settle(workdir, config_flags.read, base, given)
-    begin = {"image": _image, "audio": _audio}[settings.tower]
     with media_errors():
-        run, *datasets = begin(config, settings, workdir)
-        scores = run.run(*datasets)
+        if settings.tower == "image":
+            run, *batches = pretraining_runs.image_run(config, settings, workdir)
+        else:
+            run, *batches = pretraining_runs.audio_run(
+                config, settings, workdir, summary_scores
+            )
+        scores = run.run(*batches)
     path = run.save(settings.tower, source=f"pretrained on {config.data.data_dir}")
     print(f"Validation: {json.dumps(scores)}\nTower weights: {path}")
 

@@ -25,8 +25,13 @@ from advance_tf.training.trainer import Score, Trainer
 class Knowledge(Protocol):
     """What the objectives need to know from the teacher."""
 
-    posteriors: np.ndarray
-    event_mask: np.ndarray
+    @property
+    def posteriors(self) -> np.ndarray:
+        """p(e|s_k), [13, 527]."""
+
+    @property
+    def event_mask(self) -> np.ndarray:
+        """The events that the teacher knows, bool [527]."""
 
     def relevance(self, mode: str) -> np.ndarray:
         """The relevance vectors [13, 527] of a mode."""

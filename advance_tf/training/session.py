@@ -84,6 +84,8 @@ def fit(
             keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
             record,
         ],
+        # The dataset shuffles by itself; Keras would warn that it cannot.
+        shuffle=False,
         verbose=1 if sys.stderr.isatty() else 2,
     )
     return record.progress
