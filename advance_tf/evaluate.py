@@ -59,7 +59,7 @@ def main(arguments) -> None:
     data_dir = _DATA_DIR.value or run.config.data.data_dir
     batch_size = _BATCH_SIZE.value or run.config.training.batch_size
     batches = make_dataset(pairs, data_dir, run.config.features, batch_size)
-    with media_errors():
+    with media_errors(pairs, data_dir, run.config.features):
         outputs = run.recognizer.predict(
             batches.map(lambda inputs, _: inputs), verbose=int(sys.stdout.isatty())
         )

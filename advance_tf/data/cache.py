@@ -102,7 +102,8 @@ class PairCache:
             unit="pair",
             disable=not progress,
         )
-        with media_errors():
+        left = [pair for pair, _ in missing]
+        with media_errors(left, root, self.features):
             for (_, path), (image, log_mel, is_long) in bar:
                 record = np.concatenate(
                     [

@@ -1,40 +1,87 @@
 """TensorFlow's errors of broken media, in words for a user."""
 
 import contextlib
+import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-_PATH_AND_RULE = re.compile(
-    r"(The (?:sound|image) .*? must be a whole .*?\.)(?=['\"\s\]])"
+from advance_tf.config import FeatureConfig
+from advance_tf.data.layout import Pair
+from advance_tf.features.image import decode_image
+from advance_tf.features.sound import recording_from_bytes
+
+_OUR_RULE = re.compile(
+    r"(The (?:sound|image) .*? must be a whole .*?\.)(?=['\"\s\]]|$)"
 )
+_MEDIA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
 
 
 @contextlib.contextmanager
-def media_errors() -> Iterator[None]:
+def media_errors(
+    pairs: Sequence[Pair] = (),
+    data_dir: str | pathlib.Path = "",
+    features: FeatureConfig | None = None,
+) -> Iterator[None]:
     """Turns TensorFlow's errors of reading and decoding into ValueErrors.
+
+    TensorFlow's decoders do not name the file; given the pairs, each is decoded
+    again by itself until one fails.
+
+    Args:
+        pairs: what was being read.
+        data_dir: folder of the data set.
+        features: how it was decoded; None searches for nothing.
 
     Raises:
         ValueError: a file is missing or cannot be decoded; it is named.
     """
     try:
         yield
-    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
-        raise ValueError(readable(error)) from error
+    except _MEDIA_ERRORS as error:
+        found = None
+        if features is not None and not _OUR_RULE.search(error.message):
+            found = find_broken(pairs, data_dir, features)
+        raise ValueError(found or readable(error)) from error
+
+
+def find_broken(
+    pairs: Sequence[Pair], data_dir: str | pathlib.Path, features: FeatureConfig
+) -> str | None:
+    """What is wrong with the first pair that cannot be decoded.
+
+    Args:
+        pairs: to look at.
+        data_dir: folder of the data set.
+        features: how to decode.
+
+    Returns:
+        A sentence with the path, or None when every pair can be decoded.
+    """
+    for pair in pairs:
+        for name, decode in (
+            (pair.image, lambda data, path: decode_image(data, 32, path)),
+            (pair.sound, lambda data, path: recording_from_bytes(data, features, path)),
+        ):
+            path = str(pathlib.Path(data_dir) / name)
+            try:
+                decode(tf.io.read_file(path), path)
+            except _MEDIA_ERRORS as error:
+                return f"{path} cannot be read: {readable(error)}"
+    return None
 
 
 def readable(error: tf.errors.OpError) -> str:
-    """The sentence of an error that tells a user which file is at fault.
+    """The sentence of an error that tells a user what is wrong.
 
     Args:
         error: of reading or decoding.
 
     Returns:
-        One sentence; the whole message where it is none of ours.
+        One sentence; the first line of the message where it is none of ours.
     """
-    text = error.message
-    match = _PATH_AND_RULE.search(text)
+    match = _OUR_RULE.search(error.message)
     if match:
         return f"{match.group(1)} Replace it, or leave the pair out."
-    return text.split("\n")[0]
+    return error.message.split("\n")[0]

@@ -39,7 +39,8 @@ def _decode(contents: tf.Tensor, name) -> tf.Tensor:
         ),
         (
             _is_webp(padded),
-            lambda: tf.io.decode_webp(contents, channels=3),
+            # Of an animation, the first frame.
+            lambda: tf.io.decode_webp(contents, channels=3)[0],
         ),
     ]
     index = tf.constant(len(kinds))

@@ -129,7 +129,10 @@ def read_header(raw: tf.Tensor) -> WavHeader:
     problem = _first_problem(
         (length == 0, "the file is empty"),
         (~is_riff, "it is no RIFF/WAVE file"),
-        ((fmt < 0) | (fmt_size < 16), "it has no whole fmt chunk before its data"),
+        (
+            (fmt < 0) | (fmt_size < 16) | (fmt + 16 > length),
+            "it has no whole fmt chunk before its data",
+        ),
         (data < 0, "it has no data chunk"),
         (
             coding < 0,

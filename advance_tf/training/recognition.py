@@ -13,6 +13,7 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.media import media_errors
 from advance_tf.losses.transfer import build_objective
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import load_pretrained
@@ -153,12 +154,14 @@ def train_recognizer(
     training, validation = make_datasets(
         config, manifest, knowledge, first_epoch=progress.epochs
     )
-    return session.fit(
-        trainer,
-        training,
-        validation,
-        config.training,
-        workdir,
-        progress=progress,
-        monitor="val_f_score",
-    )
+    read = manifest.of("training") + manifest.of("validation")
+    with media_errors(read, config.data.data_dir, config.features):
+        return session.fit(
+            trainer,
+            training,
+            validation,
+            config.training,
+            workdir,
+            progress=progress,
+            monitor="val_f_score",
+        )

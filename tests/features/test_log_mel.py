@@ -1,0 +1,153 @@
+"""The log-mel equals the authors' on five signals, however it is run."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.features import log_mel
+
+GOLDEN = pathlib.Path(__file__).parent.parent / "golden" / "log_mel.npz"
+FEATURES = FeatureConfig()
+TIME_SECONDS = np.arange(160_000) / 16_000
+EVERY = 8
+
+
+def signals():
+    """The five signals of the golden file, by formula."""
+    click = np.zeros(160_000)
+    click[80_000] = 0.9
+    # The order of the operations matters: one bit of the chirp is heard at -80 dB.
+    square = 785.0 * TIME_SECONDS * TIME_SECONDS / 2
+    rising = 2 * np.pi * (50 * TIME_SECONDS + square)
+    made = {
+        "sine_440": 0.5 * np.sin(2 * np.pi * 440 * TIME_SECONDS),
+        "chirp_50_7900": 0.5 * np.sin(rising),
+        "noise": np.random.default_rng(7).normal(0, 0.1, 160_000),
+        "silence": np.zeros(160_000),
+        "click": click,
+    }
+    return {name: wave.astype(np.float32) for name, wave in made.items()}
+
+
+SIGNALS = signals()
+
+
+def eager(waveform):
+    return log_mel.log_mel_db(tf.constant(waveform), FEATURES).numpy()
+
+
+def compiled(waveform):
+    traced = tf.function(lambda wave: log_mel.log_mel_db(wave, FEATURES))
+    return traced(tf.constant(waveform)).numpy()
+
+
+def in_dataset(waveform):
+    dataset = tf.data.Dataset.from_tensors(waveform).map(
+        lambda wave: log_mel.log_mel_db(wave, FEATURES), num_parallel_calls=2
+    )
+    return next(iter(dataset)).numpy()
+
+
+@pytest.mark.parametrize("run", [eager, compiled, in_dataset])
+@pytest.mark.parametrize("name", SIGNALS)
+def test_equals_the_authors(name, run):
+    with np.load(GOLDEN) as golden:
+        expected = golden[name]
+    found = run(SIGNALS[name])
+    assert found.shape == (400, 64)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[::EVERY], expected, rtol=0, atol=1e-3)
+
+
+def numpy_log_mel(waveform):
+    """The definition in float64, frame by frame."""
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
+    padded = np.pad(waveform.astype(np.float64), 512)
+    frames = np.stack([padded[t * 400 : t * 400 + 1024] * window for t in range(400)])
+    magnitude = np.abs(np.fft.rfft(frames, 4096))
+    mel = magnitude @ log_mel.mel_matrix(FEATURES).astype(np.float64)
+    decibel = 10 * np.log10(np.maximum(mel, 1e-10))
+    return np.maximum(decibel, decibel.max() - 80)
+
+
+def test_equals_the_definition_on_a_full_scale_clip():
+    rng = np.random.default_rng(0)
+    square = np.sign(np.sin(2 * np.pi * 997 * TIME_SECONDS))
+    waveform = (square * rng.choice([1, 0.01], 160_000)).astype(np.float32)
+    np.testing.assert_allclose(eager(waveform), numpy_log_mel(waveform), atol=1e-3)
+
+
+def test_a_batch_is_its_clips():
+    batch = np.stack([SIGNALS["noise"], SIGNALS["click"]])
+    found = log_mel.log_mel_db(tf.constant(batch), FEATURES).numpy()
+    for row, waveform in zip(found, batch, strict=True):
+        np.testing.assert_allclose(row, eager(waveform), atol=1e-4)
+
+
+def test_without_float64_quiet_bands_beside_a_tone_are_off():
+    """Why the transform is precise, and that edge devices must know."""
+    tone = tf.constant(SIGNALS["chirp_50_7900"])
+    plain = log_mel.log_mel_db(tone, FEATURES, precise=False).numpy()
+    assert np.abs(plain - eager(SIGNALS["chirp_50_7900"])).max() > 0.1
+    noise = tf.constant(SIGNALS["noise"])
+    plain = log_mel.log_mel_db(noise, FEATURES, precise=False).numpy()
+    np.testing.assert_allclose(plain, eager(SIGNALS["noise"]), atol=1e-3)
+
+
+def test_mel_filters_have_unit_area_and_slaneys_edges():
+    matrix = log_mel.mel_matrix(FEATURES)
+    assert matrix.shape == (2049, 64)
+    # Area in Hz: a bin is 16000 / 4096 Hz wide.
+    np.testing.assert_allclose(matrix.sum(0)[8:] * 16_000 / 4096, 1, rtol=0.02)
+    np.testing.assert_allclose(log_mel.hz_to_mel([0, 1000, 6400]), [0, 15, 42])
+    hz = np.array([0, 440, 1000, 3000, 8000])
+    np.testing.assert_allclose(log_mel.mel_to_hz(log_mel.hz_to_mel(hz)), hz)
+
+
+def test_normalization_by_stored_statistics(tmp_path):
+    stats = log_mel.LogMelStats(np.linspace(-9, 3, 64), np.linspace(1, 10, 64))
+    log_mel.save_stats(tmp_path / "stats.csv", stats)
+    features = dataclasses.replace(FEATURES, log_mel_stats=str(tmp_path / "stats.csv"))
+    read = log_mel.load_stats(features)
+    values = np.random.default_rng(0).normal(size=(2, 5, 64)).astype(np.float32)
+    found = log_mel.normalize(tf.constant(values), read).numpy()
+    expected = (values - stats.mean_db) / stats.std_db
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_default_statistics_are_the_authors():
+    stats = log_mel.load_stats(FEATURES)
+    assert stats.mean_db[0] == pytest.approx(-8.826599)
+    assert stats.std_db[0] == pytest.approx(9.682961)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (None, "must be 'authors' or an existing CSV"),
+        ("band,mean\n0,1\n", "must have the columns"),
+        ("mel_bin,mean_db,std_db\n0,1,1\n", "received 1 rows"),
+    ],
+)
+def test_unusable_statistics_are_refused(tmp_path, text, named):
+    path = tmp_path / "stats.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=named):
+        log_mel.load_stats(dataclasses.replace(FEATURES, log_mel_stats=str(path)))
+
+
+SHARED = pathlib.Path(__file__).parents[3] / "shared/reference/golden_log_mel.npz"
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the whole reference is not here")
+@pytest.mark.parametrize("name", SIGNALS)
+def test_equals_every_frame_of_the_reference(name):
+    with np.load(SHARED) as reference:
+        np.testing.assert_array_equal(SIGNALS[name], reference[f"{name}_waveform"])
+        expected = reference[f"{name}_log_mel_db"]
+    np.testing.assert_allclose(eager(SIGNALS[name]), expected, rtol=0, atol=1e-3)

@@ -1,0 +1,82 @@
+"""Pass-band, stop-band, length and equality with soxr, at any rate."""
+
+import numpy as np
+import pytest
+import soxr
+import tensorflow as tf
+
+from advance_tf.features.resample import resample
+
+RESAMPLE = tf.function(
+    resample,
+    input_signature=[tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)],
+)
+RATES_HZ = [8_000, 11_025, 22_050, 32_000, 44_100, 44_099, 48_000, 96_000]
+
+
+def tone(frequency_hz, rate_hz, seconds=1.0):
+    steps = np.arange(round(rate_hz * seconds))
+    return np.sin(2 * np.pi * frequency_hz * steps / rate_hz)
+
+
+def inner(values):
+    """Without the ends, where the tone begins and stops."""
+    return np.asarray(values)[1500:-1500]
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_the_pass_band_is_flat_to_nine_tenths(rate_hz):
+    lower_nyquist_hz = min(rate_hz, 16_000) / 2
+    for share in (0.05, 0.5, 0.89):
+        wave = tone(share * lower_nyquist_hz, rate_hz)
+        found = RESAMPLE(wave.astype(np.float32), rate_hz).numpy()
+        expected = tone(share * lower_nyquist_hz, 16_000)
+        # 0.01 dB is a factor of 1.00115.
+        np.testing.assert_allclose(inner(found), inner(expected), atol=1.15e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [rate for rate in RATES_HZ if rate > 16_000])
+def test_the_stop_band_lies_below_90_db(rate_hz):
+    for frequency_hz in (8_010, 0.49 * rate_hz):
+        wave = tone(frequency_hz, rate_hz).astype(np.float32)
+        leaked = np.abs(inner(RESAMPLE(wave, rate_hz))).max()
+        assert 20 * np.log10(leaked) < -90
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_equals_soxr_on_band_limited_noise(rate_hz):
+    """Both filters pass what lies below 0.85 of the lower Nyquist frequency."""
+    rng = np.random.default_rng(0)
+    spectrum = np.fft.rfft(rng.normal(0, 0.2, rate_hz))
+    spectrum[round(0.85 * min(rate_hz, 16_000) / 2) :] = 0
+    wave = np.fft.irfft(spectrum, rate_hz)
+    found = RESAMPLE(wave.astype(np.float32), rate_hz).numpy()
+    expected = soxr.resample(wave, rate_hz, 16_000, quality="VHQ")
+    count = min(len(found), len(expected))
+    np.testing.assert_allclose(inner(found[:count]), inner(expected[:count]), atol=5e-4)
+
+
+@pytest.mark.parametrize("rate_hz", [*RATES_HZ, 16_001, 15_999])
+@pytest.mark.parametrize("count", [1, 7, 1000, 9999])
+def test_the_length_is_that_of_the_ratio(rate_hz, count):
+    found = RESAMPLE(np.ones(count, np.float32), rate_hz)
+    assert len(found) == -(-count * 16_000 // rate_hz)
+
+
+def test_the_target_rate_changes_nothing():
+    wave = np.random.default_rng(0).normal(size=500).astype(np.float32)
+    np.testing.assert_array_equal(RESAMPLE(wave, 16_000), wave)
+
+
+def test_a_ten_second_clip_of_advance_becomes_160000_samples():
+    assert len(RESAMPLE(np.zeros(220_500, np.float32), 22_050)) == 160_000
+
+
+def test_inside_a_dataset_with_rates_of_their_own():
+    rates_hz = [22_050, 16_000, 44_099]
+    dataset = tf.data.Dataset.from_tensor_slices(rates_hz).map(
+        lambda rate_hz: resample(tf.ones([4000]), rate_hz), num_parallel_calls=2
+    )
+    for rate_hz, found in zip(rates_hz, dataset, strict=True):
+        eager = RESAMPLE(tf.ones([4000]), rate_hz)
+        np.testing.assert_allclose(found, eager, atol=1e-6)

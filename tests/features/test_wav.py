@@ -1,0 +1,154 @@
+"""Every coding of WAV against NumPy, and what is refused."""
+
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.features.wav import decode_wav
+
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+
+
+def encode(samples, code, bits):
+    """Bytes of samples in [-1, 1), little-endian."""
+    if code == FLOAT:
+        return samples.astype(f"<f{bits // 8}").tobytes()
+    whole = np.round(samples * 2 ** (bits - 1)).astype(np.int64)
+    whole = np.clip(whole, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if bits == 8:
+        return (whole + 128).astype(np.uint8).tobytes()
+    return b"".join(int(v).to_bytes(bits // 8, "little", signed=True) for v in whole)
+
+
+def chunk(tag, body, size=None):
+    padding = b"\0" * (len(body) % 2)
+    return tag + struct.pack("<I", len(body) if size is None else size) + body + padding
+
+
+def wav(samples, code=PCM, bits=16, rate_hz=22_050, extensible=False, **changes):
+    """A WAV file; `changes` replace fields of its header."""
+    frames = np.atleast_2d(samples.T).T
+    fields = {
+        "code": EXTENSIBLE if extensible else code,
+        "channels": frames.shape[1],
+        "rate_hz": rate_hz,
+        "align": frames.shape[1] * bits // 8,
+        "bits": bits,
+        "size": None,
+        "before": b"",
+    } | changes
+    fmt = struct.pack(
+        "<HHIIHH",
+        fields["code"],
+        fields["channels"],
+        fields["rate_hz"],
+        min(fields["rate_hz"] * fields["align"], 2**32 - 1),
+        fields["align"],
+        fields["bits"],
+    )
+    if extensible:
+        guid = struct.pack("<H", code) + bytes(14)
+        fmt += struct.pack("<HHI", 22, bits, 0) + guid
+    body = encode(frames.ravel(), code, bits)
+    samples_chunk = chunk(b"data", body, fields["size"])
+    chunks = chunk(b"fmt ", fmt) + fields["before"] + samples_chunk
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def wave(channels=1, count=300):
+    return np.random.default_rng(channels).uniform(-0.99, 0.99, (count, channels))
+
+
+TRACED = tf.function(decode_wav, input_signature=[tf.TensorSpec([], tf.string)] * 2)
+
+
+@pytest.mark.parametrize("extensible", [False, True])
+@pytest.mark.parametrize(
+    ("code", "bits", "step"),
+    [
+        (PCM, 8, 2**-7),
+        (PCM, 16, 2**-15),
+        (PCM, 24, 2**-22),
+        (PCM, 32, 2**-22),
+        (FLOAT, 32, 1e-7),
+        (FLOAT, 64, 1e-7),
+    ],
+)
+def test_every_coding(code, bits, step, extensible):
+    samples = wave()
+    contents = wav(samples, code, bits, extensible=extensible)
+    found, rate_hz = TRACED(contents, "a.wav")
+    assert int(rate_hz) == 22_050
+    np.testing.assert_allclose(found, samples[:, 0], atol=step)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
+def test_channels_are_averaged(channels):
+    samples = wave(channels)
+    found, _ = TRACED(wav(samples), "a.wav")
+    np.testing.assert_allclose(found, samples.mean(1), atol=2**-15)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_099, 192_000])
+def test_rates(rate_hz):
+    assert int(TRACED(wav(wave(), rate_hz=rate_hz), "a.wav")[1]) == rate_hz
+
+
+def test_unknown_chunks_are_skipped_odd_sizes_too():
+    before = chunk(b"LIST", b"abc") + chunk(b"junk", b"") + chunk(b"bext", bytes(602))
+    samples = wave()
+    found, _ = TRACED(wav(samples, before=before), "a.wav")
+    np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
+
+
+def test_an_unknown_size_takes_what_is_there():
+    samples = wave()
+    found, _ = TRACED(wav(samples, size=0xFFFFFFFF), "a.wav")
+    np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
+
+
+def test_samples_that_are_not_finite_become_zero():
+    samples = wave()
+    samples[3] = np.nan
+    samples[5] = np.inf
+    found, _ = TRACED(wav(samples, FLOAT, 32), "a.wav")
+    assert np.isfinite(found).all()
+    assert found[3] == found[5] == 0
+
+
+def test_in_a_parallel_map():
+    files = [wav(wave(count=100 + n)) for n in range(6)]
+    dataset = tf.data.Dataset.from_tensor_slices(files).map(
+        lambda contents: decode_wav(contents, "x"), num_parallel_calls=4
+    )
+    assert [len(found) for found, _ in dataset] == [100 + n for n in range(6)]
+
+
+GOOD = wav(wave())
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (b"", "empty"),
+        (b"RIFF", "no RIFF/WAVE"),
+        (b"ID3\x04" + bytes(60), "no RIFF/WAVE"),
+        (GOOD[:20], "no whole fmt"),
+        (GOOD[:36], "no data chunk"),
+        (GOOD[:-10], "truncated"),
+        (wav(wave(), size=0), "no sample"),
+        (wav(wave(), size=0xFFFFFFF0), "truncated"),
+        (wav(wave(), channels=0, align=0), "channels"),
+        (wav(wave(9)), "channels"),
+        (wav(wave(), rate_hz=7_999), "rate"),
+        (wav(wave(), rate_hz=0xFFFFFFFF), "rate"),
+        (wav(wave(), code=2), "coding"),
+        (wav(wave(), align=7), "block"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(contents, problem):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=problem) as raised:
+        TRACED(contents, "sound/lake/00001.wav")
+    assert "sound/lake/00001.wav" in str(raised.value)
