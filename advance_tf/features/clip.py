@@ -17,7 +17,7 @@ def fit_clip(waveform: tf.Tensor, clip_samples: int, offset=0.5) -> tf.Tensor:
     Source: §3 of the paper repeats recordings of 2 to 10 s and cuts 10 s at
     random; evaluation takes the centre, so that it is repeatable.
     """
-    samples = tf.size(waveform)
+    samples = tf.maximum(tf.size(waveform), 1)
     repeats = (clip_samples + samples - 1) // samples
     long_enough = tf.cond(
         repeats > 1, lambda: tf.tile(waveform, [repeats]), lambda: waveform

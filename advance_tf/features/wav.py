@@ -234,4 +234,6 @@ def decode_wav(contents: tf.Tensor, name="") -> tuple[tf.Tensor, tf.Tensor]:
     readable = tf.equal(header.problem, "")
     with tf.control_dependencies([tf.debugging.Assert(readable, [message])]):
         raw = tf.identity(raw)
-    return read_samples(raw, header), header.rate_hz
+        # What follows must not fail on an absurd rate before this check does.
+        rate_hz = tf.clip_by_value(header.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+    return read_samples(raw, header), rate_hz

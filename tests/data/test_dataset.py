@@ -1,0 +1,176 @@
+"""Batches: what evaluation leaves alone, what training draws, what resumes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from advance_tf import labels
+from advance_tf.config import DataConfig, FeatureConfig
+from advance_tf.data.cache import PairCache
+from advance_tf.data.dataset import epoch_indices, make_dataset
+from advance_tf.data.layout import Pair
+from advance_tf.data.manifest import make_manifest
+from advance_tf.features.image import decode_image
+from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
+from advance_tf.features.sound import waveform_from_bytes
+
+FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def pairs(fabricated_advance):
+    manifest = make_manifest(DataConfig(data_dir=str(fabricated_advance)))
+    return manifest.of("all")[::6]
+
+
+def collected(dataset):
+    """All batches of one pass, joined."""
+    inputs, targets = zip(*dataset.as_numpy_iterator(), strict=True)
+    return tuple(
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for parts in (inputs, targets)
+    )
+
+
+def test_evaluation_keeps_order_and_remainder_and_changes_nothing(
+    pairs, fabricated_advance
+):
+    dataset = make_dataset(pairs, fabricated_advance, FEATURES, 4)
+    inputs, targets = collected(dataset)
+    scenes = [labels.scenes().index(pair.scene) for pair in pairs]
+    assert targets["scene"].tolist() == scenes
+    assert inputs["image"].shape == (len(pairs), 32, 32, 3)
+    assert inputs["log_mel"].shape == (len(pairs), 40, 64)
+    for row in (0, len(pairs) - 1):
+        image = (fabricated_advance / pairs[row].image).read_bytes()
+        np.testing.assert_array_equal(inputs["image"][row], decode_image(image, 32))
+        sound = (fabricated_advance / pairs[row].sound).read_bytes()
+        clip = waveform_from_bytes(tf.constant(sound), FEATURES)
+        expected = normalize(log_mel_db(clip, FEATURES), load_stats(FEATURES))
+        np.testing.assert_allclose(inputs["log_mel"][row], expected, atol=1e-5)
+    again, _ = collected(dataset)
+    np.testing.assert_array_equal(inputs["image"], again["image"])
+
+
+def training(pairs, folder, **options):
+    options = {"training": True, "seed": 3, **options}
+    return make_dataset(pairs, folder, FEATURES, 4, **options)
+
+
+def test_training_drops_the_incomplete_batch_and_shuffles_anew(
+    pairs, fabricated_advance
+):
+    rows = {"row": np.arange(len(pairs), dtype=np.float32)}
+    dataset = training(pairs, fabricated_advance, targets=rows)
+    first, second = collected(dataset), collected(dataset)
+    assert len(first[1]["row"]) == len(pairs) // 4 * 4
+    assert len(set(first[1]["row"])) == len(first[1]["row"])
+    assert first[1]["row"].tolist() != second[1]["row"].tolist()
+
+
+def test_targets_follow_their_pairs(pairs, fabricated_advance):
+    rows = {"row": np.arange(len(pairs), dtype=np.float32)}
+    _, targets = collected(training(pairs, fabricated_advance, targets=rows))
+    scenes = [labels.scenes().index(pairs[int(row)].scene) for row in targets["row"]]
+    assert targets["scene"].tolist() == scenes
+
+
+def test_the_same_seed_repeats_and_a_later_start_continues(pairs, fabricated_advance):
+    whole = training(pairs, fabricated_advance)
+    passes = [collected(whole)[0] for _ in range(3)]
+    again = collected(training(pairs, fabricated_advance))[0]
+    later = collected(training(pairs, fabricated_advance, first_epoch=2))[0]
+    other = collected(training(pairs, fabricated_advance, seed=4))[0]
+    for name in ("image", "log_mel"):
+        np.testing.assert_array_equal(passes[0][name], again[name])
+        np.testing.assert_array_equal(passes[2][name], later[name])
+        assert np.abs(passes[0][name] - other[name]).max() > 0.1
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_cached_equals_uncached(pairs, fabricated_advance, tmp_path, train):
+    cache = PairCache(tmp_path, FEATURES)
+    assert cache.fill(pairs, fabricated_advance, progress=False) == len(pairs)
+    options = {"training": train, "seed": 3}
+    plain = make_dataset(pairs, fabricated_advance, FEATURES, 4, **options)
+    cached = make_dataset(
+        pairs, fabricated_advance, FEATURES, 4, cache=cache, **options
+    )
+    for expected, found in zip(collected(plain), collected(cached), strict=True):
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_longer_sound_is_cut_anew_in_every_epoch(fabricated_advance, pairs, tmp_path):
+    """Sounds of 1.5 s, clips of 1 s: training differs by epoch, evaluation not."""
+    cache = PairCache(tmp_path, FEATURES)
+    cache.fill(pairs[:1], fabricated_advance, progress=False)
+    dataset = make_dataset(
+        pairs[:1], fabricated_advance, FEATURES, 1, training=True, cache=cache
+    )
+    first, second = (collected(dataset)[0]["log_mel"] for _ in range(2))
+    assert np.abs(first - second).max() > 0.01
+    evaluation = make_dataset(pairs[:1], fabricated_advance, FEATURES, 1, cache=cache)
+    first, second = (collected(evaluation)[0]["log_mel"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_no_pairs_and_targets_of_another_length_are_refused(pairs, fabricated_advance):
+    with pytest.raises(ValueError, match="at least one pair"):
+        make_dataset([], fabricated_advance, FEATURES, 4)
+    with pytest.raises(ValueError, match="'row' must have a row for each"):
+        targets = {"row": np.zeros(2)}
+        make_dataset(pairs, fabricated_advance, FEATURES, 4, targets=targets)
+
+
+def test_epochs_without_shuffling_are_in_order():
+    dataset = epoch_indices(5, shuffle=False, first_epoch=7)
+    for _ in range(2):
+        assert list(dataset.as_numpy_iterator()) == [(7, n) for n in range(5)]
+    assert int(dataset.cardinality()) == 5
+
+
+def test_a_changed_source_is_decoded_again_and_a_filled_cache_is_kept(tmp_path):
+    pair = Pair("00001", "lake", "00001", "vision/lake/00001.png", "sound/lake/1.wav")
+    for path in (pair.image, pair.sound):
+        (tmp_path / path).parent.mkdir(parents=True)
+    picture = np.full((4, 4, 3), 10, np.uint8)
+    encoded = tf.io.encode_png(picture).numpy()
+    (tmp_path / pair.image).write_bytes(encoded)
+    soundfile.write(tmp_path / pair.sound, np.zeros(8000), 16_000)
+    cache = PairCache(tmp_path / "cache", FEATURES)
+    assert cache.fill([pair], tmp_path, progress=False) == 1
+    assert cache.fill([pair], tmp_path, progress=False) == 0
+    (tmp_path / pair.image).write_bytes(tf.io.encode_png(picture + 1).numpy() + b"  ")
+    assert cache.fill([pair], tmp_path, progress=False) == 1
+    image, _, is_long = cache.read(tf.constant(str(cache.path(pair, tmp_path))))
+    np.testing.assert_array_equal(image, np.full((32, 32, 3), 11))
+    assert not bool(is_long)
+    other = PairCache(tmp_path / "cache", dataclasses.replace(FEATURES, image_size=40))
+    assert other.path(pair, tmp_path) != cache.path(pair, tmp_path)
+
+
+def test_what_was_decoded_before_a_broken_file_stays_and_it_is_named(
+    pairs, fabricated_advance, tmp_path
+):
+    broken = dataclasses.replace(pairs[3], stem="broken", image="broken.jpg")
+    (tmp_path / "data").symlink_to(fabricated_advance)
+    good = [
+        dataclasses.replace(
+            pair, image=f"data/{pair.image}", sound=f"data/{pair.sound}"
+        )
+        for pair in pairs[:3]
+    ]
+    broken = dataclasses.replace(broken, sound=good[0].sound)
+    whole = (fabricated_advance / pairs[0].image).read_bytes()
+    (tmp_path / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    cache = PairCache(tmp_path / "cache", FEATURES)
+    with pytest.raises(ValueError, match=r"broken\.jpg cannot be read"):
+        cache.fill([*good, broken], tmp_path, progress=False)
+    kept = [cache.path(pair, tmp_path).exists() for pair in good]
+    assert sum(kept) >= 1
+    assert not cache.path(broken, tmp_path).exists()
+    assert not list((tmp_path / "cache").rglob("*partial*"))

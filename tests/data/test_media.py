@@ -1,0 +1,49 @@
+"""Broken media are named."""
+
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.data import media
+from advance_tf.data.layout import Pair
+from advance_tf.features.sound import waveform_from_bytes
+
+FEATURES = FeatureConfig(clip_seconds=1.0)
+
+
+def test_our_own_rule_is_quoted_without_the_graph():
+    with pytest.raises(ValueError, match="a.wav must be a whole WAV file") as raised:
+        with media.media_errors():
+            traced = tf.function(
+                lambda data: waveform_from_bytes(data, FEATURES, name="a.wav")
+            )
+            traced(tf.constant(b"RIFF"))
+    assert "node" not in str(raised.value)
+    assert str(raised.value).endswith("Replace it, or leave the pair out.")
+
+
+def test_a_decoder_that_names_nothing_is_asked_again(fabricated_advance):
+    image = next((fabricated_advance / "vision" / "lake").iterdir())
+    sound = next((fabricated_advance / "sound" / "lake").iterdir())
+    broken = fabricated_advance / "broken.jpg"
+    broken.write_bytes(image.read_bytes()[:200])
+    good = Pair("00001", "lake", "00001", str(image), str(sound))
+    bad = Pair("00002", "lake", "00002", str(broken), str(sound))
+    try:
+        assert media.find_broken([good], "", FEATURES) is None
+        with pytest.raises(ValueError, match=r"broken\.jpg cannot be read"):
+            with media.media_errors([good, bad], "", FEATURES):
+                tf.io.decode_jpeg(broken.read_bytes())
+    finally:
+        broken.unlink()
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"gone\.wav"):
+        with media.media_errors():
+            tf.io.read_file("gone.wav")
+
+
+def test_other_errors_pass():
+    with pytest.raises(KeyError), media.media_errors():
+        raise KeyError("ours")
