@@ -28,13 +28,14 @@ class Progress:
 
 
 def _variables(trainer: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable that decides the next step, by position and path.
+    """Every variable that decides the next step, by position.
 
     `Model.variables` holds the seed states of dropout, which no Keras
-    checkpoint of weights does.
+    checkpoint of weights does. Paths are no names: Keras counts the models of a
+    process in them.
     """
     variables = [*trainer.model.variables, *trainer.optimizer.variables]
-    return {f"{index}:{v.path}": v for index, v in enumerate(variables)}
+    return {f"variable_{index:05d}": v for index, v in enumerate(variables)}
 
 
 def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> None:
@@ -83,8 +84,8 @@ def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
     if mismatch:
         raise ValueError(
             f"The checkpoint {path} must hold the state of this model; "
-            f"{len(mismatch)} variables differ, the first is {mismatch[0]}. Use "
-            "another --workdir for another model."
+            f"{len(mismatch)} of its variables have no counterpart of their shape. "
+            "Use another --workdir for another model."
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])
