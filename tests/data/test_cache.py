@@ -1,0 +1,146 @@
+"""The cache holds what was decoded, exactly, and knows when it is out of date."""
+
+import dataclasses
+import os
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import DataConfig, FeatureConfig
+from advance_tf.data import cache as cache_module
+from advance_tf.data.cache import PairCache
+from advance_tf.data.dataset import make_dataset
+from advance_tf.data.manifest import make_manifest
+from advance_tf.features.image import decode_image
+from advance_tf.features.log_mel import log_mel_db
+from advance_tf.features.sound import waveform_from_bytes
+
+# Of the sounds of 1.5 s one setting repeats, the other cuts.
+REPEATED = FeatureConfig(image_size=32, clip_seconds=2.0)
+CUT = FeatureConfig(image_size=32, clip_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def pairs(fabricated_advance):
+    manifest = make_manifest(DataConfig(data_dir=str(fabricated_advance)))
+    return manifest.of("all")[::25]
+
+
+@pytest.fixture
+def own_data(fabricated_advance, pairs, tmp_path):
+    """A copy of the pairs' files that a test may change."""
+    for pair in pairs:
+        for name in (pair.image, pair.sound):
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(fabricated_advance / name, tmp_path / "data" / name)
+    return tmp_path / "data"
+
+
+def fill(cache, pairs, data_dir):
+    return cache.fill(pairs, data_dir, progress=False)
+
+
+@pytest.mark.parametrize(("features", "is_long"), [(REPEATED, False), (CUT, True)])
+def test_holds_what_the_features_give(
+    pairs, fabricated_advance, tmp_path, features, is_long
+):
+    cache = PairCache(tmp_path, features)
+    assert fill(cache, pairs, fabricated_advance) == len(pairs)
+    read = tf.function(cache.read)
+    for pair in pairs:
+        path = tf.constant(str(cache.path(pair, fabricated_advance)))
+        image, log_mel, found_long = read(path)
+        contents = (fabricated_advance / pair.image).read_bytes()
+        np.testing.assert_array_equal(image, decode_image(contents, 32))
+        contents = (fabricated_advance / pair.sound).read_bytes()
+        expected = log_mel_db(waveform_from_bytes(contents, features), features)
+        np.testing.assert_allclose(log_mel, expected, atol=1e-4)
+        assert bool(found_long) == is_long
+
+
+def test_a_repeated_sound_is_read_from_the_cache_in_training_too(
+    pairs, own_data, tmp_path
+):
+    """Only a longer one needs its recording: here no recording is left."""
+    cache = PairCache(tmp_path / "cache", REPEATED)
+    fill(cache, pairs, own_data)
+
+    def batches(training):
+        return make_dataset(
+            pairs, own_data, REPEATED, 2, training=training, cache=cache
+        )
+
+    datasets = [batches(training) for training in (False, True)]
+    for pair in pairs:
+        os.remove(own_data / pair.sound)
+    for dataset in datasets:
+        assert sum(len(targets["scene"]) for _, targets in dataset) == len(pairs)
+
+
+@pytest.mark.parametrize("changed", ["image", "sound"])
+def test_a_touched_source_is_decoded_again(pairs, own_data, tmp_path, changed):
+    cache = PairCache(tmp_path / "cache", CUT)
+    assert fill(cache, pairs, own_data) == len(pairs)
+    assert fill(cache, pairs, own_data) == 0
+    source = own_data / getattr(pairs[1], changed)
+    before = source.stat()
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000_000))
+    assert fill(cache, pairs, own_data) == 1
+
+
+def test_other_settings_do_not_meet_but_other_statistics_do(pairs, own_data, tmp_path):
+    cache = PairCache(tmp_path / "cache", CUT)
+    fill(cache, pairs, own_data)
+    stats = dataclasses.replace(CUT, log_mel_stats="stats.csv")
+    assert fill(PairCache(tmp_path / "cache", stats), pairs, own_data) == 0
+    for change in ({"image_size": 40}, {"clip_seconds": 2.0}, {"mel_bins": 32}):
+        other = PairCache(tmp_path / "cache", dataclasses.replace(CUT, **change))
+        assert fill(other, pairs, own_data) == len(pairs)
+        assert fill(cache, pairs, own_data) == 0
+
+
+def test_an_interrupted_fill_goes_on_where_it_stopped(
+    pairs, own_data, tmp_path, monkeypatch
+):
+    cache = PairCache(tmp_path / "cache", CUT)
+    real, written = cache_module.replacing, []
+
+    def interrupted(path):
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        return real(path)
+
+    monkeypatch.setattr(cache_module, "replacing", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(cache, pairs, own_data)
+    monkeypatch.undo()
+    files = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert files == sorted(written)
+    assert fill(cache, pairs, own_data) == len(pairs) - 2
+
+
+def test_everything_before_a_broken_sound_is_kept_and_it_is_named(
+    pairs, own_data, tmp_path
+):
+    broken = own_data / pairs[3].sound
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:-20])
+    cache = PairCache(tmp_path / "cache", CUT)
+    with pytest.raises(ValueError, match="truncated") as raised:
+        fill(cache, pairs, own_data)
+    assert str(broken) in str(raised.value)
+    kept = [cache.path(pair, own_data).exists() for pair in pairs]
+    assert kept == [True] * 3 + [False] * (len(pairs) - 3)
+    broken.write_bytes(whole)
+    assert fill(cache, pairs, own_data) == len(pairs) - 3
+
+
+def test_a_missing_source_is_named(pairs, own_data, tmp_path):
+    missing = own_data / pairs[2].image
+    missing.unlink()
+    with pytest.raises((ValueError, FileNotFoundError)) as raised:
+        fill(PairCache(tmp_path / "cache", CUT), pairs, own_data)
+    assert str(missing) in str(raised.value)
