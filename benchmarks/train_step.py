@@ -1,0 +1,158 @@
+"""Seconds per pair of a training step of the full model, against PyTorch.
+
+    python -m benchmarks.train_step --steps=3
+
+Forward, backward and Adam of ResNet-101 on [256, 256, 3] and ResNet-50 on
+[400, 64], joined, with a scene head, batch 4, float32 on the CPU. The peer is
+the same model in PyTorch's eager mode (torch is an optional dependency). Each
+way runs in a process of its own, by turns; the best step of each is compared.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+BATCH = 4
+WAYS = {
+    "PyTorch": {},
+    "Keras graph": {},
+    "Keras graph, oneDNN off": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "Keras XLA": {},
+}
+
+
+def torch_tower(blocks, channels, first_stride):
+    """A bottleneck ResNet v1 in PyTorch, as torchvision builds it."""
+    import torch
+    from torch import nn
+
+    class Block(nn.Module):
+        """Three convolutions and a shortcut."""
+
+        def __init__(self, inputs, width, stride):
+            super().__init__()
+            sizes = ((inputs, width, 1, 1), (width, width, 3, stride))
+            layers = []
+            for source, target, kernel, step in sizes:
+                layers += [
+                    nn.Conv2d(source, target, kernel, step, kernel // 2, bias=False),
+                    nn.BatchNorm2d(target),
+                    nn.ReLU(inplace=True),
+                ]
+            layers += [
+                nn.Conv2d(width, 4 * width, 1, bias=False),
+                nn.BatchNorm2d(4 * width),
+            ]
+            self.residual = nn.Sequential(*layers)
+            self.shortcut = nn.Identity()
+            if stride > 1 or inputs != 4 * width:
+                self.shortcut = nn.Sequential(
+                    nn.Conv2d(inputs, 4 * width, 1, stride, bias=False),
+                    nn.BatchNorm2d(4 * width),
+                )
+
+        def forward(self, x):
+            """Residual plus shortcut."""
+            return torch.relu(self.residual(x) + self.shortcut(x))
+
+    layers = [
+        nn.Conv2d(channels, 64, 7, first_stride, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
+    inputs = 64
+    for stage, count in enumerate(blocks):
+        for number in range(count):
+            stride = 2 if stage and not number else 1
+            layers.append(Block(inputs, 64 * 2**stage, stride))
+            inputs = 256 * 2**stage
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def torch_steps(steps):
+    """Seconds of each step in PyTorch."""
+    import torch
+
+    image_tower = torch_tower((3, 4, 23, 3), 3, 2)
+    audio_tower = torch_tower((3, 4, 6, 3), 1, 1)
+    head = torch.nn.Linear(4096, 13)
+    parts = torch.nn.ModuleList([image_tower, audio_tower, head])
+    optimizer = torch.optim.Adam(parts.parameters(), 1e-5, weight_decay=1e-4)
+    image = torch.rand(BATCH, 3, 256, 256) * 255
+    log_mel = torch.randn(BATCH, 1, 400, 64)
+    scene = torch.randint(0, 13, (BATCH,))
+    for _ in range(steps + 1):
+        started = time.perf_counter()
+        optimizer.zero_grad()
+        joined = torch.cat([image_tower(image), audio_tower(log_mel)], 1)
+        torch.nn.functional.cross_entropy(head(joined), scene).backward()
+        optimizer.step()
+        yield time.perf_counter() - started
+
+
+def keras_steps(steps, jit_compile):
+    """Seconds of each step of our trainer."""
+    import numpy as np
+
+    from advance_tf.config import Config, FeatureConfig, ModelConfig, TransferConfig
+    from advance_tf.losses.transfer import build_objective
+    from advance_tf.models.recognizer import build_recognizer
+    from advance_tf.training.optimizer import build_optimizer
+    from advance_tf.training.trainer import Trainer
+
+    model = build_recognizer(ModelConfig(), FeatureConfig(), "none")
+    trainer = Trainer(model, build_objective(TransferConfig(transfer="none")))
+    optimizer = build_optimizer(Config().training)
+    trainer.compile(optimizer=optimizer, jit_compile=jit_compile)
+    rng = np.random.default_rng(0)
+    inputs = {
+        "image": rng.uniform(0, 255, (BATCH, 256, 256, 3)).astype(np.float32),
+        "log_mel": rng.normal(size=(BATCH, 400, 64)).astype(np.float32),
+    }
+    targets = {"scene": rng.integers(0, 13, BATCH).astype(np.int32)}
+    for _ in range(steps + 1):
+        started = time.perf_counter()
+        trainer.train_on_batch(inputs, targets, return_dict=True)
+        yield time.perf_counter() - started
+
+
+def child(way, steps):
+    """The best seconds per pair of one way; the first step only warms up."""
+    made = torch_steps(steps) if way == "PyTorch" else keras_steps(steps, "XLA" in way)
+    seconds = list(made)[1:]
+    print(json.dumps(min(seconds) / BATCH))
+
+
+def main():
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--way", default="")
+    arguments = parser.parse_args()
+    if arguments.way:
+        child(arguments.way, arguments.steps)
+        return
+    best: dict[str, float] = {}
+    for _ in range(arguments.repeats):
+        for way in arguments.ways.split(","):
+            command = [sys.executable, "-m", "benchmarks.train_step", f"--way={way}"]
+            command.append(f"--steps={arguments.steps}")
+            environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", **WAYS[way])
+            done = subprocess.run(
+                command, env=environment, check=True, capture_output=True, text=True
+            )
+            found = json.loads(done.stdout.splitlines()[-1])
+            best[way] = min(best.get(way, found), found)
+    print("| way | s/pair | ratio |\n| :-- | --: | --: |")
+    for way, seconds in best.items():
+        print(f"| {way} | {seconds:.2f} | {seconds / best['PyTorch']:.2f}× |")
+
+
+if __name__ == "__main__":
+    main()
