@@ -132,7 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default=";".join(WAYS))
     parser.add_argument("--way", default="")
     arguments = parser.parse_args()
     if arguments.way:
@@ -140,7 +140,7 @@ def main():
         return
     best: dict[str, float] = {}
     for _ in range(arguments.repeats):
-        for way in arguments.ways.split(","):
+        for way in arguments.ways.split(";"):
             command = [sys.executable, "-m", "benchmarks.train_step", f"--way={way}"]
             command.append(f"--steps={arguments.steps}")
             environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", **WAYS[way])
