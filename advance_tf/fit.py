@@ -40,7 +40,7 @@ def _demonstrate() -> None:
 def main(arguments) -> None:
     """Trains, or goes on training, in --workdir."""
     del arguments
-    if not config_flags.given().get("data_dir") and not _has_run():
+    if not config_flags.given() and not _has_run():
         _demonstrate()
     if not _WORKDIR.value:
         raise ValueError("--workdir must name the folder of the run; received none.")

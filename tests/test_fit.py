@@ -79,6 +79,7 @@ def test_missing_knowledge_names_the_program_and_writes_nothing(
     [
         (["--data_dir=/nowhere", "--workdir=w"], "/nowhere"),
         (["--data_dir=x"], "--workdir must name the folder"),
+        (["--workdir=w", "--epochs=3"], "--data_dir must name a folder"),
         (["--data_dir=x", "--workdir=w", "--alpha=-1"], "--alpha must be at least 0"),
     ],
 )
