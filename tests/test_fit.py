@@ -1,9 +1,6 @@
 """fit, pretrain and stats as commands: their errors, and what they write."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +9,8 @@ import soundfile
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.models import weights
 from advance_tf.models.recognizer import build_recognizer
+from tests.processes import run_program
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 SIZES = (
     "--image_size=32",
     "--clip_seconds=0.5",
@@ -21,23 +18,9 @@ SIZES = (
 )
 
 
-def run(program, *given):
-    """Exit status, standard output and standard error of a program."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"advance_tf.{program}", *map(str, given)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
-
-
 def test_fit_trains_and_goes_on_with_its_folder_alone(fabricated_advance, tmp_path):
     workdir = tmp_path / "run"
-    first = run(
+    first = run_program(
         "fit",
         f"--data_dir={fabricated_advance}",
         f"--workdir={workdir}",
@@ -52,10 +35,10 @@ def test_fit_trains_and_goes_on_with_its_folder_alone(fabricated_advance, tmp_pa
     names = {path.name for path in workdir.iterdir()}
     assert names >= {"config.json", "manifest.csv", "best.weights.h5", "log.csv"}
     assert list((workdir / "tensorboard").rglob("*tfevents*"))
-    refused = run("fit", f"--workdir={workdir}", "--learning_rate=0.5")
+    refused = run_program("fit", f"--workdir={workdir}", "--learning_rate=0.5")
     assert refused[0] == 1
     assert "--learning_rate was 1e-05, now 0.5" in refused[2]
-    again = run("fit", f"--workdir={workdir}", "--epochs=2")
+    again = run_program("fit", f"--workdir={workdir}", "--epochs=2")
     assert again[0] == 0, again[2]
     assert len((workdir / "log.csv").read_text().splitlines()) == 3
     contents = json.loads((workdir / "config.json").read_text())
@@ -66,7 +49,7 @@ def test_missing_knowledge_names_the_program_and_writes_nothing(
     fabricated_advance, tmp_path
 ):
     workdir = tmp_path / "run"
-    status, _, error = run(
+    status, _, error = run_program(
         "fit", f"--data_dir={fabricated_advance}", f"--workdir={workdir}"
     )
     assert status == 1
@@ -84,7 +67,7 @@ def test_missing_knowledge_names_the_program_and_writes_nothing(
     ],
 )
 def test_bad_input_of_fit_is_a_message(given, named, tmp_path):
-    status, _, error = run(
+    status, _, error = run_program(
         "fit", *[flag.replace("=w", f"={tmp_path}") for flag in given]
     )
     assert status == 1
@@ -102,7 +85,7 @@ def test_an_image_tower_is_pretrained_and_starts_a_recognizer(tmp_path):
             encoded = tf.io.encode_png(levels.astype(np.uint8)).numpy()
             (tmp_path / "images" / name / f"{number}.png").write_bytes(encoded)
     workdir = tmp_path / "run"
-    status, printed, error = run(
+    status, printed, error = run_program(
         "pretrain",
         "--tower=image",
         f"--data_dir={tmp_path / 'images'}",
@@ -124,7 +107,7 @@ def test_an_image_tower_is_pretrained_and_starts_a_recognizer(tmp_path):
     )
     features = FeatureConfig(image_size=32, clip_seconds=0.5)
     weights.load_pretrained(build_recognizer(model, features), model)
-    again = run("pretrain", f"--workdir={workdir}", "--plateau_patience=9")
+    again = run_program("pretrain", f"--workdir={workdir}", "--plateau_patience=9")
     assert again[0] == 1
     assert "changed: --plateau_patience" in again[2]
 
@@ -138,7 +121,7 @@ def test_an_audio_tower_is_pretrained_and_is_a_teacher(tmp_path):
         soundfile.write(tmp_path / f"{number}.wav", wave, 16_000)
         rows.append(f"{number}.wav,{label}")
     (tmp_path / "tags.csv").write_text("\n".join(rows) + "\n")
-    status, printed, error = run(
+    status, printed, error = run_program(
         "pretrain",
         "--tower=audio",
         f"--data_dir={tmp_path}",
@@ -157,7 +140,7 @@ def test_an_audio_tower_is_pretrained_and_is_a_teacher(tmp_path):
 
 
 def test_statistics_are_written_for_the_other_programs(fabricated_advance, tmp_path):
-    status, printed, error = run(
+    status, printed, error = run_program(
         "stats",
         f"--data_dir={fabricated_advance}",
         f"--workdir={tmp_path}",

@@ -2,10 +2,7 @@
 
 import csv
 import json
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -24,23 +21,9 @@ from advance_tf.models.recognizer import build_recognizer
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
 from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config
+from tests.processes import run_program
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
 LEAKY = "leaky: places shared between training and test"
-
-
-def run(program, *flags):
-    """Exit status, standard output and standard error of a program."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"advance_tf.{program}", *map(str, flags)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +57,9 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(workdir):
     """The folder of the run's evaluation and what was printed."""
-    status, printed, error = run("evaluate", f"--workdir={workdir}", "--batch_size=8")
+    status, printed, error = run_program(
+        "evaluate", f"--workdir={workdir}", "--batch_size=8"
+    )
     assert status == 0, error
     return workdir / "evaluation" / "test", printed
 
@@ -105,7 +90,7 @@ def test_evaluation_of_training_pairs_says_so(workdir, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(workdir / "data", moved)
     (moved / "NOTICE.txt").write_text("copied data\n")
-    status, printed, error = run(
+    status, printed, error = run_program(
         *("evaluate", f"--workdir={workdir}", "--split=all"),
         *(f"--data_dir={moved}", f"--output_dir={tmp_path / 'out'}"),
     )
@@ -120,7 +105,7 @@ def test_predict_agrees_with_evaluate(workdir, evaluated):
     with (evaluated[0] / "predictions.csv").open() as file:
         expected = next(csv.DictReader(file))
     key = f"{expected['scene']}/{expected['stem']}"
-    status, printed, error = run(
+    status, printed, error = run_program(
         *("predict", f"--workdir={workdir}", "--json", "--top=13"),
         f"--image={workdir}/data/vision/{key}.jpg",
         f"--sound={workdir}/data/sound/{key}.wav",
@@ -145,7 +130,7 @@ def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
     good = sorted(source.iterdir())[0]
     shutil.copy(good, tmp_path / "good.jpg")
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    status, printed, error = run(
+    status, printed, error = run_program(
         *("predict", f"--workdir={workdir}", f"--data_dir={tmp_path}", "--noevents")
     )
     assert status == 1
@@ -169,6 +154,6 @@ def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
 def test_errors_say_the_way_out(workdir, program, flags, message):
     if flags:
         flags = [f"--workdir={workdir}", *flags]
-    status, _, error = run(program, *flags)
+    status, _, error = run_program(program, *flags)
     assert status == 1
     assert message in error

@@ -1,9 +1,5 @@
 """teach as a command, with a small tower as the teacher."""
 
-import pathlib
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -13,22 +9,12 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.models.recognizer import build_audio_tagger
 from advance_tf.models.weights import TowerMetadata, save_tower
 from advance_tf.teacher.knowledge import load_knowledge
-
-REPOSITORY = pathlib.Path(__file__).parents[1]
+from tests.processes import run_program
 
 
 def teach(*flags):
     """Exit status, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "advance_tf.teach", "--clip_seconds=1", *flags],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout, done.stderr
+    return run_program("teach", "--clip_seconds=1", *flags)
 
 
 @pytest.fixture(scope="module")

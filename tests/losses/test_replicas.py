@@ -1,27 +1,10 @@
 """The losses of two replicas add up to those of one on the same batch."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
-_ON_REPLICAS = pathlib.Path(__file__).with_name("replicas_of_losses.py")
+from tests.processes import run_on_replicas
 
 
 def test_two_replicas_make_the_step_of_one():
-    # Logical devices must be set before TensorFlow starts, hence the process.
-    environment = os.environ | {
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(_ON_REPLICAS.parents[2]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    done = subprocess.run(
-        [sys.executable, str(_ON_REPLICAS)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "replicas 2" in done.stdout
+    script = pathlib.Path(__file__).with_name("replicas_of_losses.py")
+    assert "replicas 2" in run_on_replicas(script)

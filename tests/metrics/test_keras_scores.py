@@ -1,9 +1,6 @@
 """The Keras metric: alone, in fit and evaluate, and on two replicas."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -12,6 +9,7 @@ import tensorflow as tf
 
 from advance_tf.metrics.keras_scores import ConfusionScores
 from advance_tf.metrics.scores import WEIGHTED, confusion_matrix, weighted_scores
+from tests.processes import run_on_replicas
 
 _ON_REPLICAS = pathlib.Path(__file__).with_name("replicas_of_scores.py")
 
@@ -136,16 +134,4 @@ def test_is_reset_between_epochs_and_before_evaluation():
 
 
 def test_two_replicas_count_every_sample_once():
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    root = _ON_REPLICAS.parents[2]
-    environment["PYTHONPATH"] = str(root)
-    done = subprocess.run(
-        [sys.executable, str(_ON_REPLICAS)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "replicas 2" in done.stdout
+    assert "replicas 2" in run_on_replicas(_ON_REPLICAS)

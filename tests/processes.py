@@ -1,0 +1,43 @@
+"""Programs and replica scripts in processes of their own."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from tests.imports import ROOT
+
+_SECONDS = 300
+
+
+def run_program(program: str, *flags) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of `python -m advance_tf.…`."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"advance_tf.{program}", *map(str, flags)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_on_replicas(script: pathlib.Path) -> str:
+    """The output of a script that sets logical devices before TensorFlow starts."""
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
