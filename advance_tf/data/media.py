@@ -23,6 +23,8 @@ def media_errors(
     pairs: Sequence[Pair] = (),
     data_dir: str | pathlib.Path = "",
     features: FeatureConfig | None = None,
+    *,
+    images: bool = True,
 ) -> Iterator[None]:
     """Turns TensorFlow's errors of reading and decoding into ValueErrors.
 
@@ -33,6 +35,7 @@ def media_errors(
         pairs: what was being read.
         data_dir: folder of the data set.
         features: how it was decoded; None searches for nothing.
+        images: whether images were read too, or sounds alone.
 
     Raises:
         ValueError: a file is missing or cannot be decoded; it is named.
@@ -42,12 +45,16 @@ def media_errors(
     except _MEDIA_ERRORS as error:
         found = None
         if features is not None and not _OUR_RULE.search(error.message):
-            found = find_broken(pairs, data_dir, features)
+            found = find_broken(pairs, data_dir, features, images=images)
         raise ValueError(found or readable(error)) from error
 
 
 def find_broken(
-    pairs: Sequence[Pair], data_dir: str | pathlib.Path, features: FeatureConfig
+    pairs: Sequence[Pair],
+    data_dir: str | pathlib.Path,
+    features: FeatureConfig,
+    *,
+    images: bool = True,
 ) -> str | None:
     """What is wrong with the first pair that cannot be decoded.
 
@@ -55,20 +62,21 @@ def find_broken(
         pairs: to look at.
         data_dir: folder of the data set.
         features: how to decode.
+        images: look at the images too, not at the sounds alone.
 
     Returns:
         A sentence with the path, or None when every pair can be decoded.
     """
+    root = pathlib.Path(data_dir)
     for pair in pairs:
-        for name, decode in (
-            (pair.image, lambda data, path: decode_image(data, 32, path)),
-            (pair.sound, lambda data, path: recording_from_bytes(data, features, path)),
-        ):
-            path = str(pathlib.Path(data_dir) / name)
-            try:
-                decode(tf.io.read_file(path), path)
-            except _MEDIA_ERRORS as error:
-                return f"{path} cannot be read: {readable(error)}"
+        path = str(root / pair.sound)
+        try:
+            recording_from_bytes(tf.io.read_file(path), features, path)
+            if images:
+                path = str(root / pair.image)
+                decode_image(tf.io.read_file(path), features.image_size, path)
+        except _MEDIA_ERRORS as error:
+            return f"{path} cannot be read: {readable(error)}"
     return None
 
 

@@ -80,7 +80,7 @@ def log_mel_statistics(
     )
     running = RunningStats(features.mel_bins)
     bar = tqdm(spectrograms.prefetch(2), "statistics", len(paths), disable=not progress)
-    with media_errors(pairs, data_dir, features):
+    with media_errors(pairs, data_dir, features, images=False):
         for spectrogram in bar:
             running.add(spectrogram.numpy())
     if not (running.std > 0).all():

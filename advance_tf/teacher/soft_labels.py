@@ -107,7 +107,7 @@ def compute_soft_labels(
         unit="clip",
         disable=not progress,
     )
-    with bar, media_errors(pairs, data_dir, features):
+    with bar, media_errors(pairs, data_dir, features, images=False):
         for batch in _clips(paths, features, batch_size) if paths else ():
             logits = np.asarray(teacher.logits(batch.numpy()), np.float32)
             _check_logits(logits, pairs[parts.rows : parts.rows + len(batch)])

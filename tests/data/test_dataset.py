@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.config import DataConfig, FeatureConfig
+from advance_tf.data import augment
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import epoch_indices, make_dataset
 from advance_tf.data.layout import Pair
@@ -116,6 +117,54 @@ def test_a_longer_sound_is_cut_anew_in_every_epoch(fabricated_advance, pairs, tm
     evaluation = make_dataset(pairs[:1], fabricated_advance, FEATURES, 1, cache=cache)
     first, second = (collected(evaluation)[0]["log_mel"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_augmentation_is_that_of_seed_epoch_and_pair(pairs, fabricated_advance):
+    """Whatever thread maps a pair, and wherever the shuffle puts it."""
+    rows = {"row": np.arange(len(pairs), dtype=np.float32)}
+    dataset = training(pairs, fabricated_advance, targets=rows, first_epoch=5)
+    inputs, targets = collected(dataset)
+    for image, row in zip(inputs["image"], targets["row"].astype(int), strict=True):
+        contents = (fabricated_advance / pairs[row].image).read_bytes()
+        place = augment.element_seed(3, tf.constant(5), tf.constant(row))
+        expected = augment.augment_image(decode_image(contents, 32), place)
+        np.testing.assert_allclose(image, expected, atol=1e-3)
+
+
+def test_shuffling_visits_every_element_once_and_resumes():
+    def order(first_epoch, passes=1, seed=3):
+        indices = epoch_indices(50, shuffle=True, seed=seed, first_epoch=first_epoch)
+        return [list(indices.as_numpy_iterator()) for _ in range(passes)]
+
+    whole = order(0, passes=4)
+    for epoch, visited in enumerate(whole):
+        assert {passed for passed, _ in visited} == {epoch}
+        assert sorted(index for _, index in visited) == list(range(50))
+    assert order(2, passes=2) == whole[2:]
+    orders = [[index for _, index in visited] for visited in whole]
+    assert len(set(map(tuple, orders))) == 4
+    assert [index for _, index in order(0, seed=4)[0]] != orders[0]
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_broken_sound_stops_the_pass_and_is_named(
+    pairs, fabricated_advance, tmp_path, train
+):
+    (tmp_path / "data").symlink_to(fabricated_advance)
+    placed = [
+        dataclasses.replace(
+            pair, image=f"data/{pair.image}", sound=f"data/{pair.sound}"
+        )
+        for pair in pairs[:4]
+    ]
+    (tmp_path / "cut.wav").write_bytes(
+        (fabricated_advance / pairs[2].sound).read_bytes()[:-9]
+    )
+    placed[2] = dataclasses.replace(placed[2], sound="cut.wav")
+    dataset = make_dataset(placed, tmp_path, FEATURES, 2, training=train)
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        collected(dataset)
+    assert f"{tmp_path / 'cut.wav'} must be a whole WAV file" in raised.value.message
 
 
 def test_no_pairs_and_targets_of_another_length_are_refused(pairs, fabricated_advance):

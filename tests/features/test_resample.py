@@ -68,6 +68,13 @@ def test_the_target_rate_changes_nothing():
     np.testing.assert_array_equal(RESAMPLE(wave, 16_000), wave)
 
 
+@pytest.mark.parametrize("rate_hz", [22_050, 44_099])
+def test_eager_equals_compiled(rate_hz):
+    wave = np.random.default_rng(0).normal(size=5_000).astype(np.float32)
+    compiled = RESAMPLE(wave, rate_hz)
+    np.testing.assert_allclose(resample(wave, rate_hz), compiled, atol=1e-6)
+
+
 def test_a_ten_second_clip_of_advance_becomes_160000_samples():
     assert len(RESAMPLE(np.zeros(220_500, np.float32), 22_050)) == 160_000
 

@@ -126,6 +126,55 @@ def test_in_a_parallel_map():
     assert [len(found) for found, _ in dataset] == [100 + n for n in range(6)]
 
 
+@pytest.mark.parametrize(
+    ("code", "bits", "kind"),
+    [(PCM, 16, "<i2"), (PCM, 32, "<i4"), (FLOAT, 32, "<f4"), (FLOAT, 64, "<f8")],
+)
+def test_eager_and_compiled_equal_numpy_to_the_bit(code, bits, kind):
+    contents = wav(wave(), code, bits)
+    stored = np.frombuffer(contents[44:], kind)
+    scale = 1 if code == FLOAT else 2.0 ** (bits - 1)
+    expected = stored.astype(np.float32) / np.float32(scale)
+    for decode in (decode_wav, TRACED):
+        found, _ = decode(tf.constant(contents), "a.wav")
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+def test_the_ends_of_the_range(bits):
+    samples = np.array([-1.0, 0.0, 1.0])
+    found, _ = TRACED(wav(samples, PCM, bits), "a.wav")
+    # In float32 the largest of 32 bits is 1.
+    np.testing.assert_allclose(found, [-1, 0, 1 - 2.0 ** (1 - bits)], atol=1e-7)
+
+
+def test_extensible_channels_of_24_bits():
+    samples = wave(5)
+    contents = wav(samples, PCM, 24, extensible=True)
+    found, _ = TRACED(contents, "a.wav")
+    np.testing.assert_allclose(found, samples.mean(1), atol=2**-22)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_every_unknown_size_and_half_a_frame_at_the_end(size):
+    samples = wave(2)
+    contents = wav(samples, size=size)[:-3]
+    found, _ = TRACED(contents, "a.wav")
+    np.testing.assert_allclose(found, samples.mean(1)[:-1], atol=2**-15)
+
+
+def test_chunks_after_the_samples_are_not_heard():
+    samples = wave()
+    contents = wav(samples) + chunk(b"LIST", bytes(100))
+    assert len(TRACED(contents, "a.wav")[0]) == len(samples)
+
+
+def test_a_file_of_empty_chunks_ends():
+    contents = GOOD[:36] + chunk(b"junk", b"") * 5_000
+    with pytest.raises(tf.errors.InvalidArgumentError, match="no data chunk"):
+        TRACED(contents, "a.wav")
+
+
 GOOD = wav(wave())
 
 
@@ -146,6 +195,11 @@ GOOD = wav(wave())
         (wav(wave(), rate_hz=0xFFFFFFFF), "rate"),
         (wav(wave(), code=2), "coding"),
         (wav(wave(), align=7), "block"),
+        (wav(wave(), FLOAT, 16), "coding"),
+        (wav(wave(), rate_hz=0), "rate"),
+        (GOOD[:12] + chunk(b"junk", b"", size=0xFFFFFFFF) + GOOD[12:], "no whole fmt"),
+        (GOOD[:12] + chunk(b"data", bytes(40)), "no whole fmt"),
+        (GOOD[:12] + chunk(b"fmt ", bytes(16)) + GOOD[36:], "coding"),
     ],
 )
 def test_a_broken_file_is_named_with_what_is_wrong(contents, problem):
