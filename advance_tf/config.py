@@ -190,6 +190,19 @@ class ModelConfig(_Checked):
     )
     image_weights: str = _field("", "Weights file to start the image tower from.")
     audio_weights: str = _field("", "Weights file to start the audio tower from.")
+    image_frozen_stages: int = _field(
+        0,
+        "Stages of the image tower that stay as loaded: 1 is the first "
+        "convolution, 5 the whole tower.",
+        minimum=0,
+        maximum=5,
+    )
+    audio_frozen_stages: int = _field(
+        0, "Stages of the audio tower that stay as loaded.", minimum=0, maximum=5
+    )
+    freeze_batch_norm: bool = _field(
+        False, "Keep scales, shifts and statistics of the towers' batch norms."
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,9 +51,7 @@ def main(arguments) -> None:
     from advance_tf.visualization import plots
 
     run, split = load_run(_WORKDIR.value), _SPLIT.value
-    pairs = run.manifest.of(split)
-    if not pairs:
-        raise ValueError(f"--split={split} must have pairs; this run's has none.")
+    pairs = run.pairs_of(split)
     folder = find_knowledge(run.workdir, run.knowledge_dir)
     knowledge = load_knowledge(folder, run.manifest) if folder else None
     data_dir = _DATA_DIR.value or run.config.data.data_dir

@@ -25,7 +25,8 @@ _MANIFEST = flags.DEFINE_string(
 _KNOWLEDGE_DIR = flags.DEFINE_string(
     "knowledge_dir",
     None,
-    "Output of advance_tf.teach; default: <workdir>/event_knowledge.",
+    "Output of advance_tf.teach; default: <workdir>/event_knowledge. If there is "
+    "none, --audio_weights with an event head make it.",
 )
 config_flags.define()
 
@@ -46,7 +47,7 @@ def main(arguments) -> None:
         raise ValueError("--workdir must name the folder of the run; received none.")
 
     from advance_tf.metrics.keras_scores import ConfusionScores
-    from advance_tf.teacher.knowledge import load_knowledge
+    from advance_tf.teacher.teachers import knowledge_of_run
     from advance_tf.training import setup
     from advance_tf.training.recognition import train_recognizer
     from advance_tf.training.trainer import Score
@@ -57,7 +58,9 @@ def main(arguments) -> None:
     )
     knowledge = None
     if prepared.knowledge_dir:
-        knowledge = load_knowledge(prepared.knowledge_dir, prepared.manifest)
+        knowledge = knowledge_of_run(
+            prepared.knowledge_dir, prepared.manifest, prepared.config
+        )
     prepared.write()
     progress = train_recognizer(
         prepared.config,

@@ -52,6 +52,14 @@ def scenes() -> tuple[str, ...]:
 
 
 @functools.cache
+def scenes_as_published() -> tuple[str, ...]:
+    """The 13 scenes in the authors' order, that of their checkpoints' outputs."""
+    with asset_path("scenes.csv").open(newline="", encoding="utf-8") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: int(row["authors_index"]))
+    return tuple(row["scene"] for row in rows)
+
+
+@functools.cache
 def events() -> tuple[Event, ...]:
     """AudioSet's 527 events in the order of their index."""
     with asset_path("events.csv").open(newline="", encoding="utf-8") as file:

@@ -43,17 +43,6 @@ def _checked_workdir(data_dir: str) -> pathlib.Path:
     return pathlib.Path(_WORKDIR.value)
 
 
-def _build_teacher(path, features):
-    from advance_tf.models import weights
-    from advance_tf.teacher.tower import TowerTeacher
-    from advance_tf.teacher.yamnet import Yamnet
-
-    if path.endswith(".tflite"):
-        return Yamnet(path, features.sample_rate_hz)
-    tagger = weights.load_audio_tagger(path, features)
-    return TowerTeacher(tagger, features, weights.file_sha256(path))
-
-
 def main(arguments) -> None:
     """Teaches once and writes the event knowledge."""
     del arguments
@@ -61,9 +50,10 @@ def main(arguments) -> None:
     folder = _checked_workdir(config.data.data_dir)
 
     from advance_tf.teacher import lesson
+    from advance_tf.teacher.teachers import build_teacher
     from advance_tf.training import setup, workdir
 
-    teacher = _build_teacher(_TEACHER.value, config.features)
+    teacher = build_teacher(str(_TEACHER.value), config.features)
     manifest = setup.find_manifest(folder, config, _MANIFEST.value)
     if not (folder / workdir.MANIFEST).exists():
         manifest.save(folder / workdir.MANIFEST)

@@ -29,8 +29,10 @@ class BatchNorm(keras.layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         """Normalizes [B, H, W, C]; the output has the shape and type of it."""
         learning = bool(training) and self.trainable
-        if learning and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            return self._over_replicas(inputs)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # The fused kernel knows neither several replicas nor float64.
+        if inputs.dtype == tf.float64 or (learning and replicas > 1):
+            return self._composed(inputs, learning)
         output, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             tf.cast(self.gamma, tf.float32),
@@ -45,10 +47,21 @@ class BatchNorm(keras.layers.BatchNormalization):
             self._move(mean, variance)
         return output
 
-    def _over_replicas(self, inputs):
-        wide = tf.cast(inputs, tf.float32)
-        axes = list(range(len(inputs.shape) - 1))
-        count = tf.cast(tf.size(wide) // inputs.shape[-1], tf.float32)
+    def _composed(self, inputs, learning: bool):
+        kind = tf.float64 if inputs.dtype == tf.float64 else tf.float32
+        wide = tf.cast(inputs, kind)
+        mean, variance = self.moving_mean, self.moving_variance
+        if learning:
+            mean, variance = self._global_moments(wide)
+        weights = (mean, variance, self.beta, self.gamma)
+        output = tf.nn.batch_normalization(
+            wide, *(tf.cast(weight, kind) for weight in weights), self.epsilon
+        )
+        return tf.cast(output, inputs.dtype)
+
+    def _global_moments(self, wide):
+        axes = list(range(len(wide.shape) - 1))
+        count = tf.cast(tf.size(wide) // wide.shape[-1], wide.dtype)
         context = tf.distribute.get_replica_context()
         total, sums = context.all_reduce(
             tf.distribute.ReduceOp.SUM, [count, tf.reduce_sum(wide, axes)]
@@ -58,12 +71,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         squares = context.all_reduce(
             tf.distribute.ReduceOp.SUM, tf.reduce_sum(tf.square(wide - mean), axes)
         )
-        variance = squares / total
         self._move(mean, squares / tf.maximum(total - 1.0, 1.0))
-        output = tf.nn.batch_normalization(
-            wide, mean, variance, self.beta, self.gamma, self.epsilon
-        )
-        return tf.cast(output, inputs.dtype)
+        return mean, squares / total
 
     def _move(self, mean, variance):
         for moving, batch in (

@@ -13,13 +13,13 @@ BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
-_BOTTLENECK_FROM = 50
+BOTTLENECK_FROM = 50
 _EXPANSION = 4
 
 
 def embedding_size(depth: int, width: int = 64) -> int:
     """Length of a tower's embedding: 32 · width with bottlenecks, else 8 · width."""
-    return 8 * width * (_EXPANSION if depth >= _BOTTLENECK_FROM else 1)
+    return 8 * width * (_EXPANSION if depth >= BOTTLENECK_FROM else 1)
 
 
 def _convolution(x, channels, kernel, stride, name):
@@ -53,7 +53,7 @@ def _shortcut(x, channels, stride, name):
 
 def _block(x, depth, width, stride, name):
     """One residual block; in a bottleneck the stride is in the 3×3 convolution."""
-    if depth >= _BOTTLENECK_FROM:
+    if depth >= BOTTLENECK_FROM:
         channels = width * _EXPANSION
         steps = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
     else:

@@ -107,6 +107,14 @@ def save_tower(
     save_arrays(path, arrays, metadata)
 
 
+def without_head(
+    arrays: Mapping[str, np.ndarray], metadata: TowerMetadata
+) -> tuple[dict[str, np.ndarray], TowerMetadata]:
+    """The arrays of a tower alone, with a description that says so."""
+    body = {name: a for name, a in arrays.items() if not name.startswith("head/")}
+    return body, dataclasses.replace(metadata, outputs=0)
+
+
 def read_weights(
     path: str | pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], TowerMetadata]:
@@ -203,7 +211,7 @@ def load_tower(
     """
     arrays, metadata = read_weights(path)
     _check_metadata(path, metadata, wanted)
-    body = {k: v for k, v in arrays.items() if not k.startswith("head/")}
+    body, _ = without_head(arrays, metadata)
     assign_arrays(path, layer_arrays(tower), body)
     return metadata
 

@@ -234,7 +234,7 @@ def load_soft_labels(
 
 
 def load_knowledge(
-    knowledge_dir: str | pathlib.Path, manifest: Manifest
+    knowledge_dir: str | pathlib.Path, manifest: Manifest | None
 ) -> EventKnowledge:
     """The event knowledge of a manifest.
 
@@ -246,10 +246,15 @@ def load_knowledge(
         Soft labels, posteriors and relevance.
 
     Raises:
-        ValueError: a file is missing or damaged, or scenes, events or manifest
-            differ from those it was made from.
+        ValueError: a file is missing or damaged, scenes, events or manifest
+            differ from those it was made from, or there is no manifest.
     """
     path = pathlib.Path(knowledge_dir) / POSTERIORS
+    if manifest is None:
+        raise ValueError(
+            f"{path} is knowledge of the pairs of a manifest; the run has none. "
+            "Convert the model again with --data_dir."
+        )
     try:
         stored = _read_posteriors(path)
         check_equal(path, stored, {"manifest_sha256": manifest.sha256}, _SAME_MANIFEST)

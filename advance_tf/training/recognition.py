@@ -15,6 +15,7 @@ from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.media import media_errors
 from advance_tf.losses.transfer import build_objective
+from advance_tf.models.freezing import freeze
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import load_pretrained
 from advance_tf.training import runtime, session
@@ -58,6 +59,7 @@ def build_trainer(
         config.model, config.features, config.transfer.transfer
     )
     load_pretrained(recognizer, config.model)
+    freeze(recognizer, config.model)
     known: dict[str, np.ndarray] = {}
     if knowledge is not None:
         known = {

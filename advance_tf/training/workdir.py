@@ -13,6 +13,7 @@ import tensorflow as tf
 import advance_tf
 from advance_tf import config as config_module
 from advance_tf.config import Config
+from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import replacing
 from advance_tf.models.recognizer import build_recognizer
@@ -33,7 +34,7 @@ class Run:
     Attributes:
         workdir: its folder.
         config: as it was trained.
-        manifest: its pairs and splits.
+        manifest: its pairs and splits; None for a converted model without data.
         recognizer: the model with its best weights, in float32.
         label: what every report must say of the data, "" for nothing.
         knowledge_dir: folder of the posteriors it was trained with, "" if none.
@@ -41,10 +42,29 @@ class Run:
 
     workdir: pathlib.Path
     config: Config
-    manifest: Manifest
+    manifest: Manifest | None
     recognizer: keras.Model
     label: str
     knowledge_dir: str
+
+    def pairs_of(self, split: str) -> list[Pair]:
+        """The pairs of a split.
+
+        Args:
+            split: "training", "validation", "test" or "all".
+
+        Returns:
+            At least one pair.
+
+        Raises:
+            ValueError: the run has no manifest, or no pair in the split.
+        """
+        if self.manifest is None:
+            raise ValueError(
+                f"{self.workdir} must have a {MANIFEST} for --split={split}; it was "
+                "converted without data. Convert it again with --data_dir."
+            )
+        return self.manifest.of(split)
 
 
 def versions() -> dict[str, str]:
@@ -61,7 +81,7 @@ def versions() -> dict[str, str]:
 def write_config(
     workdir: pathlib.Path,
     config: Config,
-    manifest: Manifest,
+    manifest: Manifest | None,
     *,
     label: str = "",
     knowledge_dir: str = "",
@@ -71,7 +91,7 @@ def write_config(
     Args:
         workdir: folder of the run.
         config: the configuration.
-        manifest: its hash is stored.
+        manifest: its hash is stored, "" without one.
         label: what the data set says of itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
     """
@@ -79,7 +99,7 @@ def write_config(
         "config": config_module.to_dict(config),
         "knowledge_dir": knowledge_dir,
         "label": label,
-        "manifest_sha256": manifest.sha256,
+        "manifest_sha256": manifest.sha256 if manifest else "",
         "versions": versions(),
     }
     with replacing(workdir / CONFIG) as temporary:
@@ -157,8 +177,10 @@ def load_run(workdir: str | pathlib.Path) -> Run:
     """
     workdir = pathlib.Path(workdir)
     config, contents = read_config(workdir)
-    manifest = Manifest.load(workdir / MANIFEST)
-    if manifest.sha256 != contents["manifest_sha256"]:
+    manifest = None
+    if contents["manifest_sha256"]:
+        manifest = Manifest.load(workdir / MANIFEST)
+    if manifest and manifest.sha256 != contents["manifest_sha256"]:
         raise ValueError(
             f"{workdir / MANIFEST} must be the manifest that the run was trained "
             "on; its hash differs from the one in config.json. Restore it."
@@ -183,6 +205,8 @@ def load_run(workdir: str | pathlib.Path) -> Run:
         config,
         manifest,
         recognizer,
-        "; ".join(filter(None, (contents["label"], manifest.label))),
+        "; ".join(
+            filter(None, (contents["label"], manifest.label if manifest else ""))
+        ),
         contents["knowledge_dir"],
     )

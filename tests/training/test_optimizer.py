@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import torch
 
 from advance_tf.config import TrainingConfig
 from advance_tf.training.optimizer import (
@@ -42,6 +43,24 @@ def test_five_steps_equal_numpy(mode, scale):
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     expected = numpy_adam(start, gradients, 0.01, 0.1, mode)
     np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
+
+
+def test_five_steps_equal_pytorch():
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(40, 30)).astype(np.float32)
+    gradients = rng.normal(size=(5, 40, 30)).astype(np.float32)
+    variable = keras.Variable(start)
+    optimizer = DecayedAdam(0.01, decay=0.1, decay_mode="l2")
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    their_optimizer = torch.optim.Adam([theirs], 0.01, weight_decay=0.1)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        theirs.grad = torch.tensor(gradient)
+        their_optimizer.step()
+    assert np.abs(variable.numpy() - start).mean() > 1e-2
+    np.testing.assert_allclose(
+        variable.numpy(), theirs.detach().numpy(), rtol=0, atol=1e-6
+    )
 
 
 def test_the_two_modes_differ():
