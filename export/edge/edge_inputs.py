@@ -1,0 +1,337 @@
+"""Images, sounds and streams → the inputs of an exported model, in NumPy.
+
+The numbers are those of training: `advance_tf.features` is the model of these
+functions, and a test holds them to it.
+"""
+
+import collections
+import functools
+import math
+import os
+import pathlib
+import struct
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+from PIL import Image
+
+SAMPLE_RATE_HZ = 16_000
+MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 8_000, 192_000, 8
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
+_LAYOUT_FOLDERS = {"vision", "sound", "ADVANCE_vision", "ADVANCE_sound"}
+_IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+# The filter of training: zero crossings on each side, the shape of its Kaiser
+# window, the middle of its transition band as a share of the Nyquist frequency.
+_CROSSINGS, _KAISER_BETA, _CUTOFF = 64, 9.5, 0.9525
+# Outputs of the filter that are computed by one product of matrices.
+_GROUP = 64
+# Encoders that write to a pipe cannot know the size and leave these.
+_UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
+
+
+class Example(NamedTuple):
+    """A name, and the paths of an image, of a sound, or of both."""
+
+    name: str
+    image: pathlib.Path | None = None
+    sound: pathlib.Path | None = None
+
+
+def _windowed_sinc(offsets: np.ndarray, ratio: float) -> np.ndarray:
+    """The filter at distances of `offsets` input samples, float32."""
+    scaled = offsets * ratio
+    root = np.sqrt(np.clip(1 - np.square(scaled / _CROSSINGS), 0, 1))
+    window = np.i0(_KAISER_BETA * root) / np.i0(_KAISER_BETA)
+    window *= np.abs(scaled) < _CROSSINGS
+    return (_CUTOFF * ratio * np.sinc(_CUTOFF * scaled) * window).astype(np.float32)
+
+
+def _rates(rate_hz: int) -> tuple[int, int, int]:
+    """Outputs and inputs of a period, and the inputs an output sees on each side."""
+    divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
+    up, down = SAMPLE_RATE_HZ // divisor, rate_hz // divisor
+    return up, down, math.ceil(_CROSSINGS * max(1, down / up))
+
+
+# Enough for the rates of recorders; of odd rates the filter is long and made anew.
+@functools.lru_cache(maxsize=8)
+def _filter(rate_hz: int, start: int, stop: int) -> tuple[int, np.ndarray]:
+    """Of outputs start to stop: the first input and the matrix [inputs, outputs]."""
+    up, down, reach = _rates(rate_hz)
+    whole, rest = np.divmod(np.arange(start, stop) * down, up)
+    taps = np.arange(whole[-1] - whole[0] + 2 * reach + 1)
+    distances = (taps[:, None] - reach) - (whole - whole[0] + rest / up)
+    return int(whole[0]), _windowed_sinc(distances, min(1.0, up / down))
+
+
+def resample(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The waveform at 16 kHz: convolution with a Kaiser-windowed sinc.
+
+        y[m] = Σ_n x[n] h(m · rate / 16000 − n)
+
+    Args:
+        waveform: float32 [n].
+        rate_hz: its rate.
+
+    Returns:
+        float32 [ceil(n · 16000 / rate)]; the samples outside are taken as 0.
+    """
+    if rate_hz == SAMPLE_RATE_HZ:
+        return waveform
+    up, down, reach = _rates(rate_hz)
+    count = -(-len(waveform) * up // down)
+    repeats = -(-_GROUP // up)
+    period, step = up * repeats, down * repeats
+    periods = -(-count // period)
+    end = (periods + 1) * step - len(waveform) + reach + 1
+    padded = np.pad(waveform.astype(np.float32), (reach, end))
+    resampled = np.empty((periods, period), np.float32)
+    for start in range(0, min(period, count), _GROUP):
+        stop = min(start + _GROUP, period)
+        first, matrix = _filter(rate_hz, start, stop)
+        inputs = first + np.arange(periods)[:, None] * step + np.arange(len(matrix))
+        resampled[:, start:stop] = padded[inputs] @ matrix
+    return resampled.reshape(-1)[:count]
+
+
+def _clip_start(samples: int, clip_samples: int) -> int:
+    """Where the centre clip begins; in float32, as in training."""
+    slack = max(samples - clip_samples, 0)
+    return min(int(np.float32(0.5) * np.float32(slack + 1)), slack)
+
+
+def fit_clip(waveform: np.ndarray, clip_samples: int) -> np.ndarray:
+    """Repeats a shorter waveform, takes the centre of a longer one.
+
+    Args:
+        waveform: float32 [n], n ≥ 1.
+        clip_samples: samples of the clip.
+
+    Returns:
+        float32 [clip_samples].
+    """
+    start = _clip_start(len(waveform), clip_samples)
+    repeated = np.tile(waveform, -(-clip_samples // len(waveform)))
+    return repeated[start : start + clip_samples]
+
+
+def _centre_frames(
+    frames: int, rate_hz: int, clip_samples: int
+) -> tuple[int, int, int]:
+    """First and last frame that the clip depends on, and outputs before the clip.
+
+    Of an hour of sound, these ten seconds are read only.
+    """
+    up, down, reach = _rates(rate_hz)
+    start = _clip_start(-(-frames * up // down), clip_samples)
+    # Whole periods, so that the outputs keep their places between the inputs.
+    periods = max(0, start // up - -(-reach // down))
+    end = (start + clip_samples) * down // up + reach + 1
+    return periods * down, min(frames, end), start - periods * up
+
+
+def _check_is_whole(path: pathlib.Path) -> None:
+    """Raises ValueError for a WAV file with fewer bytes than its header says."""
+    length = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(12)
+        if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+            return
+        while len(header := file.read(8)) == 8:
+            tag, size = struct.unpack("<4sI", header)
+            if tag == b"data":
+                if size not in _UNKNOWN_SIZES and file.tell() + size > length:
+                    raise ValueError("it is truncated: bytes of its header are missing")
+                return
+            file.seek(size + size % 2, os.SEEK_CUR)
+
+
+def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
+    """The clip of a sound file, as in training.
+
+    Args:
+        path: WAV, or another format that libsndfile reads; 8 to 192 kHz, 1 to 8
+            channels, which are averaged.
+        clip_samples: samples of the clip at 16 kHz.
+
+    Returns:
+        float32 [clip_samples], in [-1, 1] for PCM.
+
+    Raises:
+        ValueError, OSError, RuntimeError: the file cannot be read.
+    """
+    _check_is_whole(path)
+    with soundfile.SoundFile(path) as sound:
+        rate_hz = sound.samplerate
+        check_stream(rate_hz, sound.channels)
+        first, last, before = _centre_frames(sound.frames, rate_hz, clip_samples)
+        sound.seek(first)
+        frames = sound.read(last - first, dtype="float32", always_2d=True)
+    if not len(frames):
+        raise ValueError("it holds no sample")
+    return fit_clip(
+        resample(to_mono(frames), rate_hz)[before:][:clip_samples], clip_samples
+    )
+
+
+def to_mono(frames: np.ndarray) -> np.ndarray:
+    """The mean over channels, [n, channels] → [n]; 0 for what is not finite."""
+    waveform = frames.mean(axis=1, dtype=np.float32)
+    return np.where(np.isfinite(waveform), waveform, np.float32(0))
+
+
+def check_stream(rate_hz: int, channels: int) -> None:
+    """Raises ValueError for a rate or a number of channels that is not read."""
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise ValueError(
+            f"its rate must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; received {rate_hz}"
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"it must have 1 to {MAX_CHANNELS} channels; has {channels}")
+
+
+def _triangle_weights(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places and weights, [outputs, span] each, of the inputs of every output.
+
+    In float32 throughout, as TensorFlow computes them: a level that lies halfway
+    between two whole ones must be rounded alike.
+    """
+    one, half = np.float32(1), np.float32(0.5)
+    scale = one / (np.float32(outputs) / np.float32(inputs))
+    width = max(scale, one)
+    centres = (np.arange(outputs, dtype=np.float32) + half) * scale
+    first = np.clip(np.ceil(centres - width - half), 0, inputs - 1).astype(int)
+    last = np.clip(np.floor(centres + width - half), 0, inputs - 1).astype(int)
+    places = first[:, None] + np.arange((last - first).max() + 1)
+    distances = places.astype(np.float32) + half - centres[:, None]
+    weights = np.maximum(one - np.abs(distances * (one / width)), np.float32(0))
+    weights[places > last[:, None]] = 0
+    total = np.zeros(outputs, np.float32)
+    for column in weights.T:
+        total += column
+    return np.minimum(places, inputs - 1), weights * (one / total)[:, None]
+
+
+def _resize_rows(image: np.ndarray, rows: int) -> np.ndarray:
+    if len(image) == rows:
+        return image.astype(np.float32)
+    resized = np.zeros((rows, *image.shape[1:]), np.float32)
+    places, weights = _triangle_weights(len(image), rows)
+    for place, weight in zip(places.T, weights.T, strict=True):
+        resized += weight[:, None, None] * image[place].astype(np.float32)
+    return resized
+
+
+def resize_image(image: np.ndarray, image_size: int) -> np.ndarray:
+    """A square image, bilinear with antialiasing, rounded to whole levels.
+
+    Args:
+        image: uint8 [H, W, 3].
+        image_size: S in pixels.
+
+    Returns:
+        uint8 [S, S, 3]; the aspect ratio is not kept.
+    """
+    tall = _resize_rows(image, image_size)
+    wide = _resize_rows(tall.swapaxes(0, 1), image_size).swapaxes(0, 1)
+    return np.clip(np.round(wide), 0, 255).astype(np.uint8)
+
+
+def read_image(path: pathlib.Path, image_size: int) -> np.ndarray:
+    """The image of a JPEG, PNG, BMP or WebP file; EXIF rotation is not applied.
+
+    Args:
+        path: of the file.
+        image_size: S in pixels.
+
+    Returns:
+        uint8 [S, S, 3], RGB.
+
+    Raises:
+        OSError, ValueError: the file cannot be read.
+    """
+    with Image.open(path, formats=_IMAGE_FORMATS) as picture:
+        if picture.mode.startswith("I"):
+            # Of 16 bits the upper eight, as TensorFlow reads them.
+            levels = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)
+            return resize_image(np.repeat(levels[..., None], 3, axis=-1), image_size)
+        return resize_image(np.asarray(picture.convert("RGB")), image_size)
+
+
+def find_files(paths: list[pathlib.Path], endings) -> dict[str, list[pathlib.Path]]:
+    """Name → files, of files and folders; a name is the stem, in its sub-folder."""
+    found = collections.defaultdict(list)
+    for path in paths:
+        if not path.is_dir():
+            found[path.stem].append(path)
+            continue
+        for file in sorted(path.rglob("*")):
+            parts = file.relative_to(path).with_suffix("").parts
+            hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+            if file.suffix.lower() in endings and not hidden:
+                name = "/".join(part for part in parts if part not in _LAYOUT_FOLDERS)
+                found[name].append(file)
+    return dict(found)
+
+
+def pair(images: list[pathlib.Path], sounds: list[pathlib.Path]):
+    """Examples of images and sounds with one name, and what is wrong with others.
+
+    Args:
+        images: files and folders.
+        sounds: files and folders.
+
+    Returns:
+        Examples in the order of their files; and messages.
+    """
+    if len(images) == len(sounds) == 1 and not (
+        images[0].is_dir() or sounds[0].is_dir()
+    ):
+        # Two files are one place, whatever they are called.
+        return [Example(images[0].stem, images[0], sounds[0])], []
+    found = (find_files(images, IMAGE_ENDINGS), find_files(sounds, SOUND_ENDINGS))
+    examples, problems = [], []
+    for name in found[0] | found[1]:
+        files = [of_kind.get(name, []) for of_kind in found]
+        twice = [paths for paths in files if len(paths) > 1]
+        if twice:
+            received = " and ".join(map(str, twice[0]))
+            problems.append(
+                f"A name must have one file of a kind; received {received}."
+            )
+        else:
+            examples.append(
+                Example(name, *(next(iter(paths), None) for paths in files))
+            )
+    return examples, problems
+
+
+def windows(stream: BinaryIO, rate_hz: int, channels: int, every: int, kept: int):
+    """The last frames of a PCM stream, again and again.
+
+    Args:
+        stream: signed 16-bit little-endian PCM, channels interleaved.
+        rate_hz: frames in a second, which are read at a time.
+        channels: of a frame.
+        every: frames from one window to the next.
+        kept: frames of a window at most.
+
+    Yields:
+        Frames heard so far, and the last of them, float32 [≤ kept, channels]. At
+        the end of a stream too short for a window, what there was.
+    """
+    last = np.zeros((0, channels), np.float32)
+    heard, due = 0, every
+    while True:
+        raw = stream.read(min(rate_hz, due - heard) * 2 * channels)
+        whole = raw[: len(raw) // (2 * channels) * 2 * channels]
+        frames = np.frombuffer(whole, "<i2").reshape(-1, channels)
+        last = np.concatenate([last, frames.astype(np.float32) / 32_768])[-kept:]
+        heard += len(frames)
+        if heard == due or (not frames.size and 0 < heard < every):
+            yield heard, last
+            due += every
+        if not frames.size:
+            return

@@ -1,0 +1,278 @@
+"""Recognizes scenes and events with an exported model, without TensorFlow.
+
+    python recognize.py MODEL.tflite --image a.jpg --sound a.wav
+    python recognize.py MODEL.tflite --image photos --sound recordings --json
+    python recognize.py MODEL.tflite --image a.jpg --sound a.wav --benchmark 50
+    arecord -t raw -f S16_LE -r 48000 | python recognize.py MODEL.tflite --pcm 48000
+
+Several images and sounds, or folders of them, are paired by stem; what has no
+partner is recognized alone. `--pcm` hears an endless stream on standard input.
+Standard output has the answers alone; an error is one line on standard error,
+and the exit status is then 1. Resampling, clip and image size are computed as
+they were in training.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+from edge_inputs import (
+    SAMPLE_RATE_HZ,
+    Example,
+    check_stream,
+    fit_clip,
+    pair,
+    resample,
+    to_mono,
+    windows,
+)
+from edge_model import Model, one_line
+
+
+class Report:
+    """Prints answers: lines for readers, or JSON objects."""
+
+    def __init__(self, model: Model, top: int, as_json: bool):
+        """Says first what must be said of the model's data.
+
+        Args:
+            model: whose answers are printed.
+            top: scenes and events to name.
+            as_json: whether for machines.
+        """
+        self._metadata, self._top, self._json = model.metadata, top, as_json
+        if self._metadata["label"] and not as_json:
+            print(f"*** {self._metadata['label']} ***", flush=True)
+
+    def _rank(self, probs, names) -> list[list]:
+        if probs is None:
+            return []
+        order = np.argsort(-probs, kind="stable")[: self._top]
+        return [[names[index], float(probs[index])] for index in order]
+
+    def show(self, name: str, inputs, probs, seconds: float, one_line=False) -> None:
+        """Prints an answer.
+
+        Args:
+            name: of the example, or the time in a stream.
+            inputs: names of the inputs that were used.
+            probs: of `Model.probs`.
+            seconds: that reading and recognizing took.
+            one_line: whether the text may not have several lines.
+        """
+        answer = {"name": name, "inputs": sorted(inputs), "seconds": round(seconds, 4)}
+        for kind in ("scenes", "events"):
+            known = probs.get(f"{kind[:-1]}_probs")
+            answer[kind] = self._rank(known, self._metadata[kind])
+        if self._metadata["label"]:
+            answer["label"] = self._metadata["label"]
+        print(json.dumps(answer) if self._json else _text(answer, one_line), flush=True)
+
+
+def _text(answer: dict, one_line: bool) -> str:
+    lines = [f"{answer['name']} ({' + '.join(answer['inputs'])})"]
+    for kind in ("scenes", "events"):
+        if answer[kind]:
+            lines.append(kind)
+            lines += [f"{100 * prob:6.2f} % {name}" for name, prob in answer[kind]]
+    lines.append(f"{answer['seconds']:.3f} s")
+    if one_line:
+        return " | ".join(line.strip() for line in lines)
+    return "\n  ".join(lines)
+
+
+def recognize_files(model: Model, report: Report, examples, problems) -> int:
+    """Prints an answer for each example; the exit status is 1 if one failed."""
+    for example in examples:
+        start = time.perf_counter()
+        try:
+            inputs = model.read(example)
+            probs = model.probs(inputs)
+        except (ValueError, RuntimeError) as error:
+            problems.append(f"{example.name}: {one_line(error)}.")
+        else:
+            report.show(example.name, inputs, probs, time.perf_counter() - start)
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def recognize_stream(model: Model, report: Report, arguments) -> int:
+    """Answers on the last ten seconds of standard input until it ends."""
+    rate_hz, samples = arguments.pcm, model.metadata["clip_samples"]
+    if not model.reads_sound:
+        raise ValueError("--pcm needs a model that hears; this one reads images alone.")
+    image = arguments.image[0] if arguments.image else None
+    inputs = model.read(Example("", image))
+    kept = -(-samples * rate_hz // SAMPLE_RATE_HZ)
+    every = max(1, round(arguments.every * rate_hz))
+    heard = 0
+    stream = windows(sys.stdin.buffer, rate_hz, arguments.channels, every, kept)
+    try:
+        for heard, frames in stream:
+            start = time.perf_counter()
+            waveform = fit_clip(resample(to_mono(frames), rate_hz), samples)
+            given = inputs | {"waveform": waveform[None]}
+            probs = model.probs(given)
+            seconds = time.perf_counter() - start
+            report.show(f"{heard / rate_hz:.1f} s", given, probs, seconds, True)
+    except KeyboardInterrupt:
+        # The usual end of an endless stream.
+        return 0
+    if not heard:
+        raise ValueError("--pcm must be given sound; standard input held no sample.")
+    return 0
+
+
+def benchmark(model: Model, example: Example, runs: int) -> dict:
+    """Latencies and memory.
+
+    Args:
+        model: to measure.
+        example: read and recognized once before, then `runs` times.
+        runs: at least 1.
+
+    Returns:
+        Median and 95th percentile in ms of the model alone and with reading; the
+        largest memory of the process in MiB.
+    """
+    import resource
+
+    inputs = model.read(example)
+    model.probs(inputs)
+    measured = {"model_ms": [], "reading_and_model_ms": []}
+    for _ in range(runs):
+        start = time.perf_counter()
+        model.probs(inputs)
+        between = time.perf_counter()
+        model.probs(model.read(example))
+        measured["model_ms"].append(1000 * (between - start))
+        measured["reading_and_model_ms"].append(1000 * (time.perf_counter() - between))
+    result: dict = {"name": example.name, "runs": runs}
+    for kind, times in measured.items():
+        median, late = np.percentile(times, [50, 95])
+        result[kind] = {"median": round(median, 3), "p95": round(late, 3)}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Bytes on macOS, KiB elsewhere.
+    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
+    return result | {"peak_memory_mib": round(peak_bytes / 2**20, 1)}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, with the status of every error."""
+
+    def error(self, message):
+        raise ValueError(f"{message}; --help lists the options")
+
+
+def _at_least(least: float, kind: type):
+    def parse(text: str):
+        value = kind(text)
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"must be at least {least}; is {text}")
+        return value
+
+    return parse
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of the command line, checked.
+
+    Args:
+        arguments: without the program; None for those of the process.
+
+    Raises:
+        ValueError: they contradict each other or the rules.
+    """
+    whole, seconds = _at_least(1, int), _at_least(0.1, float)
+    parser = _Parser(description="Recognizes scenes and events of images and sounds.")
+    add = parser.add_argument
+    add("model", help=".tflite file of the export")
+    for kind in ("image", "sound"):
+        text = f"{kind} files, or folders of them"
+        add(f"--{kind}", nargs="+", action="extend", type=pathlib.Path, help=text)
+    add("--pcm", type=int, metavar="RATE", help="hear 16-bit PCM on standard input")
+    add("--channels", type=int, default=1, help="channels of --pcm")
+    add("--every", type=seconds, default=10.0, help="seconds between answers of --pcm")
+    add("--json", action="store_true", help="one JSON object for each answer")
+    add("--top", type=whole, default=5, help="scenes and events to name")
+    add("--threads", type=whole, default=os.cpu_count(), help="threads of LiteRT")
+    add("--benchmark", type=whole, metavar="N", help="measure N runs of the first pair")
+    options = parser.parse_args(arguments)
+    images, sounds = options.image or [], options.sound or []
+    if options.pcm is None:
+        if not images and not sounds:
+            raise ValueError("Give --image, --sound or --pcm; received none.")
+        return options
+    if sounds or options.benchmark or len(images) > 1:
+        raise ValueError(
+            "--pcm goes with one --image or none, without --sound and --benchmark; "
+            f"received {len(images)} images and {len(sounds)} sounds."
+        )
+    try:
+        check_stream(options.pcm, options.channels)
+    except ValueError as error:
+        raise ValueError(f"The stream of --pcm cannot be read: {error}.") from error
+    return options
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answers what the options ask; the exit status.
+
+    Args:
+        options: of `parse`.
+
+    Raises:
+        ValueError: the model, or everything, cannot be read.
+    """
+    model = Model(options.model, options.threads)
+    if options.pcm is not None:
+        return recognize_stream(
+            model, Report(model, options.top, options.json), options
+        )
+    examples, problems = pair(options.image or [], options.sound or [])
+    if not examples and not problems:
+        raise ValueError("The folders must hold images or sounds; they hold neither.")
+    if not options.benchmark:
+        report = Report(model, options.top, options.json)
+        return recognize_files(model, report, examples, problems)
+    if not examples:
+        raise ValueError(problems[0])
+    measured = benchmark(model, examples[0], options.benchmark)
+    print(json.dumps(measured) if options.json else _benchmark_text(measured))
+    return 0
+
+
+def _benchmark_text(measured: dict) -> str:
+    lines = [f"{measured['name']}, {measured['runs']} runs"]
+    for kind, title in (("model", "model"), ("reading_and_model", "reading and model")):
+        times = measured[f"{kind}_ms"]
+        lines.append(f"  {title}: median {times['median']} ms, p95 {times['p95']} ms")
+    return "\n".join([*lines, f"  peak memory: {measured['peak_memory_mib']} MiB"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the program; its exit status.
+
+    Args:
+        arguments: without the program; None for those of the process.
+    """
+    try:
+        return run(parse(arguments))
+    except BrokenPipeError:
+        # Whoever read the answers has gone; flushing at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {one_line(error)}.", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

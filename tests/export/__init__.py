@@ -1,0 +1,1 @@
+"""Tests of export/: what runs beside an exported model without advance_tf."""
