@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -227,7 +228,14 @@ def test_an_endless_stream_ends_cleanly(edge_python, edge_model, ending):
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     # A test in a background job inherits that interrupts are ignored.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(command, **pipes, bufsize=0, preexec_fn=heed) as process:
+    # Answers must be flushed where Python does not do it by itself.
+    environment = os.environ.copy()
+    environment.pop("PYTHONUNBUFFERED", None)
+    with subprocess.Popen(
+        command, **pipes, bufsize=0, env=environment, preexec_fn=heed
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
         second = pcm(1, 16_000).tobytes()
         process.stdin.write(second)
         assert process.stdout.readline().startswith(b"1.0 s")
@@ -237,6 +245,7 @@ def test_an_endless_stream_ends_cleanly(edge_python, edge_model, ending):
             process.stdout.close()
             process.stdin.write(second)
         stderr = process.stderr.read().decode()
+        watchdog.cancel()
         assert process.wait(timeout=60) == 0
     assert all(line.startswith("INFO:") for line in stderr.splitlines()), stderr
 
