@@ -1,0 +1,184 @@
+"""Folded models: the same numbers without batch norms."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.models.batch_norm import BatchNorm
+from advance_tf.models.folding import (
+    PaddedConv2D,
+    fold_batch_norms,
+    fold_kernel,
+    freeze,
+)
+from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
+
+FEATURES = FeatureConfig(image_size=64, clip_seconds=0.8)
+SETTINGS = {"image_width": 8, "audio_width": 4}
+
+
+def all_layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer
+
+
+def randomize(model):
+    """Statistics of a trained model: none of them is 0 or 1."""
+    rng = np.random.default_rng(5)
+    for layer in all_layers(model):
+        if isinstance(layer, BatchNorm):
+            size = layer.gamma.shape[0]
+            layer.gamma.assign(rng.uniform(0.4, 1.2, size))
+            layer.beta.assign(rng.normal(0, 0.5, size))
+            layer.moving_mean.assign(rng.normal(0, 0.5, size))
+            layer.moving_variance.assign(rng.uniform(0.5, 2, size))
+    return model
+
+
+def build(transfer="none", depth=18, **settings):
+    keras.utils.set_random_seed(1)
+    depths = {"image_depth": depth, "audio_depth": depth}
+    model = ModelConfig(**depths, **SETTINGS, **settings)
+    return randomize(build_recognizer(model, FEATURES, transfer))
+
+
+def inputs(size=3):
+    rng = np.random.default_rng(0)
+    return {
+        "image": tf.constant(rng.uniform(0, 255, (size, 64, 64, 3)), tf.float32),
+        "log_mel": tf.constant(rng.normal(size=(size, 32, 64)), tf.float32),
+    }
+
+
+def assert_equal_outputs(model, folded, names=None):
+    for size in (1, 3):
+        expected = model(inputs(size), training=False)
+        received = folded(inputs(size))
+        assert set(received) == set(names or expected)
+        for name, value in received.items():
+            bound = 1e-5 * np.abs(expected[name]).max()
+            assert value.dtype == tf.float32
+            np.testing.assert_allclose(value, expected[name], rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_folded_model_computes_the_same(depth):
+    model = build("kl_audio", depth)
+    assert_equal_outputs(model, fold_batch_norms(model))
+
+
+def test_nothing_but_biases_is_left_of_batch_norms():
+    model = build("sq_audiovisual")
+    folded = fold_batch_norms(model)
+    kinds = [type(layer) for layer in all_layers(folded)]
+    assert not any(issubclass(kind, BatchNorm) for kind in kinds)
+    assert kinds.count(PaddedConv2D) == 2 * 20
+    # Padding is left before the pooling of each tower alone.
+    assert kinds.count(keras.layers.ZeroPadding2D) == 2
+    # Of the four vectors of a batch norm, one is left: the bias.
+    norms = [x for x in all_layers(model) if isinstance(x, BatchNorm)]
+    gone = 3 * sum(norm.gamma.shape[0] for norm in norms)
+    assert folded.count_params() == model.count_params() - gone
+    image_tower = folded.get_layer("image_tower")
+    assert image_tower.get_layer("features").output.shape == (None, 2, 2, 64)
+
+
+def test_outputs_are_chosen_by_name():
+    model = build("kl_audio")
+    folded = fold_batch_norms(model, ["scene_logits"])
+    assert_equal_outputs(model, folded, ["scene_logits"])
+    assert "audio_event_head" not in [layer.name for layer in folded.layers]
+    heard = fold_batch_norms(model, ["audio_event_logits"])
+    assert_equal_outputs(model, heard, ["audio_event_logits"])
+    assert "image_tower" not in [layer.name for layer in heard.layers]
+    for names in ([], ["event_logits"]):
+        with pytest.raises(ValueError, match="outputs must be one or more of scene"):
+            fold_batch_norms(model, names)
+
+
+@pytest.mark.parametrize(
+    ("modality", "unused"), [("image", "audio_tower"), ("sound", "image_tower")]
+)
+def test_a_tower_out_of_use_is_a_constant(modality, unused):
+    model = build("kl_audiovisual", modality=modality, dropout=0.5)
+    folded = fold_batch_norms(model)
+    assert_equal_outputs(model, folded)
+    assert unused not in [layer.name for layer in folded.layers]
+
+
+def test_other_models_and_single_towers_fold():
+    config = ModelConfig(audio_depth=18, audio_width=4)
+    tagger = randomize(build_audio_tagger(config, FEATURES))
+    log_mel = inputs()["log_mel"]
+    for model, given in (
+        (tagger, {"log_mel": log_mel}),
+        (tagger.get_layer("audio_tower"), log_mel[..., None]),
+    ):
+        expected = keras.tree.flatten(model(given, training=False))[0]
+        received = keras.tree.flatten(fold_batch_norms(model)(given))[0]
+        bound = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(received, expected, rtol=0, atol=bound)
+
+
+def test_a_half_precision_model_folds_to_float32():
+    reference = build("kl_audio")
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = build("kl_audio")
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    model.set_weights(reference.get_weights())
+    assert_equal_outputs(reference, fold_batch_norms(model))
+
+
+def test_the_kernel_is_folded_in_double_precision():
+    norm = BatchNorm()
+    norm.build((None, 1, 1, 2))
+    values = ([2, 3], [1, 2], [4, 5], [9, 0])
+    norm.set_weights([np.array(value, np.float32) for value in values])
+    kernel, bias = fold_kernel(np.full((1, 1, 1, 2), 0.1, np.float32), norm)
+    scale = np.array([2, 3]) / np.sqrt(np.array([9, 0]) + 1e-5)
+    np.testing.assert_array_equal(
+        kernel[0, 0, 0], (np.float64(np.float32(0.1)) * scale).astype(np.float32)
+    )
+    expected = np.array([1, 2]) - np.array([4, 5]) * scale
+    np.testing.assert_array_equal(bias, expected.astype(np.float32))
+
+
+def test_a_batch_norm_without_convolution_is_refused():
+    given = keras.Input((4, 4, 2))
+    model = keras.Model(given, BatchNorm(name="alone")(given))
+    with pytest.raises(ValueError, match="alone follows something else"):
+        fold_batch_norms(model)
+
+
+def test_a_frozen_model_has_constants_and_survives_the_disk(tmp_path):
+    folded = fold_batch_norms(build("kl_audio"))
+    module = tf.Module()
+    module.recognize = freeze(folded)
+    expected = folded(inputs())
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path)).recognize
+    received = loaded(inputs())
+    for name, value in expected.items():
+        bound = 1e-6 * np.abs(value).max()
+        np.testing.assert_allclose(received[name], value, rtol=0, atol=bound)
+    function = module.recognize.get_concrete_function()
+    kinds = [node.op for node in function.graph.as_graph_def().node]
+    assert kinds.count("Conv2D") == kinds.count("BiasAdd") - 2 == 40
+    assert "ReadVariableOp" not in kinds
+    assert kinds.count("Pad") == 2
+
+
+def test_a_folded_model_has_a_configuration():
+    folded = fold_batch_norms(build(modality="image"))
+    again = keras.Model.from_config(folded.get_config())
+    again.set_weights(folded.get_weights())
+    np.testing.assert_array_equal(
+        again(inputs())["scene_logits"], folded(inputs())["scene_logits"]
+    )
