@@ -15,7 +15,11 @@ REQUIREMENTS = {
     "PIL": "pillow",
     "absl": "absl-py",
     "ai_edge_litert": "ai-edge-litert",
+    "google": "protobuf",
+    "grpc": "grpcio",
     "sklearn": "scikit-learn",
+    "tensorflow_serving": "tensorflow-serving-api",
+    "yaml": "pyyaml",
 }
 _LOADS = """load("@pip//:requirements.bzl", "requirement")
 load("@rules_python//python:defs.bzl", {rules})
@@ -50,6 +54,8 @@ def _kind(path: pathlib.Path) -> str:
 
 
 def _data(name: str) -> list[str]:
+    if name.startswith("tests.export.test_"):
+        return ["//:export"]
     return ["//:assets"] if name == "advance_tf.labels" else []
 
 
