@@ -1,0 +1,198 @@
+"""Asks TF Serving for the scenes, and the events, of images and sounds.
+
+    python client.py --rest=http://host:8501 --image=a.jpg --sound=a.wav
+    python client.py --grpc=host:8500 --data_dir=folder --json
+
+Files are paired in their order, those of a folder by stem; either may be absent. What
+cannot be read is named on stderr, the rest is answered, and the exit status is 1.
+"""
+
+import argparse
+import base64
+import importlib.metadata
+import itertools
+import json
+import pathlib
+import sys
+
+KINDS = ("image", "sound")
+ENDINGS = dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".webp"), "image")
+ENDINGS[".wav"] = "sound"
+
+PARSER = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+ADDRESS = PARSER.add_mutually_exclusive_group(required=True)
+ADDRESS.add_argument("--rest", help="address, as http://host:8501")
+ADDRESS.add_argument("--grpc", help="address, as host:8500")
+PARSER.add_argument("--model", default="advance", help="its name in models.config")
+PARSER.add_argument("--version", type=int, help="default: the newest")
+PARSER.add_argument("--image", nargs="+", type=pathlib.Path, default=[])
+PARSER.add_argument("--sound", nargs="+", type=pathlib.Path, default=[])
+PARSER.add_argument("--data_dir", type=pathlib.Path, help="images and sounds")
+PARSER.add_argument("--top", type=int, help="default: the model's own")
+PARSER.add_argument("--batch_size", type=int, default=8, help="pairs in a request")
+PARSER.add_argument("--timeout_seconds", type=float, default=60.0)
+PARSER.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+class RestServer:
+    """A model behind TF Serving's REST port."""
+
+    def __init__(self, arguments):
+        import requests
+
+        self._post, self._timeout = requests.post, arguments.timeout_seconds
+        version = "" if arguments.version is None else f"/versions/{arguments.version}"
+        path = f"/v1/models/{arguments.model}{version}:predict"
+        self._url = arguments.rest.rstrip("/") + path
+
+    def predict(self, signature, rows):
+        """The outputs of every row of bytes, by name."""
+        text = base64.b64encode
+        instances = [{k: {"b64": text(row[k]).decode()} for k in row} for row in rows]
+        body = {"signature_name": signature, "instances": instances}
+        answer = self._post(self._url, json=body, timeout=self._timeout).json()
+        if "predictions" not in answer:
+            raise ConnectionError(answer.get("error", answer))
+        return answer["predictions"]
+
+
+class GrpcServer:
+    """A model behind TF Serving's gRPC port."""
+
+    def __init__(self, arguments):
+        # Of TensorFlow the stubs need the messages; the rest takes seconds, and logs.
+        sys.modules["tensorflow"] = package = type(sys)("tensorflow")
+        files = importlib.metadata.distribution("tensorflow")
+        package.__path__ = [str(files.locate_file("tensorflow"))]
+        import grpc
+        from tensorflow_serving.apis import get_model_metadata_pb2 as metadata
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+        self._error, self._arguments = grpc.RpcError, arguments
+        self._request = predict_pb2.PredictRequest
+        self._found = metadata.SignatureDefMap()
+        unlimited = [("grpc.max_receive_message_length", -1)]  # The default is 4 MB.
+        channel = grpc.insecure_channel(arguments.grpc, options=unlimited)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        if arguments.top is None:  # The best names come by themselves.
+            request = metadata.GetModelMetadataRequest(metadata_field=["signature_def"])
+            reply = self._call(self._stub.GetModelMetadata, request)
+            reply.metadata["signature_def"].Unpack(self._found)
+
+    def predict(self, signature, rows):
+        """The outputs of every row of bytes, by name."""
+        kept = set(self._found.signature_def[signature].outputs) - {"event_names"}
+        request = self._request(output_filter=sorted(kept))
+        request.model_spec.signature_name = signature
+        for key in rows[0]:
+            tensor = request.inputs[key]
+            tensor.dtype = 7  # DT_STRING
+            tensor.string_val.extend(row[key] for row in rows)
+            tensor.tensor_shape.dim.add(size=len(rows))
+        outputs = self._call(self._stub.Predict, request).outputs
+        columns = {key: values_of(tensor) for key, tensor in outputs.items()}
+        return [{key: columns[key][i] for key in columns} for i in range(len(rows))]
+
+    def _call(self, method, request):
+        request.model_spec.name = self._arguments.model
+        if self._arguments.version is not None:
+            request.model_spec.version.value = self._arguments.version
+        try:
+            return method(request, timeout=self._arguments.timeout_seconds)
+        except self._error as error:
+            raise ConnectionError(f"{error.code().name} {error.details()}") from error
+
+
+def values_of(tensor):
+    """Text or float32 of a TensorProto, as lists nested by its shape [B] or [B, n]."""
+    width = [*(dimension.size for dimension in tensor.tensor_shape.dim), 0][1]
+    flat = [text.decode() for text in tensor.string_val] or list(tensor.float_val)
+    flat = flat or memoryview(tensor.tensor_content).cast("f").tolist()
+    return [flat[i : i + width] for i in range(0, len(flat), width)] if width else flat
+
+
+def find_pairs(arguments):
+    """(name, {"image": path, "sound": path}) of every pair; either may be absent."""
+    counts = {len(files) for files in (arguments.image, arguments.sound) if files}
+    if len(counts) + bool(arguments.data_dir) != 1:
+        sys.exit("error: Give --data_dir, or --image, --sound or as many of both.")
+    if not arguments.data_dir:
+        both = itertools.zip_longest(arguments.image, arguments.sound)
+        rows = [{k: p for k, p in zip(KINDS, row, strict=True) if p} for row in both]
+        return [(next(iter(row.values())).stem, row) for row in rows]
+    found = {}
+    for path in sorted(arguments.data_dir.rglob("[!.]*")):
+        if kind := ENDINGS.get(path.suffix.lower()):
+            parts = path.relative_to(arguments.data_dir).with_suffix("").parts
+            name = "/".join(part for part in parts if part not in ("vision", "sound"))
+            if path != (first := found.setdefault(name, {}).setdefault(kind, path)):
+                sys.exit(f"error: A stem must have one {kind}: {first} or {path}.")
+    if not found:
+        sys.exit(f"error: {arguments.data_dir} must be a folder of images or sounds.")
+    return list(found.items())
+
+
+def ranking(row, kind, top):
+    """Names and probabilities, best first; [] where the model tells none."""
+    prefix = f"top_{kind}" if top is None else kind
+    if row["status"] != "ok" or f"{prefix}_probs" not in row:
+        return []
+    both = zip(row[f"{prefix}_names"], row[f"{prefix}_probs"], strict=True)
+    best = sorted(both, key=lambda pair: -pair[1])[:top]
+    return [{"name": name, "probability": prob} for name, prob in best]
+
+
+def show(name, files, row, arguments):
+    """Prints the answer to a pair, or on stderr why not; returns whether it is one."""
+    kinds = {f"{k}s": ranking(row, k, arguments.top) for k in ("scene", "event")}
+    if arguments.json:
+        shown = {"name": name, **files, "status": row["status"], **kinds}
+        print(json.dumps(shown, ensure_ascii=False, default=str), flush=True)
+    elif row["status"] == "ok":
+        lines = [name]
+        for title, best in kinds.items():
+            lines += [f"  {title}"] if best else []
+            lines += [f"  {100 * b['probability']:7.2f} %  {b['name']}" for b in best]
+        print("\n".join(lines), flush=True)
+    if row["status"] != "ok":
+        print(f"error: {name}: {row['status']}", file=sys.stderr)
+    return row["status"] == "ok"
+
+
+def read(files):
+    """The bytes of a pair by input of the signature; or "status": why not."""
+    try:
+        return {f"{kind}_bytes": path.read_bytes() for kind, path in files.items()}
+    except OSError as error:
+        return {"status": str(error)}
+
+
+def answers(server, pairs, batch_size):
+    """(name, files, outputs) of every pair; a request has one signature."""
+    for kinds, alike in itertools.groupby(pairs, lambda pair: sorted(pair[1])):
+        signature = "serving_default" if len(kinds) == 2 else f"{kinds[0]}_only"
+        while batch := list(itertools.islice(alike, batch_size)):
+            rows = [read(files) for _, files in batch]
+            sent = [row for row in rows if "status" not in row]
+            received = iter(server.predict(signature, sent) if sent else [])
+            for (name, files), row in zip(batch, rows, strict=True):
+                yield name, files, row if "status" in row else next(received)
+
+
+def main():
+    """Asks for all pairs; returns the exit status."""
+    arguments = PARSER.parse_args()
+    if arguments.batch_size < 1 or (arguments.top is not None and arguments.top < 1):
+        sys.exit("error: --batch_size and --top must be at least 1.")
+    pairs = find_pairs(arguments)
+    try:
+        server = RestServer(arguments) if arguments.rest else GrpcServer(arguments)
+        given = answers(server, pairs, arguments.batch_size)
+        return min(1, sum(not show(*answer, arguments) for answer in given))
+    except (OSError, ImportError, ValueError) as error:
+        address = arguments.rest or arguments.grpc
+        sys.exit(f"error: {address}: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
