@@ -1,4 +1,4 @@
-"""An edge model, and a virtual environment that has no TensorFlow."""
+"""Exported models, files to ask about, and Python without TensorFlow."""
 
 import os
 import pathlib
@@ -27,3 +27,25 @@ def edge_python(tmp_path_factory) -> pathlib.Path:
     install = [python, "-m", "pip", "install", "-q", "-r", EDGE / "requirements.txt"]
     subprocess.run(install, check=True, timeout=_INSTALL_SECONDS)
     return python
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory):
+    """A folder of three pairs: 0.jpg, 0.wav, …, 2.wav."""
+    from tests.export import small_saved_model
+
+    folder = tmp_path_factory.mktemp("media") / "pairs"
+    small_saved_model.write_media(folder, 3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, media):
+    """The folder of an export, which holds 1/; whatever wrote it."""
+    from tests.export import small_saved_model
+
+    export_dir = tmp_path_factory.mktemp("export") / "advance"
+    image_bytes = (media / "0.jpg").read_bytes()
+    sound_bytes = (media / "0.wav").read_bytes()
+    small_saved_model.export(export_dir, image_bytes, sound_bytes)
+    return export_dir
