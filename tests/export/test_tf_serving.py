@@ -179,6 +179,30 @@ def test_a_bad_row_and_a_missing_file_leave_the_others(
     assert len(named) == 2
 
 
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_a_folder_may_lack_files_and_be_in_advances_layout(
+    face, addresses, media, tmp_path, direct
+):
+    for file in ("vision/lake/0.jpg", "sound/lake/0.wav", "sound/lake/1.wav"):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((media / path.name).read_bytes())
+    flags = (f"--data_dir={tmp_path}", "--json")
+    status, lines, errors = run_client(face, addresses[face], *flags)
+    assert (status, errors) == (0, "")
+    rows = [json.loads(line) for line in lines]
+    assert [row["name"] for row in rows] == ["lake/0", "lake/1"]
+    assert "image" not in rows[1]
+    columns = read_pairs(media)
+    both = {key: column[:1] for key, column in columns.items()}
+    asked = [("serving_default", both)]
+    asked += [("sound_only", {"sound_bytes": columns["sound_bytes"][1:2]})]
+    for row, (signature, inputs) in zip(rows, asked, strict=True):
+        expected = direct(signature, **inputs)
+        names, probs = (expected[f"top_scene_{w}"][0] for w in ("names", "probs"))
+        assert_ranking(row["scenes"], names, probs)
+
+
 def test_for_people_the_client_prints_percent(rest, media, direct):
     flags = ("--sound", media / "0.wav", media / "1.wav", "--version=1")
     status, lines, _ = run_client("rest", rest, *flags)
