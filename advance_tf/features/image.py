@@ -70,15 +70,17 @@ def resize_image(image: tf.Tensor, image_size: int) -> tf.Tensor:
     decoded images and the uint8 input of an edge model exact.
 
     Args:
-        image: [H, W, 3], levels 0..255.
+        image: [..., H, W, 3], levels 0..255, of one image or a batch.
         image_size: S in pixels.
 
     Returns:
-        float32 [S, S, 3], whole numbers 0..255; the aspect ratio is not kept.
+        float32 [..., S, S, 3], whole numbers 0..255; the aspect ratio is not
+        kept.
     """
     side = [image_size, image_size]
     resized = tf.image.resize(image, side, method="bilinear", antialias=True)
-    return tf.ensure_shape(tf.clip_by_value(tf.round(resized), 0.0, 255.0), (*side, 3))
+    levels = tf.clip_by_value(tf.round(resized), 0.0, 255.0)
+    return tf.ensure_shape(levels, (*image.shape[:-3], *side, 3))
 
 
 def decode_image(contents: tf.Tensor, image_size: int, name="") -> tf.Tensor:

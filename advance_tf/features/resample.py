@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from scipy import special
 
 # Zero crossings of the sinc on each side, at the lower of the two rates, and the
 # shape of its Kaiser window.
@@ -41,7 +42,7 @@ def _windowed_sinc(offsets: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
     window = (
         tf.math.bessel_i0e(_KAISER_BETA * root)
         * tf.exp(_KAISER_BETA * (root - 1.0))
-        / float(tf.math.bessel_i0e(_KAISER_BETA))
+        / float(special.i0e(_KAISER_BETA))
     )
     within = tf.abs(scaled) < _CROSSINGS
     return tf.where(within, _CUTOFF * ratio * sinc * window, tf.zeros_like(sinc))

@@ -9,7 +9,7 @@ import numpy as np
 
 EVENT_KNOWLEDGE = "event_knowledge"
 POSTERIORS = "posteriors.npz"
-_HEADS = ("audiovisual_event_logits", "audio_event_logits")
+HEADS = ("audiovisual_event_logits", "audio_event_logits")
 _COMPOUND = "compound p(e) = Σ_k p(s_k) p(e|s_k) (Eq. 7)"
 _NO_EVENTS = (
     "no events: the model has no event head, and there are no posteriors (make "
@@ -85,7 +85,7 @@ def event_probs(
         The probabilities and their source.
     """
     of_sound = "audio_event_logits" in outputs
-    head = next((name for name in _HEADS if name in outputs), None)
+    head = next((name for name in HEADS if name in outputs), None)
     if knowledge is None:
         if head is None:
             return EventProbs(None, None, _NO_EVENTS)
