@@ -24,72 +24,21 @@ WAYS = {
 }
 
 
-def torch_tower(blocks, channels, first_stride):
-    """A bottleneck ResNet v1 in PyTorch, as torchvision builds it."""
-    import torch
-    from torch import nn
-
-    class Block(nn.Module):
-        """Three convolutions and a shortcut."""
-
-        def __init__(self, inputs, width, stride):
-            super().__init__()
-            sizes = ((inputs, width, 1, 1), (width, width, 3, stride))
-            layers = []
-            for source, target, kernel, step in sizes:
-                layers += [
-                    nn.Conv2d(source, target, kernel, step, kernel // 2, bias=False),
-                    nn.BatchNorm2d(target),
-                    nn.ReLU(inplace=True),
-                ]
-            layers += [
-                nn.Conv2d(width, 4 * width, 1, bias=False),
-                nn.BatchNorm2d(4 * width),
-            ]
-            self.residual = nn.Sequential(*layers)
-            self.shortcut = nn.Identity()
-            if stride > 1 or inputs != 4 * width:
-                self.shortcut = nn.Sequential(
-                    nn.Conv2d(inputs, 4 * width, 1, stride, bias=False),
-                    nn.BatchNorm2d(4 * width),
-                )
-
-        def forward(self, x):
-            """Residual plus shortcut."""
-            return torch.relu(self.residual(x) + self.shortcut(x))
-
-    layers = [
-        nn.Conv2d(channels, 64, 7, first_stride, 3, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, 2, 1),
-    ]
-    inputs = 64
-    for stage, count in enumerate(blocks):
-        for number in range(count):
-            stride = 2 if stage and not number else 1
-            layers.append(Block(inputs, 64 * 2**stage, stride))
-            inputs = 256 * 2**stage
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-
 def torch_steps(steps):
     """Seconds of each step in PyTorch."""
     import torch
 
-    image_tower = torch_tower((3, 4, 23, 3), 3, 2)
-    audio_tower = torch_tower((3, 4, 6, 3), 1, 1)
-    head = torch.nn.Linear(4096, 13)
-    parts = torch.nn.ModuleList([image_tower, audio_tower, head])
-    optimizer = torch.optim.Adam(parts.parameters(), 1e-5, weight_decay=1e-4)
+    from benchmarks.torch_twin import Pair
+
+    pair = Pair()
+    optimizer = torch.optim.Adam(pair.parameters(), 1e-5, weight_decay=1e-4)
     image = torch.rand(BATCH, 3, 256, 256) * 255
     log_mel = torch.randn(BATCH, 1, 400, 64)
     scene = torch.randint(0, 13, (BATCH,))
     for _ in range(steps + 1):
         started = time.perf_counter()
         optimizer.zero_grad()
-        joined = torch.cat([image_tower(image), audio_tower(log_mel)], 1)
-        torch.nn.functional.cross_entropy(head(joined), scene).backward()
+        torch.nn.functional.cross_entropy(pair(image, log_mel), scene).backward()
         optimizer.step()
         yield time.perf_counter() - started
 

@@ -1,0 +1,202 @@
+"""The ways of `benchmarks.inference`: each loads the same weights and recognizes."""
+
+import pathlib
+
+import numpy as np
+
+# The image [B, 256, 256, 3] and the log-mel [B, 400, 64] of the full model.
+SHAPES = {"image": (256, 256, 3), "log_mel": (400, 64)}
+ONNX = "pair.onnx"
+
+
+def example(batch):
+    """A batch of inputs that is the same in every process."""
+    rng = np.random.default_rng(batch)
+    return {
+        "image": rng.uniform(0, 255, (batch, *SHAPES["image"])).astype(np.float32),
+        "log_mel": rng.normal(size=(batch, *SHAPES["log_mel"])).astype(np.float32),
+    }
+
+
+def randomize(recognizer):
+    """Batch-norm statistics as of a trained model, and maps that stay near 1."""
+    rng = np.random.default_rng(0)
+    for name in ("image_tower", "audio_tower"):
+        for layer in recognizer.get_layer(name).layers:
+            if not hasattr(layer, "moving_mean"):
+                continue
+            size = layer.gamma.shape[0]
+            gain = 0.3 if layer.name.endswith("bn3") else 1.0
+            layer.gamma.assign(gain * rng.uniform(0.8, 1.2, size))
+            layer.beta.assign(rng.normal(0, 0.1, size))
+            layer.moving_mean.assign(rng.normal(0, 0.1, size))
+            first = layer.name == "bn1" and name == "image_tower"
+            spread = 20_000.0 if first else 1.0
+            layer.moving_variance.assign(spread * rng.uniform(0.8, 1.2, size))
+
+
+def prepare(folder):
+    """Writes the SavedModels, PyTorch's weights and the ONNX file.
+
+    Args:
+        folder: an empty one, pathlib.Path.
+    """
+    import tensorflow as tf
+    import torch
+
+    from advance_tf.config import FeatureConfig, ModelConfig
+    from advance_tf.models.folding import fold_batch_norms, freeze
+    from advance_tf.models.recognizer import build_recognizer
+    from benchmarks.torch_twin import Pair, copy_weights
+
+    recognizer = build_recognizer(ModelConfig(), FeatureConfig())
+    randomize(recognizer)
+    folded = fold_batch_norms(recognizer)
+    signature = {
+        name: tf.TensorSpec((None, *shape), tf.float32, name)
+        for name, shape in SHAPES.items()
+    }
+    for name, model in (("plain", recognizer), ("folded", folded)):
+        module = tf.Module()
+        module.model = model
+        module.recognize = tf.function(model.call, input_signature=[signature])
+        tf.saved_model.save(module, str(folder / name))
+    module = tf.Module()
+    module.recognize = freeze(folded)
+    tf.saved_model.save(module, str(folder / "frozen"))
+
+    pair = Pair().eval()
+    copy_weights(recognizer, pair)
+    torch.save(pair.state_dict(), folder / "pair.pt")
+    names = list(SHAPES)
+    torch.onnx.export(
+        pair,
+        tuple(_torch_inputs(example(2))),
+        str(folder / ONNX),
+        input_names=names,
+        output_names=["scene_logits"],
+        dynamic_axes={name: {0: "batch"} for name in [*names, "scene_logits"]},
+        dynamo=False,
+    )
+
+
+def _channels_first(inputs):
+    image = np.ascontiguousarray(inputs["image"].transpose(0, 3, 1, 2))
+    return {"image": image, "log_mel": inputs["log_mel"][:, None]}
+
+
+def _torch_inputs(inputs):
+    import torch
+
+    return [torch.from_numpy(x) for x in _channels_first(inputs).values()]
+
+
+def saved_model(folder, name, inter_op=0, jit_compile=False):
+    """A SavedModel, loaded again."""
+    import tensorflow as tf
+
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+    loaded = tf.saved_model.load(str(folder / name))
+    recognize = loaded.recognize
+    if jit_compile:
+        recognize = tf.function(loaded.recognize, jit_compile=True)
+
+    def bind(inputs):
+        given = {name: tf.constant(value) for name, value in inputs.items()}
+        # `loaded` owns the variables.
+        return lambda owner=loaded: recognize(given)["scene_logits"].numpy()
+
+    return bind
+
+
+def pytorch(folder):
+    """PyTorch's eager mode."""
+    import torch
+
+    from benchmarks.torch_twin import Pair
+
+    pair = Pair().eval()
+    pair.load_state_dict(torch.load(folder / "pair.pt"))
+
+    def bind(inputs):
+        given = _torch_inputs(inputs)
+
+        def recognize():
+            with torch.inference_mode():
+                return pair(*given).numpy()
+
+        return recognize
+
+    return bind
+
+
+def onnx_runtime(folder):
+    """ONNX Runtime with all its graph optimizations, its default."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        str(folder / ONNX), providers=["CPUExecutionProvider"]
+    )
+
+    def bind(inputs):
+        given = _channels_first(inputs)
+        return lambda: session.run(None, given)[0]
+
+    return bind
+
+
+def openvino(folder):
+    """OpenVINO for latency in float32, compiled for each batch size."""
+    import openvino as ov
+
+    core = ov.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+
+    def bind(inputs):
+        given = _channels_first(inputs)
+        model = core.read_model(str(folder / ONNX))
+        model.reshape({name: list(value.shape) for name, value in given.items()})
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+        return lambda: request.infer(given)[0]
+
+    return bind
+
+
+FROZEN = "TensorFlow, folded, constants"
+# glibc returns large maps to Linux after every call otherwise, and the next call
+# waits for zeroed pages.
+KEEP_MEMORY = (
+    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592"
+)
+# Name → (environment, loader, arguments after the folder).
+WAYS = {
+    "ONNX Runtime": ({}, onnx_runtime, ()),
+    "OpenVINO": ({}, openvino, ()),
+    "PyTorch eager": ({}, pytorch, ()),
+    "TensorFlow, plain Keras graph": ({}, saved_model, ("plain",)),
+    "TensorFlow, folded": ({}, saved_model, ("folded",)),
+    FROZEN: ({}, saved_model, ("frozen",)),
+    f"{FROZEN}, 1 inter-op thread": ({}, saved_model, ("frozen", 1)),
+    f"{FROZEN}, malloc keeps memory": (
+        {"GLIBC_TUNABLES": KEEP_MEMORY},
+        saved_model,
+        ("frozen",),
+    ),
+    f"{FROZEN}, oneDNN off": (
+        {"TF_ENABLE_ONEDNN_OPTS": "0"},
+        saved_model,
+        ("frozen",),
+    ),
+    f"{FROZEN}, XLA": ({}, saved_model, ("frozen", 0, True)),
+    f"{FROZEN}, bfloat16 (not exact)": (
+        {"TF_SET_ONEDNN_FPMATH_MODE": "BF16"},
+        saved_model,
+        ("frozen",),
+    ),
+}
+
+
+def load(way, folder):
+    """A function of inputs that returns a function without arguments: logits."""
+    _, loader, arguments = WAYS[way]
+    return loader(pathlib.Path(folder), *arguments)
