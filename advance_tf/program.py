@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app
+from absl import app, flags, logging
 
 # The programs print results; TensorFlow's start-up notes would bury them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -23,6 +23,8 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
                 f"only --flags are understood; received {' '.join(arguments[1:])!r}. "
                 "Quote values that hold spaces."
             )
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         try:
             main(arguments)
         except (ValueError, OSError) as error:

@@ -17,6 +17,7 @@ REQUIREMENTS = {
     "ai_edge_litert": "ai-edge-litert",
     "google": "protobuf",
     "grpc": "grpcio",
+    "ai_edge_quantizer": "ai-edge-quantizer",
     "sklearn": "scikit-learn",
     "tensorflow_serving": "tensorflow-serving-api",
     "yaml": "pyyaml",

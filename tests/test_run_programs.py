@@ -4,54 +4,19 @@ import csv
 import json
 import shutil
 
-import keras
 import numpy as np
 import pytest
 
-from advance_tf.config import (
-    Config,
-    DataConfig,
-    FeatureConfig,
-    ModelConfig,
-    TransferConfig,
-)
-from advance_tf.data.demo import LABEL, write_pairs
-from advance_tf.data.manifest import make_manifest
-from advance_tf.models.recognizer import build_recognizer
-from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
-from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
-from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config
+from advance_tf.data.demo import LABEL
 from tests.processes import run_program
+from tests.untrained_run import write_run
 
 LEAKY = "leaky: places shared between training and test"
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """A run on synthetic pairs, split by pair: its figures carry two labels."""
-    folder = tmp_path_factory.mktemp("run")
-    data_dir = folder / "data"
-    write_pairs(data_dir, sites_per_scene=2)
-    config = Config(
-        data=DataConfig(data_dir=str(data_dir), split_protocol="pair"),
-        features=FeatureConfig(image_size=32, clip_seconds=1.0),
-        model=ModelConfig(image_depth=18, audio_depth=18, image_width=4, audio_width=4),
-        transfer=TransferConfig(transfer="event"),
-    )
-    manifest = make_manifest(config.data)
-    manifest.save(folder / MANIFEST)
-    write_config(
-        folder, config, manifest, label=LABEL, knowledge_dir=str(folder / KNOWLEDGE)
-    )
-    logits = np.random.default_rng(0).normal(size=(len(manifest.pairs), 527))
-    mask = np.arange(527) != 0
-    knowledge = build_knowledge(manifest, logits, mask, "random", "0" * 64)
-    save_knowledge(folder / KNOWLEDGE, knowledge, "0" * 16)
-    keras.utils.set_random_seed(0)
-    recognizer = build_recognizer(config.model, config.features, "event")
-    recognizer.save_weights(folder / BEST_WEIGHTS)
-    (folder / LOG).write_text("epoch,loss,val_loss\n1,2.5,3\n2,2,2.5\n")
-    return folder
+    return write_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from advance_tf import labels
+
 WEIGHTED = ("precision", "recall", "f_score", "accuracy")
 
 
@@ -147,6 +149,20 @@ def weighted_scores(confusion) -> dict[str, np.ndarray]:
         "f_score": average(table.f_score),
         "accuracy": average(table.recall),
     }
+
+
+def weighted_f(true, predicted) -> float:
+    """The weighted F of predicted scenes, in [0, 1].
+
+    Args:
+        true: index of the scene of each pair, int [n].
+        predicted: the same of the prediction.
+
+    Returns:
+        The score of `weighted_scores`.
+    """
+    matrix = confusion_matrix(true, predicted, len(labels.scenes()))
+    return float(weighted_scores(matrix)["f_score"])
 
 
 def majority_confusion(confusion) -> np.ndarray:

@@ -248,24 +248,25 @@ def freeze(model: keras.Model):
     variable, at every call.
 
     Args:
-        model: with a dictionary of inputs, as `fold_batch_norms` makes it.
+        model: as `fold_batch_norms` makes it.
 
     Returns:
-        A tf.function of {name: tensor} → {name: tensor} for any batch size,
-        traced once. It holds copies: later changes of the model do not reach it.
+        A tf.function from the model's input, a tensor or a dictionary of them,
+        to its output, for any batch size, traced once. It holds copies: later
+        changes of the model do not reach it.
     """
     kept = [
         [keras.ops.convert_to_numpy(variable) for variable in variables]
         for variables in (model.trainable_variables, model.non_trainable_variables)
     ]
-    signature = {
-        name: tf.TensorSpec(tensor.shape, tensor.dtype, name)
-        for name, tensor in model.input.items()
-    }
+    signature = tf.nest.map_structure(
+        lambda tensor: tf.TensorSpec(tensor.shape, tensor.dtype), model.input
+    )
 
     @tf.function(input_signature=[signature])
     def frozen(inputs):
         weights = [[tf.constant(value) for value in values] for values in kept]
-        return model.stateless_call(*weights, inputs, training=False)[0]
+        with tf.name_scope(model.name):
+            return model.stateless_call(*weights, inputs, training=False)[0]
 
     return frozen

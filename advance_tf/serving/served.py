@@ -1,7 +1,7 @@
 """A trained recognizer on its way into an artefact, and how it answers in graph."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
 from advance_tf.models.folding import fold_batch_norms, freeze
 from advance_tf.serving.event_probs import HEADS, Knowledge, event_probs
 
-NO_EVENTS = "none"
+_TOWERS = {"image": "image_tower", "sound": "audio_tower"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,10 +45,11 @@ class Source:
 
 
 class Answering:
-    """A folded recognizer with events, as functions of the graph.
+    """A recognizer made for inference, with events, as functions of the graph.
 
-    Batch norms are folded and the weights are constants; an event head that is
-    not asked for, or that hears nothing, is dropped.
+    Batch norms are folded and the weights are constants. A tower that is given
+    nothing is its embedding of zeros, a constant too. An event head that is not
+    asked for, or that hears nothing, is dropped.
 
     Args:
         source: what to answer with.
@@ -60,37 +61,41 @@ class Answering:
         self.features = source.features
         self._precise = precise
         self._stats = load_stats(source.features)
-        kept = ["scene_logits"]
+        self._towers, self._silent = {}, {}
+        for kind, name in _TOWERS.items():
+            tower = fold_batch_norms(source.recognizer.get_layer(name))
+            self._silent[kind] = tower(tf.zeros((1, *tower.input_shape[1:]))).numpy()
+            self._towers[kind] = freeze(tower)
         heads = [name for name in HEADS if name in source.recognizer.output]
         deaf = source.modality == "image" and "audio_event_logits" in heads
-        if heads and source.events and not deaf:
-            kept += heads[:1]
-        self.model = fold_batch_norms(source.recognizer, kept)
-        self._function = freeze(self.model)
-        self._events = self._event_constants(kept)
-
-    def _event_constants(self, kept) -> Mapping[str, np.ndarray] | None:
-        """Where events come from: the source, the mask and the posteriors."""
-        source = self.source
-        blank = {
-            name: np.zeros((1, self.model.output[name].shape[-1]), np.float32)
-            for name in kept
+        self._event_head = heads[0] if heads and source.events and not deaf else ""
+        kept = [_head_of(name) for name in ("scene_logits", self._event_head) if name]
+        self._heads = {
+            name: source.recognizer.get_layer(name).get_weights() for name in kept
         }
-        described = event_probs(blank, source.knowledge if source.events else None)
-        self.events_source = described.source if source.events else NO_EVENTS
+        self._events = self._event_constants()
+
+    def _event_constants(self) -> Mapping[str, np.ndarray] | None:
+        """What events are computed from: the mask, and perhaps posteriors."""
+        knowledge = self.source.knowledge if self.source.events else None
+        names = ["scene_logits", *filter(None, [self._event_head])]
+        sizes = {name: self.source.recognizer.output[name].shape[-1] for name in names}
+        blank = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
+        described = event_probs(blank, knowledge)
+        self.events_source = described.source
         self.events_of_sound = described.of_sound
-        if described.probs is None or not source.events:
+        if described.probs is None:
             return None
-        known = np.ones(described.probs.shape[1], bool)
-        if described.known is not None:
-            known = described.known
-        constants = {"known": known}
-        if len(kept) == 1 and source.knowledge is not None:
-            posteriors = np.where(known, source.knowledge.posteriors, 0)
+        known = described.known
+        if known is None:
+            known = np.ones(described.probs.shape[1], bool)
+        constants = {"known": known.astype(np.float32)}
+        if not self._event_head and knowledge is not None:
+            posteriors = np.where(known, knowledge.posteriors, 0)
             constants["posteriors"] = posteriors.astype(np.float32)
         return constants
 
-    def tells_events(self, kinds=("image", "sound")) -> bool:
+    def tells_events(self, kinds: Sequence[str] = ("image", "sound")) -> bool:
         """Whether events are told of these inputs."""
         return self._events is not None and (
             "sound" in kinds or not self.events_of_sound
@@ -98,8 +103,9 @@ class Answering:
 
     def log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
         """Clips [B, clip_samples] → [B, frames, mel_bins], normalized."""
-        decibel = log_mel_db(waveform, self.features, precise=self._precise)
-        return normalize(decibel, self._stats)
+        with tf.name_scope("log_mel"):
+            decibel = log_mel_db(waveform, self.features, precise=self._precise)
+            return normalize(decibel, self._stats)
 
     def probs(
         self, image: tf.Tensor | None, waveform: tf.Tensor | None
@@ -115,29 +121,47 @@ class Answering:
             `scene_probs` [B, 13] and, where events are told, `event_probs`
             [B, 527], float32.
         """
-        given = image if image is not None else waveform
-        batch, features = tf.shape(given)[0], self.features
-        if image is None:
-            image = tf.zeros([batch, features.image_size, features.image_size, 3])
-        log_mel = tf.zeros([batch, features.frames, features.mel_bins])
+        batch = tf.shape(waveform if image is None else image)[0]
+        heard = None
         if waveform is not None:
-            log_mel = self.log_mel(waveform)
-        outputs = self._function({"image": image, "log_mel": log_mel})
-        found = {"scene_probs": tf.nn.softmax(outputs["scene_logits"])}
+            heard = self.log_mel(waveform)[..., None]
+        embeddings = {
+            kind: self._embed(kind, given, batch)
+            for kind, given in (("image", image), ("sound", heard))
+        }
+        joined = tf.concat(list(embeddings.values()), axis=1)
+        found = {"scene_probs": tf.nn.softmax(self._dense("scene_head", joined))}
         kinds = ("image",) if waveform is None else ("image", "sound")
         if self.tells_events(kinds):
-            found["event_probs"] = self._event_probs(outputs, found["scene_probs"])
+            on_sound = self._event_head == "audio_event_logits"
+            found["event_probs"] = self._event_probs(
+                embeddings["sound"] if on_sound else joined, found["scene_probs"]
+            )
         return found
 
-    def _event_probs(self, outputs, scene_probs) -> tf.Tensor:
+    def _embed(self, kind: str, given, batch) -> tf.Tensor:
+        # A tower that the model was trained without has always seen zeros.
+        if given is None or kind not in self.source.kinds:
+            return tf.tile(tf.constant(self._silent[kind]), [batch, 1])
+        return self._towers[kind](given)
+
+    def _dense(self, name: str, inputs) -> tf.Tensor:
+        kernel, bias = (tf.constant(array) for array in self._heads[name])
+        with tf.name_scope(name):
+            return tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
+
+    def _event_probs(self, embedding, scene_probs) -> tf.Tensor:
         constants = self._events
         assert constants is not None
-        if "posteriors" in constants:
-            probs = tf.matmul(scene_probs, tf.constant(constants["posteriors"]))
-            return tf.clip_by_value(probs, 0.0, 1.0)
-        head = next(name for name in HEADS if name in outputs)
-        known = tf.constant(constants["known"].astype(np.float32))
-        return tf.sigmoid(outputs[head]) * known
+        if self._event_head:
+            logits = self._dense(_head_of(self._event_head), embedding)
+            return tf.sigmoid(logits) * tf.constant(constants["known"])
+        probs = tf.matmul(scene_probs, tf.constant(constants["posteriors"]))
+        return tf.clip_by_value(probs, 0.0, 1.0)
+
+
+def _head_of(output: str) -> str:
+    return output.replace("_logits", "_head")
 
 
 def label_names() -> tuple[list[str], list[str]]:

@@ -86,13 +86,14 @@ class Signatures:
         return answer
 
     def _answer(self, read, status) -> dict[str, tf.Tensor]:
-        some = tf.debugging.Assert(tf.size(status) > 0, [_EMPTY])
-        with tf.control_dependencies([some]):
-            ok = tf.equal(status, OK)
+        ok = tf.equal(status, OK)
+        checks = [tf.debugging.Assert(tf.size(status) > 0, [_EMPTY])]
         if self._fails:
             message = tf.strings.reduce_join(status, separator="; ")
-            with tf.control_dependencies([tf.debugging.Assert(ok, [message])]):
-                ok = tf.identity(ok)
+            checks.append(tf.debugging.Assert(tf.reduce_all(ok), [message]))
+        with tf.control_dependencies(checks):
+            # The model must not run, and fail in its own words, before them.
+            read = {kind: tf.identity(value) for kind, value in read.items()}
         probs = self._answering.probs(read.get("image"), read.get("sound"))
         outputs = {"status": status}
         for label in ("scene", "event"):

@@ -290,3 +290,25 @@ def test_a_file_that_is_no_model_is_named(run, edge_model, places, tmp_path):
         status, lines, errors = run(path, "--image", places / "a.jpg")
         assert (status, lines, len(errors)) == (1, [], 1)
         assert str(path) in errors[0]
+
+
+def test_a_real_export_answers_as_the_model_in_memory(
+    run, exported_lite, export_arguments, media
+):
+    from advance_tf.serving import answers
+
+    source, _, exported_media = export_arguments
+    expected = answers.memory_probs(
+        source, answers.decode(source, exported_media.some("test", 3))
+    )
+    for number in range(3):
+        status, lines, errors = run(
+            *(exported_lite, "--image", media / f"{number}.jpg"),
+            *("--sound", media / f"{number}.wav", "--json", "--top", 13),
+        )
+        assert (status, errors) == (0, [])
+        found = dict(json.loads(lines[0])["scenes"])
+        probs = [found[scene] for scene in labels.scenes()]
+        np.testing.assert_allclose(
+            probs, expected["scene_probs"][number], rtol=0, atol=1e-4
+        )

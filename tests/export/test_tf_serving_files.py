@@ -119,11 +119,13 @@ def test_compose_mounts_every_file_that_its_flags_name(service):
 
 
 def test_the_image_and_the_stubs_have_one_version(service):
+    names = ("requirements.txt", "requirements-dev.txt")
+    pinned = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
     pins = (KIT / "requirements.txt").read_text(encoding="utf-8")
     version = service["image"].split(":")[1]
     assert f"tensorflow-serving-api=={version}\n" in pins
     for pin in re.findall(r"^\S+==\S+$", pins, re.M):
-        assert pin in (ROOT / "requirements-dev.txt").read_text(encoding="utf-8")
+        assert pin in pinned
 
 
 @pytest.mark.parametrize(("name", "status"), [("advance", 0), ("other", 1)])

@@ -151,3 +151,32 @@ def test_equals_every_frame_of_the_reference(name):
         np.testing.assert_array_equal(SIGNALS[name], reference[f"{name}_waveform"])
         expected = reference[f"{name}_log_mel_db"]
     np.testing.assert_allclose(eager(SIGNALS[name]), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["full scale", "silence", "quiet"])
+def test_float16_neither_overflows_nor_underflows(kind):
+    """Mobile GPUs compute in float16: the power of a loud clip is beyond it."""
+    time = np.arange(160_000) / 16_000
+    amplitude = {"full scale": 1.0, "silence": 0.0, "quiet": 1e-4}[kind]
+    waveform = (amplitude * np.sign(np.sin(2 * np.pi * 440 * time))).astype(np.float32)
+    padded = np.pad(waveform, 512)
+    frames = np.stack([padded[400 * i : 400 * i + 1024] for i in range(400)])
+    spectrum = np.fft.rfft(frames * np.hanning(1025)[:-1], 4096)
+    if kind == "full scale":
+        assert np.square(np.abs(spectrum)).max() > np.finfo(np.float16).max
+    halves = (tf.cast(part, tf.float16) for part in (spectrum.real, spectrum.imag))
+    magnitude = log_mel.scaled_magnitude(*halves)
+    found = log_mel.mel_decibel(magnitude, FEATURES).numpy()
+    assert found.dtype == np.float16
+    assert np.isfinite(found).all()
+    expected = log_mel.log_mel_db(waveform, FEATURES).numpy()
+    loud = expected > expected.max() - 30
+    np.testing.assert_allclose(found[loud], expected[loud], atol=0.2)
+
+
+def test_the_magnitude_without_squares_is_the_magnitude():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=200) + 1j * rng.normal(size=200)
+    z[:3] = 0, 1, 1j
+    found = log_mel.scaled_magnitude(tf.constant(z.real), tf.constant(z.imag))
+    np.testing.assert_allclose(found, np.abs(z), rtol=1e-12)

@@ -1,0 +1,87 @@
+"""export as a command: what it writes, what it refuses, and that nothing is half."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf import labels
+from tests.processes import run_program
+from tests.untrained_run import write_run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+def test_versions_follow_each_other_and_answer_as_predict(workdir, tmp_path):
+    flags = f"--workdir={workdir}", f"--export_dir={tmp_path / 'models'}"
+    for version in ("1", "2"):
+        status, printed, error = run_program("export", *flags)
+        assert status == 0, error
+        assert str(tmp_path / "models" / version) in printed
+    folder = tmp_path / "models" / "2"
+    card = (folder / "model_card.md").read_text(encoding="utf-8")
+    assert "synthetic data" in card
+    assert "leaky" in card
+    assert "Not evaluated" in card
+    assert (folder / "assets" / "events.csv").is_file()
+    image = next((workdir / "data").glob("vision/*/*.jpg"))
+    sound = next((workdir / "data").glob("sound/*/*.wav"))
+    _, printed, _ = run_program(
+        *("predict", f"--workdir={workdir}", f"--image={image}"),
+        *(f"--sound={sound}", "--json", "--top=13"),
+    )
+    ranking = json.loads(printed)["scenes"]
+    told = {entry["name"]: entry["probability"] for entry in ranking}
+    answer = tf.saved_model.load(str(folder)).signatures["serving_default"](
+        image_bytes=tf.constant([image.read_bytes()]),
+        sound_bytes=tf.constant([sound.read_bytes()]),
+    )
+    expected = [told[scene] for scene in labels.scenes()]
+    np.testing.assert_allclose(answer["scene_probs"][0], expected, atol=1e-5)
+
+
+def test_int8_is_written_with_its_figures(workdir, tmp_path):
+    status, printed, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
+        *("--format=tflite", "--quantization=int8", "--min_agreement=0"),
+        "--calibration_pairs=4",
+    )
+    assert status == 0, error
+    assert "recognize: agreement with float32" in printed
+    folder = tmp_path / "edge" / "1"
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["bytes"] == (folder / "advance-int8.tflite").stat().st_size
+    assert figures["skew"]["float32 LiteRT"] <= 1e-4
+    assert "CONV_2D" in figures["operators"]
+    assert "int8" in (folder / "model_card.md").read_text()
+
+
+def test_too_little_agreement_leaves_nothing(workdir, tmp_path):
+    status, _, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
+        *("--format=tflite", "--quantization=int8", "--min_agreement=1.1"),
+    )
+    assert status == 1
+    assert "must agree with float32 on at least 1.1" in error
+    assert not list((tmp_path / "edge").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--workdir and --export_dir must both be given"),
+        (["--export_dir={out}", "--data_dir=nowhere"], "must exist: an export is"),
+        (["--export_dir={taken}", "--version=1"], "never overwritten"),
+    ],
+)
+def test_wrong_calls_end_with_one_line(workdir, tmp_path, flags, message):
+    (tmp_path / "taken" / "1").mkdir(parents=True)
+    places = {"out": tmp_path / "out", "taken": tmp_path / "taken"}
+    given = [flag.format(**places) for flag in flags]
+    status, _, error = run_program("export", f"--workdir={workdir}", *given)
+    assert status == 1
+    assert message in error
