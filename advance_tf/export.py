@@ -20,7 +20,7 @@ from advance_tf import program
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _EXPORT_DIR = flags.DEFINE_string("export_dir", None, "Folder of the versions.")
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ("saved_model", "tflite"), "What to write."
+    "format", "saved_model", ("saved_model", "tflite", "onnx"), "What to write."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the data set; default: as the run was trained."
@@ -83,7 +83,9 @@ def main(arguments) -> None:
     if _FORMAT.value == "tflite":
         print(artefacts.summary(*artefacts.export_lite(*given, weighted_f)))
         return
-    path, skew = artefacts.export_saved_model(*given)
+    onnx = _FORMAT.value == "onnx"
+    export = artefacts.export_onnx if onnx else artefacts.export_saved_model
+    path, skew = export(*given)
     print(f"{path}\nLargest difference from memory: {max(skew.values()):.1e}")
 
 

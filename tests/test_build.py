@@ -103,7 +103,7 @@ def test_every_requirement_is_pinned(targets):
         for dep in target.get("deps", [])
         if dep.startswith("requirement:")
     }
-    optional = {"librosa", "onnxruntime", "openvino"}
+    optional = {"librosa", "openvino"}
     assert used - pinned <= optional, used - pinned - optional
     assert set(REQUIREMENTS.values()) <= pinned | optional
 

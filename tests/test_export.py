@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.training.workdir import load_run
 from tests.processes import run_program
 from tests.untrained_run import write_run
 
@@ -58,6 +60,27 @@ def test_int8_is_written_with_its_figures(workdir, tmp_path):
     assert figures["skew"]["float32 LiteRT"] <= 1e-4
     assert "CONV_2D" in figures["operators"]
     assert "int8" in (folder / "model_card.md").read_text()
+
+
+def test_onnx_is_written_with_labels(workdir, tmp_path):
+    status, printed, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'onnx'}"),
+        "--format=onnx",
+    )
+    assert status == 0, error
+    folder = tmp_path / "onnx" / "1"
+    assert str(folder / "advance.onnx") in printed
+    assert len(json.loads((folder / "labels.json").read_text())["events"]) == 527
+    session = onnxruntime.InferenceSession(str(folder / "advance.onnx"))
+    rng = np.random.default_rng(0)
+    inputs = {
+        "image": rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32),
+        "log_mel": rng.normal(size=(2, 40, 64)).astype(np.float32),
+    }
+    found = session.run(["scene_logits"], inputs)[0]
+    expected = load_run(workdir).recognizer.predict(inputs, verbose=0)
+    largest = np.abs(expected["scene_logits"]).max()
+    np.testing.assert_allclose(found, expected["scene_logits"], atol=1e-5 * largest)
 
 
 def test_too_little_agreement_leaves_nothing(workdir, tmp_path):

@@ -9,10 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from advance_tf.serving import answers, gate, lite, quantization, saved_model
+from advance_tf.serving import (
+    answers,
+    gate,
+    lite,
+    onnx_model,
+    quantization,
+    saved_model,
+)
 from advance_tf.serving.answers import EncodedPair
 from advance_tf.serving.model_card import model_card
-from advance_tf.serving.served import Answering, Source
+from advance_tf.serving.served import Answering, Source, label_names
 
 CARD = "model_card.md"
 FIGURES = "figures.json"
@@ -202,6 +209,44 @@ def export_lite(
         card = provenance.card(source, final.name, artefact, skew)
         (folder / CARD).write_text(card, encoding="utf-8")
     return final / name, figures
+
+
+def export_onnx(
+    source: Source,
+    provenance: Provenance,
+    media: Media,
+    export_dir: pathlib.Path,
+    options: Options,
+) -> tuple[pathlib.Path, dict[str, float]]:
+    """Writes <export_dir>/<version>/<name>.onnx with labels and card.
+
+    Args:
+        source: the model.
+        provenance: for the card.
+        media: real pairs to check the logits on.
+        export_dir: holds the versions.
+        options: version and split are read.
+
+    Returns:
+        The file, and the largest differences from the model in memory.
+
+    Raises:
+        ValueError: the version exists, the logits differ, or a package is
+            missing.
+    """
+    final = options.folder(export_dir)
+    name = f"{source.name}.onnx"
+    with saved_model.new_folder(final) as folder:
+        onnx_model.write_onnx(folder / name, source)
+        pairs = answers.with_other_rates(media.some(options.split, _CHECKED_PAIRS))
+        skew = dict(onnx_model.onnx_skew(folder / name, source, pairs))
+        scenes, events = label_names()
+        names = json.dumps({"scenes": scenes, "events": events}, indent=1)
+        (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
+        artefact = {"format": "ONNX, logits of image and normalized log-mel"}
+        card = provenance.card(source, final.name, artefact, skew)
+        (folder / CARD).write_text(card, encoding="utf-8")
+    return final / name, skew
 
 
 def _lite_skew(source, model: lite.LiteModel, pairs) -> dict[str, float]:

@@ -80,6 +80,14 @@ def test_a_skewed_artefact_is_refused(tmp_path, source):
         answers.saved_model_skew(tmp_path / "1", other, PAIRS)
 
 
+def test_memorys_own_rounding_is_measured_against_float64(source):
+    decoded = answers.decode(source, PAIRS)
+    expected = answers.memory_probs(source, decoded)
+    assert 0 < answers.rounding(source, decoded, expected) < 1e-5
+    wrong = {"scene_probs": expected["scene_probs"] + 0.25}
+    assert answers.rounding(source, decoded, wrong) == pytest.approx(0.25, abs=1e-5)
+
+
 def test_names_are_ranked_and_complete(signatures):
     found = ask(signatures["serving_default"])
     assert found["scene_names"][0].tolist() == [s.encode() for s in labels.scenes()]
