@@ -67,8 +67,10 @@ class Answering:
             self._silent[kind] = tower(tf.zeros((1, *tower.input_shape[1:]))).numpy()
             self._towers[kind] = freeze(tower)
         heads = [name for name in HEADS if name in source.recognizer.output]
+        # A head on the sound of a model that hears nothing says nothing.
         deaf = source.modality == "image" and "audio_event_logits" in heads
-        self._event_head = heads[0] if heads and source.events and not deaf else ""
+        self._with_events = source.events and not deaf
+        self._event_head = heads[0] if heads and self._with_events else ""
         kept = [_head_of(name) for name in ("scene_logits", self._event_head) if name]
         self._heads = {
             name: source.recognizer.get_layer(name).get_weights() for name in kept
@@ -77,7 +79,7 @@ class Answering:
 
     def _event_constants(self) -> Mapping[str, np.ndarray] | None:
         """What events are computed from: the mask, and perhaps posteriors."""
-        knowledge = self.source.knowledge if self.source.events else None
+        knowledge = self.source.knowledge if self._with_events else None
         names = ["scene_logits", *filter(None, [self._event_head])]
         sizes = {name: self.source.recognizer.output[name].shape[-1] for name in names}
         blank = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}

@@ -149,6 +149,13 @@ def test_events_that_are_heard_are_not_told_of_an_image(tmp_path):
     assert "event_probs" in found["sound_only"](sound_bytes=contents)
 
 
+def test_a_model_that_hears_nothing_tells_no_events_of_the_sound(tmp_path):
+    source = made_source("kl_audio", "image", knowledge=knowledge())
+    found = written(tmp_path / "1", source)
+    assert "event_probs" not in ask(found["serving_default"])
+    assert answers.saved_model_skew(tmp_path / "1", source, PAIRS)["bytes"] <= 1e-5
+
+
 def test_no_events_drops_their_head(tmp_path):
     found = written(tmp_path / "1", made_source(events=False))
     assert not [name for name in ask(found["serving_default"]) if "event" in name]
