@@ -180,3 +180,22 @@ def test_the_magnitude_without_squares_is_the_magnitude():
     z[:3] = 0, 1, 1j
     found = log_mel.scaled_magnitude(tf.constant(z.real), tf.constant(z.imag))
     np.testing.assert_allclose(found, np.abs(z), rtol=1e-12)
+
+
+def test_no_step_on_edge_devices_leaves_the_range_of_float16():
+    spec = tf.TensorSpec([160_000], tf.float32)
+    graph = tf.compat.v1.wrap_function(
+        lambda clip: log_mel.log_mel_db(clip, FEATURES, precise=False), [spec]
+    )
+    steps = [
+        tensor
+        for operation in graph.graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.dtype == tf.float32
+    ]
+    time = np.arange(160_000) / 16_000
+    loud = np.sign(np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+    values = graph.prune(graph.inputs, steps)(tf.constant(loud))
+    assert len(values) > 20
+    for step, value in zip(steps, values, strict=True):
+        assert np.abs(value).max() < np.finfo(np.float16).max, step.name
