@@ -22,7 +22,6 @@ Arrays = dict[str, np.ndarray]
 # What torchvision's ImageNet weights expect: (x / 255 − mean) / deviation.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-INPUTS = ("levels", "imagenet")
 
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
 _BATCH_NORM = {

@@ -18,7 +18,6 @@ from advance_tf.models.weights import TowerMetadata, without_head
 
 _TOWERS = {"image": "image_net.", "audio": "audio_net."}
 _SCENE_HEAD, _EVENT_HEAD = "fusion_fc", "KD_fc"
-SCENE_ORDERS = ("authors", "name")
 
 
 @dataclasses.dataclass(frozen=True)

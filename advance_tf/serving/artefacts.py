@@ -42,9 +42,11 @@ class Provenance:
     metrics: Mapping[str, Any] | None
     weights_sha256: str
 
-    def card(self, source: Source, version: str, artefact, skew) -> str:
-        """The model card of an artefact."""
-        return model_card(
+    def write_card(
+        self, folder: pathlib.Path, source: Source, version: str, artefact, skew
+    ) -> None:
+        """Writes the model card of an artefact beside it."""
+        card = model_card(
             name=source.name,
             version=version,
             label=source.label,
@@ -54,6 +56,7 @@ class Provenance:
             metrics=self.metrics,
             skew=skew,
         )
+        (folder / CARD).write_text(card, encoding="utf-8")
 
 
 class Media(Protocol):
@@ -136,8 +139,7 @@ def export_saved_model(
             "events from": answering.events_source,
             "checked on pairs": len(checked),
         }
-        card = provenance.card(source, final.name, artefact, skew)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        provenance.write_card(folder, source, final.name, artefact, skew)
     return final, skew
 
 
@@ -176,8 +178,10 @@ def export_lite(
         checked = answers.with_other_rates(media.some(options.split, _CHECKED_PAIRS))
         skew = _lite_skew(source, float32, checked)
         if kind != "none":
-            some = media.some("training", options.calibration_pairs)
-            calibration = answers.decode(source, some)
+            calibration = None
+            if kind == "int8":
+                some = media.some("training", options.calibration_pairs)
+                calibration = answers.decode(source, some)
             contents = quantization.quantize(
                 contents, kind, pathlib.Path(work), calibration
             )
@@ -206,8 +210,7 @@ def export_lite(
         text = json.dumps(figures, indent=2) + "\n"
         (folder / FIGURES).write_text(text, encoding="utf-8")
         artefact = {"format": "LiteRT (TFLite)", "quantization": kind, **_flat(figures)}
-        card = provenance.card(source, final.name, artefact, skew)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        provenance.write_card(folder, source, final.name, artefact, skew)
     return final / name, figures
 
 
@@ -244,16 +247,14 @@ def export_onnx(
         names = json.dumps({"scenes": scenes, "events": events}, indent=1)
         (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
         artefact = {"format": "ONNX, logits of image and normalized log-mel"}
-        card = provenance.card(source, final.name, artefact, skew)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        provenance.write_card(folder, source, final.name, artefact, skew)
     return final / name, skew
 
 
 def _lite_skew(source, model: lite.LiteModel, pairs) -> dict[str, float]:
     decoded = answers.decode(source, pairs)
     expected = answers.memory_probs(source, decoded)
-    only = model.signatures[0] if len(model.signatures) == 1 else lite.RECOGNIZE
-    found = model.probs(decoded, only)
+    found = model.probs(decoded, lite.main_signature(model.signatures))
     gate.check_probs(found)
     skew = {"float32 LiteRT": answers.largest_difference(expected, found)}
     answers.check_skew("LiteRT model", skew, answers.LITE_TOLERANCE)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from advance_tf.serving.answers import Decoded, Probs
-from advance_tf.serving.lite import RECOGNIZE, LiteModel
+from advance_tf.serving.lite import LiteModel, main_signature
 
 Score = Callable[[np.ndarray, np.ndarray], float]
 
@@ -73,7 +73,7 @@ def refuse_below(
         ValueError: the agreement is lower.
     """
     signatures = figures["signatures"]
-    main = signatures.get(RECOGNIZE, next(iter(signatures.values())))
+    main = signatures[main_signature(signatures)]
     if main["agreement"] < min_agreement:
         raise ValueError(
             f"--quantization={quantization} must agree with float32 on at least "

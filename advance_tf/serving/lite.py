@@ -3,7 +3,7 @@
 import json
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,11 @@ def write_lite(
         archive.writestr(METADATA, json.dumps(metadata, indent=1))
         for labels in ("scenes", "events"):
             archive.writestr(f"{labels}.txt", "\n".join(metadata[labels]))
+
+
+def main_signature(signatures: Collection[str]) -> str:
+    """The signature of both inputs, or the only one of a model of one modality."""
+    return RECOGNIZE if RECOGNIZE in signatures else next(iter(signatures))
 
 
 class LiteModel:

@@ -1,10 +1,6 @@
 """The recognizer as ONNX, through Keras' own exporter, for other ecosystems."""
 
-import contextlib
-import io
-import logging
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +13,7 @@ from advance_tf.serving.answers import (
     recognizer_inputs,
 )
 from advance_tf.serving.event_probs import sigmoid, softmax
+from advance_tf.serving.quiet import quiet
 from advance_tf.serving.served import Source
 
 TOLERANCE = 1e-4
@@ -41,7 +38,7 @@ def write_onnx(path: pathlib.Path, source: Source) -> None:
     blank = {name: (1, *x.shape[1:]) for name, x in folded.input.items()}
     folded({name: np.zeros(shape, np.float32) for name, shape in blank.items()})
     try:
-        with _quiet():
+        with quiet():
             folded.export(str(path), format="onnx", verbose=False)
     except ImportError as error:
         raise ValueError(f"--format=onnx needs tf2onnx. {_WAY_OUT}") from error
@@ -80,16 +77,3 @@ def onnx_skew(
         skew[name] = float(np.abs(difference).max())
     check_skew("ONNX model", skew, TOLERANCE)
     return skew
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps the converter's notes off a program's output."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,8 +1,5 @@
 """Smaller files: the towers' and heads' weights in 16 or 8 bits, calibrated."""
 
-import contextlib
-import logging
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -11,8 +8,8 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
 from advance_tf.serving.answers import Decoded
 from advance_tf.serving.lite import LiteModel
+from advance_tf.serving.quiet import quiet
 
-QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 MIN_AGREEMENT = {"none": 0.99, "float16": 0.99, "dynamic": 0.99, "int8": 0.97}
 
 # What stays in 16 bits, by the names of the layers, and what takes eight. The
@@ -36,7 +33,7 @@ _FLOAT16 = qtyping.OpQuantizationConfig(
 
 
 def quantize(
-    contents: bytes, kind: str, folder: pathlib.Path, calibration: Decoded
+    contents: bytes, kind: str, folder: pathlib.Path, calibration: Decoded | None
 ) -> bytes:
     """A float32 flatbuffer in fewer bits.
 
@@ -50,14 +47,14 @@ def quantize(
         contents: of `lite.convert`.
         kind: "float16", "dynamic" or "int8".
         folder: to work in.
-        calibration: real pairs of the training split; read for int8.
+        calibration: real pairs of the training split; int8 alone needs them.
 
     Returns:
         The flatbuffer.
     """
     path = folder / "float32.tflite"
     path.write_bytes(contents)
-    with _quiet():
+    with quiet():
         made = quantizer.Quantizer(str(path))
         halves, eighths = _SCOPES[kind]
         for operation in _WEIGHTED:
@@ -68,6 +65,7 @@ def quantize(
                 made.add_dynamic_config(eighths, operation, 8)
         result = None
         if kind == "int8":
+            assert calibration is not None
             made.add_static_config(eighths, _Operation.ALL_SUPPORTED, 8, 8)
             # Every signature sees the same pairs, so that what they share, the
             # towers' weights, has the same ranges in all of them.
@@ -86,16 +84,3 @@ def _samples(pairs: Decoded, signature: str) -> Sequence[dict]:
         {name: getattr(pairs, name)[row : row + 1] for name in chosen}
         for row in range(len(pairs.image))
     ]
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keeps the quantizer's bars and warnings off a program's output."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere:
-            with contextlib.redirect_stderr(nowhere):
-                yield
-    finally:
-        logging.disable(before)

@@ -11,7 +11,6 @@ from advance_tf.serving.served import Answering, label_names
 
 DEFAULT = "serving_default"
 BYTES = {"image": "image_bytes", "sound": "sound_bytes"}
-BAD_ROWS = ("status", "error")
 _EMPTY = "A request must hold at least one row; received none."
 _NOT_FINITE = "the waveform must be finite and hold at least one sample"
 
