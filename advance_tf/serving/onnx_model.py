@@ -33,7 +33,7 @@ def write_onnx(path: pathlib.Path, source: Source) -> None:
     Raises:
         ValueError: tf2onnx is not installed.
     """
-    folded = fold_batch_norms(source.recognizer)
+    folded = fold_batch_norms(source.recognizer, source.outputs)
     # Keras exports models that have been called.
     blank = {name: (1, *x.shape[1:]) for name, x in folded.input.items()}
     folded({name: np.zeros(shape, np.float32) for name, shape in blank.items()})

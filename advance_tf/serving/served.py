@@ -43,6 +43,26 @@ class Source:
         """The inputs in use: "image", "sound" or both."""
         return ("image", "sound") if self.modality == "both" else (self.modality,)
 
+    @property
+    def may_tell_events(self) -> bool:
+        """Whether events are asked for, and mean something.
+
+        A head on the sound of a model that hears nothing says nothing.
+        """
+        on_sound = "audio_event_logits" in self.recognizer.output
+        return self.events and not (self.modality == "image" and on_sound)
+
+    @property
+    def event_output(self) -> str:
+        """The event logits that events are told from, "" without such a head."""
+        heads = [name for name in HEADS if name in self.recognizer.output]
+        return heads[0] if heads and self.may_tell_events else ""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The logits that an artefact answers from."""
+        return tuple(filter(None, ("scene_logits", self.event_output)))
+
 
 class Answering:
     """A recognizer made for inference, with events, as functions of the graph.
@@ -66,22 +86,18 @@ class Answering:
             tower = fold_batch_norms(source.recognizer.get_layer(name))
             self._silent[kind] = tower(tf.zeros((1, *tower.input_shape[1:]))).numpy()
             self._towers[kind] = freeze(tower)
-        heads = [name for name in HEADS if name in source.recognizer.output]
-        # A head on the sound of a model that hears nothing says nothing.
-        deaf = source.modality == "image" and "audio_event_logits" in heads
-        self._with_events = source.events and not deaf
-        self._event_head = heads[0] if heads and self._with_events else ""
-        kept = [_head_of(name) for name in ("scene_logits", self._event_head) if name]
+        self._event_output = source.event_output
         self._heads = {
-            name: source.recognizer.get_layer(name).get_weights() for name in kept
+            name: source.recognizer.get_layer(name).get_weights()
+            for name in map(_head_of, source.outputs)
         }
         self._events = self._event_constants()
 
     def _event_constants(self) -> Mapping[str, np.ndarray] | None:
         """What events are computed from: the mask, and perhaps posteriors."""
-        knowledge = self.source.knowledge if self._with_events else None
-        names = ["scene_logits", *filter(None, [self._event_head])]
-        sizes = {name: self.source.recognizer.output[name].shape[-1] for name in names}
+        source = self.source
+        knowledge = source.knowledge if source.may_tell_events else None
+        sizes = {n: source.recognizer.output[n].shape[-1] for n in source.outputs}
         blank = {name: np.zeros((1, size), np.float32) for name, size in sizes.items()}
         described = event_probs(blank, knowledge)
         self.events_source = described.source
@@ -92,7 +108,7 @@ class Answering:
         if known is None:
             known = np.ones(described.probs.shape[1], bool)
         constants = {"known": known.astype(np.float32)}
-        if not self._event_head and knowledge is not None:
+        if not self._event_output and knowledge is not None:
             posteriors = np.where(known, knowledge.posteriors, 0)
             constants["posteriors"] = posteriors.astype(np.float32)
         return constants
@@ -135,7 +151,7 @@ class Answering:
         found = {"scene_probs": tf.nn.softmax(self._dense("scene_head", joined))}
         kinds = ("image",) if waveform is None else ("image", "sound")
         if self.tells_events(kinds):
-            on_sound = self._event_head == "audio_event_logits"
+            on_sound = self._event_output == "audio_event_logits"
             found["event_probs"] = self._event_probs(
                 embeddings["sound"] if on_sound else joined, found["scene_probs"]
             )
@@ -155,8 +171,8 @@ class Answering:
     def _event_probs(self, embedding, scene_probs) -> tf.Tensor:
         constants = self._events
         assert constants is not None
-        if self._event_head:
-            logits = self._dense(_head_of(self._event_head), embedding)
+        if self._event_output:
+            logits = self._dense(_head_of(self._event_output), embedding)
             return tf.sigmoid(logits) * tf.constant(constants["known"])
         probs = tf.matmul(scene_probs, tf.constant(constants["posteriors"]))
         return tf.clip_by_value(probs, 0.0, 1.0)

@@ -1,0 +1,28 @@
+"""The ONNX file holds the outputs that every artefact answers from, no others."""
+
+import onnxruntime
+import pytest
+
+from advance_tf.serving import onnx_model
+from tests.serving.made import made_pairs, made_source
+
+
+@pytest.mark.parametrize(
+    ("transfer", "modality", "events", "outputs"),
+    [
+        ("kl_audiovisual", "both", True, {"scene_logits", "audiovisual_event_logits"}),
+        ("kl_audiovisual", "both", False, {"scene_logits"}),
+        ("kl_audio", "image", True, {"scene_logits"}),
+    ],
+)
+def test_heads_that_tell_nothing_are_dropped(
+    tmp_path, transfer, modality, events, outputs
+):
+    source = made_source(transfer, modality, events=events)
+    path = tmp_path / "model.onnx"
+    onnx_model.write_onnx(path, source)
+    session = onnxruntime.InferenceSession(str(path))
+    assert {node.name for node in session.get_outputs()} == outputs
+    skew = onnx_model.onnx_skew(path, source, made_pairs(2))
+    assert set(skew) == outputs
+    assert max(skew.values()) <= 1e-4
