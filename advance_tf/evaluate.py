@@ -14,7 +14,7 @@ import sys
 
 from absl import flags
 
-from advance_tf import labels, program
+from advance_tf import program
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_enum(
@@ -38,47 +38,27 @@ def main(arguments) -> None:
     if not _WORKDIR.value:
         raise ValueError("--workdir must name the folder of a run; received none.")
 
-    from advance_tf.config import to_dict
-    from advance_tf.data.dataset import make_dataset
-    from advance_tf.data.media import media_errors
-    from advance_tf.data.notice import read_notice
     from advance_tf.metrics import report
-    from advance_tf.metrics.evaluation import evaluate_predictions
-    from advance_tf.serving.event_probs import event_probs, find_knowledge, softmax
-    from advance_tf.teacher.knowledge import load_knowledge
+    from advance_tf.studies.evaluated import evaluate_run, load_taught_run
     from advance_tf.training.callbacks import LOG
-    from advance_tf.training.workdir import load_run
     from advance_tf.visualization import plots
 
-    run, split = load_run(_WORKDIR.value), _SPLIT.value
-    pairs = run.pairs_of(split)
-    folder = find_knowledge(run.workdir, run.knowledge_dir)
-    knowledge = load_knowledge(folder, run.manifest) if folder else None
-    data_dir = _DATA_DIR.value or run.config.data.data_dir
-    batch_size = _BATCH_SIZE.value or run.config.training.batch_size
-    batches = make_dataset(pairs, data_dir, run.config.features, batch_size)
-    with media_errors(pairs, data_dir, run.config.features):
-        outputs = run.recognizer.predict(
-            batches.map(lambda inputs, _: inputs), verbose=int(sys.stdout.isatty())
-        )
-    events = event_probs(outputs, knowledge)
-    seen = "measured on training pairs" if split in ("training", "all") else ""
-    label = report.join_labels(seen, run.label, read_notice(data_dir))
-    evaluation = evaluate_predictions(
-        [pair.stem for pair in pairs],
-        [pair.site for pair in pairs],
-        [labels.scenes().index(pair.scene) for pair in pairs],
-        softmax(outputs["scene_logits"]),
-        event_probs=events.probs,
-        event_source=events.source,
-        split=split,
-        label=label,
+    taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
+    run, split = taught.run, _SPLIT.value
+    evaluation = evaluate_run(
+        taught,
+        split,
+        batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
-        details={"workdir": str(run.workdir), "config": to_dict(run.config)},
+        progress=sys.stdout.isatty(),
     )
     title = f"{run.workdir.name}, {split}"
     pictures = plots.run_pictures(
-        run.workdir / LOG, evaluation.confusion, evaluation.scenes, title, label
+        run.workdir / LOG,
+        evaluation.confusion,
+        evaluation.scenes,
+        title,
+        evaluation.label,
     )
     output_dir = pathlib.Path(_OUTPUT_DIR.value or run.workdir / "evaluation" / split)
     report.write_report(output_dir, evaluation, pictures)

@@ -42,19 +42,16 @@ _OPTIONS = (
 )
 
 
-def _source(run):
+def _source(taught):
     """What to export of a run."""
-    from advance_tf.serving.event_probs import find_knowledge
     from advance_tf.serving.served import Source
-    from advance_tf.teacher.knowledge import load_knowledge
 
-    folder = find_knowledge(run.workdir, run.knowledge_dir)
     return Source(
-        run.recognizer,
-        run.config.features,
-        modality=run.config.model.modality,
-        knowledge=load_knowledge(folder, run.manifest) if folder else None,
-        label=run.label,
+        taught.run.recognizer,
+        taught.run.config.features,
+        modality=taught.run.config.model.modality,
+        knowledge=taught.knowledge,
+        label=taught.run.label,
         events=_EVENTS.value,
     )
 
@@ -67,16 +64,15 @@ def main(arguments) -> None:
 
     from advance_tf.metrics.scores import weighted_f
     from advance_tf.serving import artefacts
+    from advance_tf.studies.evaluated import load_taught_run
     from advance_tf.training import provenance
-    from advance_tf.training.workdir import load_run
 
-    run = load_run(_WORKDIR.value)
-    data_dir = _DATA_DIR.value or run.config.data.data_dir
+    taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
     options: dict[str, Any] = {flag.name: flag.value for flag in _OPTIONS}
     given = (
-        _source(run),
-        artefacts.Provenance(**provenance.describe(run)),
-        provenance.Media(run, data_dir, artefacts.EncodedPair),
+        _source(taught),
+        artefacts.Provenance(**provenance.describe(taught.run)),
+        provenance.Media(taught.run, taught.data_dir, artefacts.EncodedPair),
         pathlib.Path(_EXPORT_DIR.value),
         artefacts.Options(**options),
     )

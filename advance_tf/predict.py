@@ -49,20 +49,18 @@ def main(arguments) -> None:
         raise ValueError("--workdir must name the folder of a run; received none.")
     examples, failures = _examples()
 
-    from advance_tf.serving.event_probs import find_knowledge
     from advance_tf.serving.examples import Failure
     from advance_tf.serving.prediction import json_line, text
     from advance_tf.serving.predictor import Predictor
-    from advance_tf.teacher.knowledge import load_knowledge
-    from advance_tf.training.workdir import load_run
+    from advance_tf.studies.evaluated import load_taught_run
 
-    run = load_run(_WORKDIR.value)
-    folder = find_knowledge(run.workdir, run.knowledge_dir)
+    taught = load_taught_run(_WORKDIR.value)
+    run = taught.run
     predictor = Predictor(
         run.recognizer,
         run.config.features,
         modality=run.config.model.modality,
-        knowledge=load_knowledge(folder, run.manifest) if folder else None,
+        knowledge=taught.knowledge,
     )
     if run.label and not _JSON.value:
         print(f"*** model trained on {run.label} ***")

@@ -22,6 +22,8 @@ BELOW = {
     "serving": {"features", "data", "losses", "models"},
     "visualization": {"features", "data", "losses", "models"},
 }
+# What joins the others for more than one program.
+BELOW["studies"] = set(BELOW)
 MAX_LINES, MEDIAN_LINES, PROGRAM_LINES = 400, 180, 100
 FORBIDDEN = {"img", "aud", "fea", "rep", "data2", "info", "manager", "helper", "utils"}
 

@@ -53,7 +53,12 @@ class Media:
         make: from the bytes of an image and of a sound to a pair.
     """
 
-    def __init__(self, run: Run, data_dir: str, make: Callable[[bytes, bytes], Any]):
+    def __init__(
+        self,
+        run: Run,
+        data_dir: str | pathlib.Path,
+        make: Callable[[bytes, bytes], Any],
+    ):
         self._run = run
         self._folder = pathlib.Path(data_dir)
         self._make = make

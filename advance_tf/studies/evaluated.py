@@ -1,0 +1,105 @@
+"""A trained run with what its teacher knows, and its evaluation on a split."""
+
+import dataclasses
+import pathlib
+
+from advance_tf import labels
+from advance_tf.config import to_dict
+from advance_tf.data.dataset import make_dataset
+from advance_tf.data.media import media_errors
+from advance_tf.data.notice import read_notice
+from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
+from advance_tf.metrics.report import join_labels
+from advance_tf.serving.event_probs import event_probs, find_knowledge, softmax
+from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.training.workdir import Run, load_run
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaughtRun:
+    """A run and the event knowledge that goes with it.
+
+    Attributes:
+        run: loaded, with its best weights.
+        knowledge: of its teacher on its manifest, None where there is none.
+        data_dir: folder of its data set.
+    """
+
+    run: Run
+    knowledge: EventKnowledge | None
+    data_dir: pathlib.Path
+
+
+def load_taught_run(
+    workdir: str | pathlib.Path, data_dir: str | None = None
+) -> TaughtRun:
+    """Loads a run and, where there is any, its event knowledge.
+
+    Args:
+        workdir: folder of the run.
+        data_dir: folder of the data set; by default as it was trained.
+
+    Returns:
+        The run with its knowledge.
+
+    Raises:
+        ValueError: a file of the run is missing, broken or of another run.
+    """
+    run = load_run(workdir)
+    folder = find_knowledge(run.workdir, run.knowledge_dir)
+    return TaughtRun(
+        run,
+        load_knowledge(folder, run.manifest) if folder else None,
+        pathlib.Path(data_dir or run.config.data.data_dir),
+    )
+
+
+def evaluate_run(
+    taught: TaughtRun,
+    split: str,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Predicts every pair of a split and scores the predictions.
+
+    Nothing is augmented, and each pair is decoded from its files.
+
+    Args:
+        taught: a run.
+        split: "training", "validation", "test" or "all".
+        batch_size: pairs in a batch; by default as the run was trained.
+        seed: of the resamples behind the intervals.
+        progress: show a bar.
+
+    Returns:
+        The evaluation, labelled with what must be said of the data.
+
+    Raises:
+        ValueError: the split has no pair, or a file cannot be read.
+    """
+    run = taught.run
+    pairs = run.pairs_of(split)
+    features = run.config.features
+    batches = make_dataset(
+        pairs, taught.data_dir, features, batch_size or run.config.training.batch_size
+    )
+    with media_errors(pairs, taught.data_dir, features):
+        outputs = run.recognizer.predict(
+            batches.map(lambda inputs, _: inputs), verbose=int(progress)
+        )
+    events = event_probs(outputs, taught.knowledge)
+    seen = "measured on training pairs" if split in ("training", "all") else ""
+    return evaluate_predictions(
+        [pair.stem for pair in pairs],
+        [pair.site for pair in pairs],
+        [labels.scenes().index(pair.scene) for pair in pairs],
+        softmax(outputs["scene_logits"]),
+        event_probs=events.probs,
+        event_source=events.source,
+        split=split,
+        label=join_labels(seen, run.label, read_notice(taught.data_dir)),
+        seed=seed,
+        details={"workdir": str(run.workdir), "config": to_dict(run.config)},
+    )

@@ -1,0 +1,46 @@
+"""Evaluation of a run equals its model's own answers, in NumPy."""
+
+import numpy as np
+import pytest
+
+from advance_tf import labels
+from advance_tf.data.dataset import make_dataset
+from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from tests.untrained_run import write_run
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory):
+    return load_taught_run(write_run(tmp_path_factory.mktemp("run")))
+
+
+def test_the_knowledge_is_that_of_the_run(taught):
+    assert taught.knowledge.teacher == "random"
+    assert taught.data_dir == taught.run.workdir / "data"
+    elsewhere = load_taught_run(taught.run.workdir, "elsewhere")
+    assert str(elsewhere.data_dir) == "elsewhere"
+
+
+def test_evaluation_equals_the_model(taught):
+    run = taught.run
+    found = evaluate_run(taught, "test", batch_size=3)
+    pairs = run.pairs_of("test")
+    assert found.stems == tuple(pair.stem for pair in pairs)
+    batches = make_dataset(pairs, taught.data_dir, run.config.features, 8)
+    logits = np.concatenate(
+        [run.recognizer(inputs)["scene_logits"].numpy() for inputs, _ in batches]
+    )
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.scene_probs, probs, atol=1e-5)
+    known = taught.knowledge.event_mask
+    compound = np.where(known, probs @ taught.knowledge.posteriors, 0)
+    np.testing.assert_allclose(found.event_probs, compound, atol=1e-5)
+    true = np.array([labels.scenes().index(pair.scene) for pair in pairs])
+    right = (probs.argmax(axis=1) == true).mean()
+    assert found.weighted["accuracy"].value == pytest.approx(right)
+
+
+def test_training_pairs_are_labelled(taught):
+    assert "measured on training pairs" not in evaluate_run(taught, "test").label
+    assert "measured on training pairs" in evaluate_run(taught, "all").label
