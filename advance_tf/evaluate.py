@@ -9,7 +9,6 @@ confusion.png, curves.png and, where the model tells events, events.npz to
 <workdir>/evaluation/<split>, and prints a summary.
 """
 
-import pathlib
 import sys
 
 from absl import flags
@@ -38,31 +37,23 @@ def main(arguments) -> None:
     if not _WORKDIR.value:
         raise ValueError("--workdir must name the folder of a run; received none.")
 
-    from advance_tf.metrics import report
-    from advance_tf.studies.evaluated import evaluate_run, load_taught_run
-    from advance_tf.training.callbacks import LOG
-    from advance_tf.visualization import plots
+    from advance_tf.metrics.report import summary
+    from advance_tf.studies.evaluated import (
+        evaluate_run,
+        load_taught_run,
+        write_evaluation,
+    )
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
-    run, split = taught.run, _SPLIT.value
     evaluation = evaluate_run(
         taught,
-        split,
+        _SPLIT.value,
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
         progress=sys.stdout.isatty(),
     )
-    title = f"{run.workdir.name}, {split}"
-    pictures = plots.run_pictures(
-        run.workdir / LOG,
-        evaluation.confusion,
-        evaluation.scenes,
-        title,
-        evaluation.label,
-    )
-    output_dir = pathlib.Path(_OUTPUT_DIR.value or run.workdir / "evaluation" / split)
-    report.write_report(output_dir, evaluation, pictures)
-    print(f"{report.summary(evaluation)}\nEverything lies in {output_dir}.")
+    output_dir = write_evaluation(taught, evaluation, _OUTPUT_DIR.value)
+    print(f"{summary(evaluation)}\nEverything lies in {output_dir}.")
 
 
 def console() -> None:

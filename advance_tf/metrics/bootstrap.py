@@ -162,6 +162,7 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
     classes: int | None = None,
+    resample_runs: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How much a statistic differs from that of a reference, on the same draws.
 
@@ -179,6 +180,9 @@ def paired_difference(
         seed: of the draws.
         level: probability inside, in (0, 1).
         classes: number of classes; by default as many as occur.
+        resample_runs: draw the runs, too, with replacement: the interval then
+            covers the chance of training besides that of the places. Equal
+            numbers of runs are drawn as pairs (run k has seed k in both).
 
     Returns:
         The difference predicted − reference on the samples themselves, and the
@@ -193,12 +197,31 @@ def paired_difference(
     index, counts = site_counts(sites, samples, seed)
     counts = np.concatenate([np.ones((1, counts.shape[1])), counts])
 
-    def averaged(runs):
+    shares = [
+        _run_shares(len(np.atleast_2d(runs)), samples, seed, resample_runs)
+        for runs in (predicted, reference)
+    ]
+
+    def averaged(runs, share):
         values = [
             statistic(_summed(index, counts, true, run, classes))
             for run in np.atleast_2d(runs)
         ]
-        return np.mean(values, axis=0)
+        return np.einsum("rm,rm...->m...", share, np.stack(values))
 
-    differences = averaged(predicted) - averaged(reference)
+    differences = averaged(predicted, shares[0]) - averaged(reference, shares[1])
     return differences[0], *interval(differences[1:], level)
+
+
+def _run_shares(runs: int, samples: int, seed: int, resample: bool) -> np.ndarray:
+    """Weight of each run in each resample [runs, 1 + samples]; the first is even.
+
+    One seed draws the same runs for both sides of a difference.
+    """
+    shares = np.full((runs, 1 + samples), 1 / runs)
+    if resample:
+        rng = np.random.default_rng((seed, runs))
+        drawn = rng.integers(runs, size=(samples, runs))
+        for run in range(runs):
+            shares[run, 1:] = (drawn == run).mean(axis=1)
+    return shares

@@ -12,7 +12,8 @@ from advance_tf.metrics.bootstrap import paired_difference
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
 
 PREDICTIONS = "predictions.csv"
-_SCORES = ("precision", "recall", "f_score")
+SCORES = ("precision", "recall", "f_score")
+Difference = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,14 +45,16 @@ class Row:
         mean: precision, recall, f_score → mean over the runs, in [0, 1].
         deviation: the same → standard deviation over the runs (n − 1).
         difference: of the mean F to the reference's: value, lower and upper end
-            of the interval; None for the reference itself.
+            of the interval over sites; None for the reference itself.
+        over_runs: the same with the interval over sites and runs.
     """
 
     name: str
     runs: int
     mean: Mapping[str, float]
     deviation: Mapping[str, float]
-    difference: tuple[float, float, float] | None
+    difference: Difference | None
+    over_runs: Difference | None = None
 
 
 def read_predictions(path: pathlib.Path) -> Predictions:
@@ -117,26 +120,12 @@ def compare(
 
 
 def _row(name, runs, methods, reference, samples) -> Row:
-    classes = len(labels.scenes())
-    base = methods[reference][0]
     scores = [
-        weighted_scores(confusion_matrix(run.true, run.predicted, classes))
+        weighted_scores(confusion_matrix(run.true, run.predicted, len(labels.scenes())))
         for run in runs
     ]
-    difference = None
-    if name != reference:
-        found = paired_difference(
-            base.true,
-            np.stack([run.predicted for run in runs]),
-            np.stack([run.predicted for run in methods[reference]]),
-            base.sites,
-            lambda confusion: weighted_scores(confusion)["f_score"],
-            samples=samples,
-            classes=classes,
-        )
-        difference = (float(found[0]), float(found[1]), float(found[2]))
-    columns = {score: [float(run[score]) for run in scores] for score in _SCORES}
-    return Row(
+    columns = {score: [float(run[score]) for run in scores] for score in SCORES}
+    row = Row(
         name,
         len(runs),
         {score: float(np.mean(values)) for score, values in columns.items()},
@@ -144,8 +133,48 @@ def _row(name, runs, methods, reference, samples) -> Row:
             score: float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
             for score, values in columns.items()
         },
-        difference,
+        None,
     )
+    if name == reference:
+        return row
+    return dataclasses.replace(
+        row,
+        difference=_difference(runs, methods[reference], samples, False),
+        over_runs=_difference(runs, methods[reference], samples, True),
+    )
+
+
+def _difference(runs, compared, samples, resample_runs) -> Difference:
+    value, low, high = paired_difference(
+        runs[0].true,
+        np.stack([run.predicted for run in runs]),
+        np.stack([run.predicted for run in compared]),
+        runs[0].sites,
+        lambda confusion: weighted_scores(confusion)["f_score"],
+        samples=samples,
+        classes=len(labels.scenes()),
+        resample_runs=resample_runs,
+    )
+    return float(value), float(low), float(high)
+
+
+def score_cell(mean: float, deviation: float) -> str:
+    """A score as `72.71 ± 0.76` percent; without ± for a single run.
+
+    Args:
+        mean: in [0, 1].
+        deviation: standard deviation over runs, NaN for one run.
+    """
+    shown = f"{100 * mean:.2f}"
+    return shown if np.isnan(deviation) else f"{shown} ± {100 * deviation:.2f}"
+
+
+def difference_cell(difference: Difference | None) -> str:
+    """A difference as `+1.87 (+0.42 to +3.10)` points; "reference" for None."""
+    if difference is None:
+        return "reference"
+    value, low, high = (100 * part for part in difference)
+    return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def markdown(rows: Sequence[Row], reference: str, label: str = "") -> str:
@@ -166,13 +195,7 @@ def markdown(rows: Sequence[Row], reference: str, label: str = "") -> str:
         "| :-- | --: | --: | --: | --: | --: |",
     ]
     for row in rows:
-        cells = [
-            f"{100 * row.mean[score]:.2f} ± {100 * row.deviation[score]:.2f}"
-            for score in _SCORES
-        ]
-        shown = "reference"
-        if row.difference:
-            value, low, high = (100 * part for part in row.difference)
-            shown = f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
-        lines.append(f"| {row.name} | {row.runs} | {' | '.join(cells)} | {shown} |")
+        cells = [score_cell(row.mean[score], row.deviation[score]) for score in SCORES]
+        cells.append(difference_cell(row.difference))
+        lines.append(f"| {row.name} | {row.runs} | {' | '.join(cells)} |")
     return "\n".join(lines)

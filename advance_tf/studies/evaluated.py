@@ -9,10 +9,12 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media import media_errors
 from advance_tf.data.notice import read_notice
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
-from advance_tf.metrics.report import join_labels
+from advance_tf.metrics.report import join_labels, write_report
 from advance_tf.serving.event_probs import event_probs, find_knowledge, softmax
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.training.callbacks import LOG
 from advance_tf.training.workdir import Run, load_run
+from advance_tf.visualization.plots import run_pictures
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,3 +105,31 @@ def evaluate_run(
         seed=seed,
         details={"workdir": str(run.workdir), "config": to_dict(run.config)},
     )
+
+
+def write_evaluation(
+    taught: TaughtRun,
+    evaluation: Evaluation,
+    output_dir: str | pathlib.Path | None = None,
+) -> pathlib.Path:
+    """Writes an evaluation with its pictures.
+
+    Args:
+        taught: the run.
+        evaluation: of it.
+        output_dir: by default <workdir>/evaluation/<split>.
+
+    Returns:
+        The folder.
+    """
+    workdir, split = taught.run.workdir, evaluation.split
+    folder = pathlib.Path(output_dir or workdir / "evaluation" / split)
+    pictures = run_pictures(
+        workdir / LOG,
+        evaluation.confusion,
+        evaluation.scenes,
+        f"{workdir.name}, {split}",
+        evaluation.label,
+    )
+    write_report(folder, evaluation, pictures)
+    return folder

@@ -1,9 +1,11 @@
 """The whole state of a run in one file, for an exact resume."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import zipfile
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -55,6 +57,40 @@ def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> 
         np.savez(temporary, progress=np.array(stored), **arrays)
 
 
+def read_progress(path: pathlib.Path) -> Progress:
+    """How far the run of a checkpoint has come, without its variables.
+
+    Args:
+        path: of the `.npz` file; none yet is no epoch.
+
+    Returns:
+        The stored progress.
+
+    Raises:
+        ValueError: the file is broken.
+    """
+    if not path.exists():
+        return Progress()
+    with _whole_file(path), np.load(path, allow_pickle=False) as stored:
+        return _progress(stored["progress"])
+
+
+def _progress(text: np.ndarray) -> Progress:
+    return Progress(**json.loads(str(text)))
+
+
+@contextlib.contextmanager
+def _whole_file(path: pathlib.Path) -> Iterator[None]:
+    """Says what to do when a checkpoint cannot be read."""
+    try:
+        yield
+    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"The checkpoint {path} must be a whole file of this program; reading "
+            f"it failed: {error}. Remove it to start the run from its beginning."
+        ) from error
+
+
 def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
     """Sets every variable of `trainer` to what `save_state` stored.
 
@@ -69,15 +105,9 @@ def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
         ValueError: the file is broken or belongs to another model.
     """
     variables = _variables(trainer)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        progress = Progress(**json.loads(str(arrays.pop("progress"))))
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise ValueError(
-            f"The checkpoint {path} must be a whole file of this program; reading "
-            f"it failed: {error}. Remove it to start the run from its beginning."
-        ) from error
+    with _whole_file(path), np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+        progress = _progress(arrays.pop("progress"))
     mismatch = sorted(set(arrays) ^ set(variables)) or [
         name for name in arrays if arrays[name].shape != tuple(variables[name].shape)
     ]

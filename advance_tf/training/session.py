@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from advance_tf.config import TrainingConfig
 from advance_tf.training import callbacks
-from advance_tf.training.checkpoint import Progress, restore_state
+from advance_tf.training.checkpoint import Progress, read_progress, restore_state
 from advance_tf.training.plateau import PlateauDrops
 from advance_tf.training.trainer import Trainer
 
@@ -32,6 +32,26 @@ def start_or_resume(trainer: Trainer, workdir: pathlib.Path) -> Progress:
     if not checkpoint.exists():
         return Progress()
     return restore_state(checkpoint, trainer)
+
+
+def is_over(progress: Progress, config: TrainingConfig) -> bool:
+    """Whether a run has had all its epochs, or has lost its patience.
+
+    Args:
+        progress: of the run.
+        config: epochs and patience are read.
+
+    Returns:
+        True when `fit` would train no further.
+    """
+    return progress.epochs >= config.epochs or callbacks.out_of_patience(
+        progress, config.patience
+    )
+
+
+def progress_of(workdir: pathlib.Path) -> Progress:
+    """How far the run in a folder has come; zero epochs where there is none."""
+    return read_progress(workdir / callbacks.CHECKPOINT)
 
 
 def fit(
@@ -67,8 +87,7 @@ def fit(
         The progress at the end.
     """
     record = callbacks.RunRecord(workdir, monitor, config.patience, progress)
-    done = progress.epochs >= config.epochs
-    if done or callbacks.out_of_patience(progress, config.patience):
+    if is_over(progress, config):
         return progress
     rates: keras.callbacks.Callback = callbacks.LearningRateDrops(config)
     if plateau_patience:

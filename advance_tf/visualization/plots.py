@@ -1,51 +1,17 @@
-"""Pictures drawn without pyplot's global state: figures, and their PNG bytes."""
+"""The pictures of an evaluated run: confusion matrix and learning curves."""
 
 import csv
-import io
 import pathlib
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-_DPI = 120
-_INK = "#222222"
-_WARNING = "#b3261e"
+from advance_tf.visualization.canvas import INK, head, new_figure, plain, png
+
 _COLORS = ("#1f5fa8", "#d9730d")
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a PNG file; the same figure gives the same bytes.
-
-    Args:
-        figure: as a function of this module returns it.
-
-    Returns:
-        The contents of the file.
-    """
-    buffer = io.BytesIO()
-    # The metadata would hold the version of matplotlib.
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _new_figure(width: float, height: float) -> Figure:
-    return Figure(
-        figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white"
-    )
-
-
-def _head(figure: Figure, title: str, label: str) -> None:
-    """The title, with the label in a colour of warning above it."""
-    if label:
-        label = textwrap.fill(label, int(11 * figure.get_figwidth()))
-        figure.suptitle(label, color=_WARNING, fontsize=11, fontweight="bold")
-    if title:
-        figure.axes[0].set_title(title, color=_INK, fontsize=13, pad=12, loc="left")
 
 
 def confusion_figure(
@@ -74,7 +40,7 @@ def confusion_figure(
     support = confusion.sum(axis=1)
     share = confusion / np.maximum(support, 1)[:, None]
     side = 2.6 + 0.62 * n
-    figure = _new_figure(side + 1.2, side)
+    figure = new_figure(side + 1.2, side)
     axes = figure.add_subplot()
     colors = matplotlib.colormaps["Blues"]
     drawn = axes.imshow(share, cmap=colors, vmin=0, vmax=1, aspect="auto")
@@ -84,9 +50,9 @@ def confusion_figure(
     axes.set_yticks(
         range(n), [f"{s}  ({c})" for s, c in zip(scenes, support, strict=True)]
     )
-    axes.set_xlabel("predicted scene", fontsize=11, color=_INK)
-    axes.set_ylabel("true scene (pairs)", fontsize=11, color=_INK)
-    axes.tick_params(length=0, labelsize=10, labelcolor=_INK)
+    axes.set_xlabel("predicted scene", fontsize=11, color=INK)
+    axes.set_ylabel("true scene (pairs)", fontsize=11, color=INK)
+    axes.tick_params(length=0, labelsize=10, labelcolor=INK)
     axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.8)
@@ -94,17 +60,17 @@ def confusion_figure(
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.035, pad=0.02)
     bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"])
-    bar.set_label("percent of the true scene", fontsize=10, color=_INK)
+    bar.set_label("percent of the true scene", fontsize=10, color=INK)
     bar.ax.tick_params(length=0, labelsize=9)
     bar.outline.set_visible(False)
-    _head(figure, title, label)
+    head(figure, title, label)
     return figure
 
 
 def _write_cell(axes, row: int, column: int, count, share: float) -> None:
     if not count:
         return
-    color = "white" if share > 0.55 else _INK
+    color = "white" if share > 0.55 else INK
     weight = "bold" if row == column else "normal"
     axes.annotate(
         f"{count:,}",
@@ -190,11 +156,11 @@ def curves_figure(
         )
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    figure = _new_figure(0.4 + 4.0 * columns, 0.6 + 2.7 * rows)
+    figure = new_figure(0.4 + 4.0 * columns, 0.6 + 2.7 * rows)
     for position, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, position + 1)
         _draw_curves(axes, log, name)
-    _head(figure, title, label)
+    head(figure, title, label)
     return figure
 
 
@@ -212,15 +178,12 @@ def _draw_curves(axes, log: Mapping[str, np.ndarray], name: str) -> None:
                 marker="o" if len(log["epoch"]) < 15 else None,
                 markersize=3.5,
             )
-    axes.set_ylabel(name.replace("_", " "), fontsize=10, color=_INK)
-    axes.set_xlabel("epoch", fontsize=9, color=_INK)
+    axes.set_ylabel(name.replace("_", " "), fontsize=10, color=INK)
+    axes.set_xlabel("epoch", fontsize=9, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if name == "learning_rate":
         axes.set_yscale("log")
-    axes.grid(color="#e4e4e4", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9)
+    plain(axes)
     if f"val_{name}" in log and name in log:
         axes.legend(fontsize=8, frameon=False)
 

@@ -1,7 +1,5 @@
 """Intervals over sites against a plain loop over samples."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -130,11 +128,24 @@ def test_runs_are_averaged_within_a_resample():
     np.testing.assert_allclose(both, np.array(one) / 2)
 
 
-def test_a_thousand_resamples_of_two_thousand_samples_in_a_second():
-    true, predicted, _ = _problem(n=2000, classes=13)
-    start = time.perf_counter()
-    bootstrap.bootstrap_over_sites(true, predicted, np.arange(2000), _f_score)
-    assert time.perf_counter() - start < 1
+def test_runs_are_drawn_in_pairs_besides_the_sites():
+    # Every site holds the same samples, so that drawing sites changes nothing.
+    true = np.tile([0, 1, 2, 3], 20)
+    sites = np.repeat([f"{site:05d}" for site in range(20)], 4)
+    right, wrong = true, np.tile([0, 0, 0, 3], 20)
+    good, poor = (_f_score(confusion_matrix(true, p, 4)) for p in (right, wrong))
+    runs = np.stack([right, wrong])
+    narrow = bootstrap.paired_difference(true, runs, wrong, sites, _f_score)
+    np.testing.assert_allclose(narrow, (good - poor) / 2)
+    # Of two draws both are `right`, or both `wrong`, in a quarter of resamples.
+    wide = bootstrap.paired_difference(
+        true, runs, wrong, sites, _f_score, resample_runs=True
+    )
+    np.testing.assert_allclose(wide, [(good - poor) / 2, 0, good - poor], atol=1e-12)
+    paired = bootstrap.paired_difference(
+        true, runs, runs, sites, _f_score, resample_runs=True
+    )
+    np.testing.assert_allclose(paired, 0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def test_means_deviations_and_differences():
     expected_difference = np.mean(expected) - np.mean([f_score(run) for run in poor])
     assert difference == pytest.approx(expected_difference)
     assert 0 < low < difference < high
+    assert rows[1].over_runs[0] == pytest.approx(difference)
+    assert rows[1].over_runs[1:] != (low, high)
 
 
 def test_the_table_names_the_data_and_the_reference():

@@ -1,0 +1,99 @@
+"""The tables of written runs: scores of their predictions beside the paper's."""
+
+import csv
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from advance_tf import labels
+from advance_tf.metrics.comparison import read_predictions
+from advance_tf.metrics.evaluation import evaluate_predictions
+from advance_tf.metrics.report import write_report
+from advance_tf.serving.event_probs import softmax
+from advance_tf.studies import reproduction
+from advance_tf.studies.study import prepare
+from tests.studies.made import a_study, write_trained
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, fabricated_advance):
+    """Table 3 with predictions of two runs of each row, drawn at random."""
+    study = a_study(tmp_path_factory.mktemp("tables"), fabricated_advance)
+    pairs = prepare(study, []).of("test")
+    true = [labels.scenes().index(pair.scene) for pair in pairs]
+    rng = np.random.default_rng(0)
+    for number, job in enumerate(reproduction.table_jobs(study, [3], 2)):
+        logits = rng.normal(size=(len(pairs), 13)) + number * np.eye(13)[true] / 4
+        evaluation = evaluate_predictions(
+            [pair.stem for pair in pairs],
+            [pair.site for pair in pairs],
+            true,
+            softmax(logits),
+            label="made",
+            resamples=2,
+        )
+        write_report(job.workdir / "evaluation" / "test", evaluation)
+    return study
+
+
+def test_jobs_are_there_once_and_seed_by_seed(tmp_path, fabricated_advance):
+    study = a_study(tmp_path, fabricated_advance)
+    jobs = reproduction.table_jobs(study, [1, 2, 3], 5)
+    assert len(jobs) == len({job.workdir for job in jobs}) == 5 * 20
+    seeds = [job.config.training.seed for job in jobs]
+    assert seeds == sorted(seeds)
+
+
+def scores(study, recipe):
+    """Weighted F of each run by scikit-learn, from its predictions."""
+    found = []
+    for seed in (0, 1):
+        folder = study.workdir / "runs" / recipe / str(seed) / "evaluation" / "test"
+        run = read_predictions(folder / "predictions.csv")
+        found.append(
+            f1_score(run.true, run.predicted, average="weighted", zero_division=0)
+        )
+    return np.array(found)
+
+
+def test_the_table_equals_the_predictions(study):
+    lines, label = reproduction.table_lines(study, 3, 2)
+    assert label == "made"
+    reference = scores(study, "table1_both")
+    assert [line.row.name for line in lines][:2] == ["both, L_s", "both, L_E1 alone"]
+    for line, recipe in zip(
+        lines[1:],
+        ("event_kl", "event", "kl_audiovisual", "sq_audiovisual"),
+        strict=True,
+    ):
+        own = scores(study, f"table3_{recipe}")
+        assert line.row.mean["f_score"] == pytest.approx(own.mean())
+        assert line.row.deviation["f_score"] == pytest.approx(own.std(ddof=1))
+        assert line.row.difference[0] == pytest.approx(own.mean() - reference.mean())
+        assert line.reference == "both, L_s"
+
+
+def test_three_files_are_written(study):
+    text = reproduction.write_table(study, 3, 2)
+    assert (study.workdir / "table3.md").read_text() == text
+    assert "48.65 ± 0.85" in text
+    with (study.workdir / "table3.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["runs"] for row in rows] == ["2"] * 5
+    assert r"\bottomrule" in (study.workdir / "table3.tex").read_text()
+
+
+def test_what_is_evaluated_is_not_evaluated_again(tmp_path, fabricated_advance):
+    study = a_study(tmp_path, fabricated_advance)
+    job = study.job("table1_both", 0)
+    write_trained(job, prepare(study, []))
+    reproduction.evaluate_jobs([job])
+    metrics = job.workdir / "evaluation" / "test" / "metrics.json"
+    before = metrics.stat().st_mtime_ns
+    reproduction.evaluate_jobs([job])
+    assert metrics.stat().st_mtime_ns == before
+    # A run that went on has other weights.
+    (job.workdir / "best.weights.h5").touch()
+    reproduction.evaluate_jobs([job])
+    assert metrics.stat().st_mtime_ns > before

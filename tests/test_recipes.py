@@ -1,0 +1,179 @@
+"""authors_code.flags and paper.flags: what each switch does, by the numbers.
+
+Every expectation is computed here in float64 from the equations of the paper or
+the step of the authors' optimizer.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+
+from advance_tf import config_flags, labels
+from advance_tf.data.layout import Pair
+from advance_tf.data.manifest import Manifest
+from advance_tf.labels import asset_path
+from advance_tf.losses.transfer import build_objective
+from advance_tf.teacher.knowledge import build_knowledge
+from advance_tf.training.optimizer import build_optimizer, learning_rate_at
+from tests.losses import expected
+
+RNG = np.random.default_rng(11)
+EVENTS, SCENES, B = 527, 13, 6
+TEACHER = RNG.normal(-3, 2, (B, EVENTS)).astype(np.float32)
+SOFT = (1 / (1 + np.exp(-TEACHER.astype(np.float64)))).astype(np.float32)
+HEARD = RNG.normal(-3, 2, (B, EVENTS)).astype(np.float32)
+SCENE_LOGITS = RNG.normal(size=(B, SCENES)).astype(np.float32)
+SCENE = RNG.integers(SCENES, size=B)
+POSTERIORS = RNG.beta(0.3, 6, (SCENES, EVENTS))
+DIRECTIONS = np.abs(RNG.normal(size=(SCENES, EVENTS)))
+
+
+def recipe(name, *more):
+    return config_flags.parse([f"--flagfile={asset_path(f'recipes/{name}')}", *more])
+
+
+AUTHORS, PAPER = "authors_code.flags", "paper.flags"
+OVER_EVENTS = {AUTHORS: np.mean, PAPER: np.sum}
+
+
+def objective(name, transfer):
+    config = recipe(name, f"--transfer={transfer}")
+    return build_objective(config.transfer, posteriors=POSTERIORS, relevance=DIRECTIONS)
+
+
+@pytest.mark.parametrize("name", OVER_EVENTS)
+@pytest.mark.parametrize(
+    ("transfer", "term", "target", "output", "per_event"),
+    [
+        (
+            "kl_audio",
+            "transfer",
+            SOFT,
+            HEARD,
+            expected.binary_kl_from_logits(np.float64(SOFT), np.float64(HEARD)),
+        ),
+        (
+            "sq_audiovisual",
+            "transfer",
+            TEACHER,
+            HEARD,
+            (np.float64(HEARD) - TEACHER) ** 2,
+        ),
+        (
+            "event",
+            "event_kl",
+            SOFT,
+            SCENE_LOGITS,
+            expected.compound_kl(
+                np.float64(SOFT), np.float64(SCENE_LOGITS), POSTERIORS
+            ),
+        ),
+    ],
+)
+def test_event_reduction_is_the_mean_of_the_code_and_the_sum_of_the_paper(
+    name, transfer, term, target, output, per_event
+):
+    made = objective(name, transfer)[term]
+    wanted = OVER_EVENTS[name](per_event, axis=1)
+    np.testing.assert_allclose(made.loss.call(target, output), wanted, rtol=1e-5)
+    assert made.weight == 0.1
+    # The whole batch, weighted as the objective weighs it (Eq. 2).
+    total = made.weight * made.loss(target, output)
+    assert float(total) == pytest.approx(0.1 * wanted.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("transfer", ["kl_audio", "sq_audio", "event"])
+def test_the_sum_with_a_527th_of_alpha_is_the_codes_objective(transfer):
+    code = objective(AUTHORS, transfer)
+    transfer_config = recipe(PAPER, f"--transfer={transfer}").transfer
+    alpha = transfer_config.alpha / EVENTS
+    paper = build_objective(
+        dataclasses.replace(transfer_config, alpha=alpha, beta=0.001 * EVENTS),
+        posteriors=POSTERIORS,
+        relevance=DIRECTIONS,
+    )
+    targets = {"scene": SCENE, "soft_labels": SOFT, "teacher_logits": TEACHER}
+    outputs = {"scene_logits": SCENE_LOGITS, "audio_event_logits": HEARD}
+    totals = [
+        sum(
+            term.weight * float(term.loss(targets[term.target], outputs[term.output]))
+            for term in terms.values()
+        )
+        for terms in (code, paper)
+    ]
+    assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+
+
+def knowledge():
+    """Teacher logits of three training pairs and one test pair of each scene."""
+    pairs, splits = [], []
+    for number, scene in enumerate(labels.scenes()):
+        for k in range(4):
+            stem = f"{number * 4 + k:05d}"
+            pairs.append(Pair(stem, scene, stem, f"{stem}.jpg", f"{stem}.wav"))
+            splits.append("training" if k < 3 else "test")
+    logits = RNG.normal(-3, 2, (len(pairs), EVENTS)).astype(np.float32)
+    manifest = Manifest(tuple(pairs), tuple(splits), "site", 0)
+    made = build_knowledge(manifest, logits, np.ones(EVENTS, bool), "made", "0" * 64)
+    probs = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    training = np.array(splits) == "training"
+    return made, probs[training].reshape(SCENES, 3, EVENTS)
+
+
+def test_relevance_is_the_gram_of_the_paper_and_the_centred_pca_of_the_code():
+    made, rows = knowledge()
+    paper = made.relevance(recipe(PAPER).transfer.relevance)
+    code = made.relevance(recipe(AUTHORS).transfer.relevance)
+    for k in range(SCENES):
+        vectors = np.linalg.eigh(rows[k].T @ rows[k])[1]
+        gram = vectors[:, -1] * np.sign(vectors[:, -1].sum())
+        np.testing.assert_allclose(paper[k], gram, atol=1e-5)
+        component = PCA(1).fit(rows[k]).components_[0]
+        # The sign is free.
+        component *= np.sign(component @ code[k])
+        np.testing.assert_allclose(code[k], component, atol=1e-5)
+    assert paper.min() > -1e-6
+    assert code.min() < -1e-3
+
+
+@pytest.mark.parametrize("name", OVER_EVENTS)
+def test_weight_decay_is_l2_inside_adam_on_every_parameter(name):
+    training = recipe(name, "--weight_decay=0.5", "--learning_rate=0.01").training
+    optimizer = build_optimizer(training)
+    kernel = keras.Variable(np.full((2, 2), 3.0, np.float32), name="kernel")
+    bias = keras.Variable(np.full(2, -2.0, np.float32), name="bias")
+    zeros = [keras.ops.zeros((2, 2)), keras.ops.zeros(2)]
+    optimizer.apply(zeros, [kernel, bias])
+    # Adam's first step is the rate times the sign of gradient + decay · weight.
+    np.testing.assert_allclose(kernel.numpy(), 3.0 - 0.01, rtol=1e-5)
+    np.testing.assert_allclose(bias.numpy(), -2.0 + 0.01, rtol=1e-5)
+
+
+def test_decoupled_decay_shrinks_by_the_rate_times_the_decay():
+    training = recipe(
+        AUTHORS,
+        *("--weight_decay=0.5", "--learning_rate=0.01"),
+        "--weight_decay_mode=decoupled",
+    ).training
+    kernel = keras.Variable(np.full((2, 2), 3.0, np.float32))
+    build_optimizer(training).apply([keras.ops.zeros((2, 2))], [kernel])
+    np.testing.assert_allclose(kernel.numpy(), 3.0 * (1 - 0.01 * 0.5), rtol=1e-6)
+
+
+def test_the_rate_drops_in_the_code_and_not_in_the_paper():
+    code, paper = recipe(AUTHORS).training, recipe(PAPER).training
+    for epoch, drops in ((0, 0), (29, 0), (30, 1), (59, 1), (60, 2), (90, 3), (99, 3)):
+        assert learning_rate_at(code, epoch) == pytest.approx(1e-5 * 0.1**drops)
+        assert learning_rate_at(paper, epoch) == 1e-5
+
+
+def test_each_recipe_sets_every_switch():
+    """The defaults may change; a recipe still says what it means."""
+    switches = ("event_reduction", "relevance", "weight_decay_mode", "drop_epochs")
+    for name in OVER_EVENTS:
+        text = asset_path(f"recipes/{name}").read_text(encoding="utf-8")
+        for switch in switches:
+            assert f"--{switch}=" in text, f"{name} lacks --{switch}"

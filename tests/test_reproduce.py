@@ -1,0 +1,104 @@
+"""reproduce as a command: killed in the middle, gone on with, and its refusals."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.imports import ROOT
+from tests.processes import run_program
+
+SMALL = (
+    *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
+    *("--image_size=32", "--clip_seconds=1", "--batch_size=13", "--drop_epochs="),
+    *("--learning_rate=0.003", "--jobs=2", "--runs=1", "--grid", "--alphas=0.1,1"),
+    "--grid_recipe=table1_kl_audio",
+)
+
+
+def epochs(workdir):
+    """Run → the epochs in its log."""
+    logs = sorted(workdir.glob("grid/*/*/0/log.csv"))
+    return {log.parts[-4]: len(log.read_text().splitlines()) - 1 for log in logs}
+
+
+def wait_for(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """Weights of an audio tower with an event head, which teach."""
+    import keras
+
+    from advance_tf.config import FeatureConfig, ModelConfig
+    from advance_tf.models.recognizer import build_audio_tagger
+    from advance_tf.models.weights import TowerMetadata, save_tower
+
+    keras.utils.set_random_seed(0)
+    model = ModelConfig(audio_depth=18, audio_width=2)
+    tagger = build_audio_tagger(model, FeatureConfig(clip_seconds=1.0))
+    path = tmp_path_factory.mktemp("teacher") / "tower.npz"
+    tower, head = map(tagger.get_layer, ("audio_tower", "audio_event_head"))
+    save_tower(path, tower, TowerMetadata("audio", 18, 2), head)
+    return path
+
+
+def test_a_killed_study_goes_on_from_its_folder_alone(
+    tmp_path, fabricated_advance, teacher
+):
+    workdir = tmp_path / "study"
+    given = (f"--data_dir={fabricated_advance}", f"--audio_weights={teacher}", *SMALL)
+    command = [sys.executable, "-m", "advance_tf.reproduce", f"--workdir={workdir}"]
+    first = subprocess.Popen(
+        [*command, *given, "--epochs=500"], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    try:
+        wait_for(lambda: sum(epochs(workdir).values()) >= 2)
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate()
+    assert first.returncode == 143
+    killed = epochs(workdir)
+    time.sleep(1)
+    assert epochs(workdir) == killed
+
+    wanted = max(killed.values()) + 1
+    status, printed, error = run_program(
+        *("reproduce", f"--workdir={workdir}", "--grid", "--runs=1", "--jobs=2"),
+        *("--alphas=0.1,1", "--grid_recipe=table1_kl_audio", f"--epochs={wanted}"),
+    )
+    assert status == 0, error
+    assert set(epochs(workdir).values()) == {wanted}
+    assert "Best on validation: --alpha=" in printed
+    with (workdir / "grid.csv").open() as file:
+        found = {row["alpha"]: row for row in csv.DictReader(file)}
+    assert set(found) == {"0.1", "1.0"}
+    for alpha, row in found.items():
+        log = workdir / "grid" / f"alpha={float(alpha):g},beta=0.001"
+        with (log / "table1_kl_audio" / "0" / "log.csv").open() as file:
+            scores = [float(line["val_f_score"]) for line in csv.DictReader(file)]
+        assert float(row["validation_f_score"]) == pytest.approx(max(scores), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--table=1"], "--workdir must name the folder of all runs"),
+        (["--workdir=x"], "Give either --grid, or --table"),
+        (["--workdir=x", "--table=4"], "received --table=4"),
+        (["--workdir=x", "--table=1", "--grid"], "Give either --grid, or --table"),
+        (["--workdir=x", "--table=1"], "--data_dir must name"),
+        (["--workdir=x", "--table=1", "--seed=3"], "received --seed"),
+    ],
+)
+def test_errors_say_the_way_out(given, message):
+    status, printed, error = run_program("reproduce", *given)
+    assert (status, printed) == (1, "")
+    assert message in error
