@@ -4,18 +4,28 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint format build-files benchmark clean
+.PHONY: demo test lint browser format build-files benchmark clean
 
 demo: $(VENV)/run.stamp
 	$(RUN) -m advance_tf.fit
 
-test: lint
-	$(RUN) -m pytest -q
+test: lint browser
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/dev.stamp
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+# The page of a run is tested in Debian's Chromium; without it that test is skipped.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium chromium-driver >/dev/null; \
+	else \
+	  echo "no Chromium here: the test of the page in a browser is skipped"; \
+	fi
 
 format: $(VENV)/dev.stamp
 	$(RUN) -m ruff check --fix .
