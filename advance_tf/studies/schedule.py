@@ -12,7 +12,7 @@ from tqdm import tqdm
 from advance_tf.studies.jobs import Job
 
 _LOG = "fit.log"
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 1
 _END_SECONDS = 20
 
 
@@ -46,24 +46,25 @@ def run_jobs(
     cores = max(1, (os.cpu_count() or 1) // parallel)
     running: list[tuple[Job, subprocess.Popen]] = []
     failed: list[Job] = []
+    epochs = {job.name: job.epochs for job in jobs}
     bar = tqdm(
         total=sum(job.config.training.epochs for job in jobs),
         desc="training",
         unit="epoch",
         disable=not progress,
-        initial=_epochs(jobs),
+        initial=sum(epochs.values()),
     )
     try:
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < parallel:
                 job = waiting.pop(0)
                 running.append((job, launch(job, cores, lock)))
-            _show(bar, jobs, [job.name for job, _ in running])
             time.sleep(_POLL_SECONDS)
             ended = [pair for pair in running if pair[1].poll() is not None]
+            # What has ended since has its last epoch counted here.
+            _show(bar, epochs, [job for job, _ in running])
             failed += [job for job, process in ended if process.returncode]
             running = [pair for pair in running if pair not in ended]
-        _show(bar, jobs, [])
     finally:
         bar.close()
         _end([process for _, process in running])
@@ -93,14 +94,11 @@ def _launch(job: Job, cores: int, lock: int | None) -> subprocess.Popen:
         )
 
 
-def _epochs(jobs) -> int:
-    return sum(job.epochs for job in jobs)
-
-
-def _show(bar, jobs, names) -> None:
-    if not bar.disable:
-        bar.n = _epochs(jobs)
-        bar.set_postfix_str(", ".join(names))
+def _show(bar, epochs: dict[str, int], running: Sequence[Job]) -> None:
+    """Counts the epochs of what is running; the others stand still."""
+    epochs.update({job.name: job.epochs for job in running})
+    bar.set_postfix_str(", ".join(job.name for job in running), refresh=False)
+    bar.update(sum(epochs.values()) - bar.n)
 
 
 def _end(processes) -> None:
