@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from advance_tf.data.notice import read_notice
 from advance_tf.files import replacing
 from advance_tf.studies.jobs import Job
 from advance_tf.studies.study import Study
@@ -128,13 +129,14 @@ def write(study: Study, search: Search) -> str:
         deviation = scores.std(axis=2, ddof=1)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
+    label = read_notice(study.config.data.data_dir)
     writer.writerow(
-        ["recipe", "alpha", "beta", "runs", "validation_f_score", "deviation"]
+        ["recipe", "alpha", "beta", "runs", "validation_f_score", "deviation", "label"]
     )
     for (i, j), value in np.ndenumerate(mean):
         spread = "" if np.isnan(deviation[i, j]) else f"{deviation[i, j]:.6f}"
         point = (search.alphas[i], search.betas[j], scores.shape[2])
-        writer.writerow([search.recipe, *point, f"{value:.6f}", spread])
+        writer.writerow([search.recipe, *point, f"{value:.6f}", spread, label])
     with replacing(study.workdir / "grid.csv") as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8")
     figure = surface_figure(
@@ -142,6 +144,7 @@ def write(study: Study, search: Search) -> str:
         search.alphas,
         search.betas,
         title=f"{search.recipe}: weighted F on validation, {scores.shape[2]} run(s)",
+        label=label,
     )
     with replacing(study.workdir / "grid.png") as temporary:
         temporary.write_bytes(png(figure))
