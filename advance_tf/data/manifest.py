@@ -158,7 +158,8 @@ class Manifest:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
-        _check_rows(path, reader.fieldnames, rows)
+            # An empty file has its header looked for only now.
+            _check_rows(path, reader.fieldnames, rows)
         pairs = (
             Pair(row["stem"], row["scene"], row["site"], row["image"], row["sound"])
             for row in rows

@@ -139,3 +139,9 @@ def test_without_training_pairs_there_is_no_manifest(tmp_path):
     place_pairs(tmp_path, "lake/00001")
     with pytest.raises(ValueError, match="enough places for training"):
         make_manifest(config(tmp_path))
+
+
+def test_an_empty_file_is_called_so(tmp_path):
+    (tmp_path / "manifest.csv").write_bytes(b"")
+    with pytest.raises(ValueError, match="received an empty file and 0 rows"):
+        Manifest.load(tmp_path / "manifest.csv")
