@@ -1,0 +1,81 @@
+"""Which pairs of a split are shown."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from advance_tf.data.layout import Pair
+
+SPREAD, GAIN = "spread", "gain"
+CHOICES = (SPREAD, GAIN)
+
+
+def spread_over_scenes(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Pairs spread evenly over the scenes, and within a scene over its list.
+
+    Args:
+        pairs: of a split.
+        count: how many to choose.
+
+    Returns:
+        At most `count`, fewer where there are fewer, sorted as `pairs`; the
+        same at every call.
+    """
+    groups = defaultdict(list)
+    for pair in pairs:
+        groups[pair.scene].append(pair)
+    names = list(groups)
+    chosen = dict.fromkeys(names, 0)
+    while sum(chosen.values()) < min(count, len(pairs)):
+        free = [name for name in names if chosen[name] < len(groups[name])]
+        wanted = min(len(free), min(count, len(pairs)) - sum(chosen.values()))
+        for place in _even(len(free), wanted):
+            chosen[free[place]] += 1
+    return [
+        groups[name][place]
+        for name in names
+        for place in _even(len(groups[name]), chosen[name])
+    ]
+
+
+def _even(length: int, count: int) -> list[int]:
+    """`count` places in a list of `length`, each in the middle of its share."""
+    return [int((place + 0.5) * length / count) for place in range(count)]
+
+
+def by_stem(pairs: Sequence[Pair], stems: Sequence[str]) -> list[Pair]:
+    """The pairs of stems, in the order of the stems.
+
+    Raises:
+        ValueError: a stem has no pair.
+    """
+    known = {pair.stem: pair for pair in pairs}
+    missing = [stem for stem in stems if stem not in known]
+    if missing:
+        raise ValueError(
+            f"--stems must name pairs of the manifest; received {', '.join(missing)}. "
+            f"It has, for example, {', '.join(list(known)[:5])}."
+        )
+    return [known[stem] for stem in stems]
+
+
+def most_gaining(pairs: Sequence[Pair], before, after, count: int) -> list[Pair]:
+    """The pairs whose true scene gains most probability, one of each site.
+
+    Such pairs show what a run does differently, not how good it is.
+
+    Args:
+        pairs: of a split.
+        before: probability of the true scene under one run [n].
+        after: the same under another.
+        count: how many to choose.
+
+    Returns:
+        At most `count`, largest gain first.
+    """
+    gain = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    best: dict[str, Pair] = {}
+    for place in np.argsort(-gain, kind="stable"):
+        best.setdefault(pairs[place].site, pairs[place])
+    return list(best.values())[:count]

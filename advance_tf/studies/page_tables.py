@@ -1,0 +1,141 @@
+"""The tables of a run's page, as values for its template."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from advance_tf import config as config_module
+from advance_tf.config import Config
+from advance_tf.metrics.evaluation import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One field of the configuration.
+
+    Attributes:
+        name: of the field and its flag.
+        value: as text.
+        default: as text.
+        changed: whether the value is another than the default.
+        help: what it is.
+    """
+
+    name: str
+    value: str
+    default: str
+    changed: bool
+    help: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell of a confusion matrix.
+
+    Attributes:
+        count: of pairs.
+        share: of the true scene's pairs, in [0, 1].
+        right: whether it is on the diagonal.
+    """
+
+    count: int
+    share: float
+    right: bool
+
+
+def settings(config: Config) -> dict[str, tuple[Setting, ...]]:
+    """Every setting of a run by group.
+
+    Args:
+        config: of the run.
+
+    Returns:
+        Group → its fields in their order.
+    """
+    standard = Config()
+    found = {}
+    for name in config_module.groups():
+        group, default = getattr(config, name), getattr(standard, name)
+        found[name] = tuple(
+            Setting(
+                field.name,
+                _text(getattr(group, field.name)),
+                _text(getattr(default, field.name)),
+                getattr(group, field.name) != getattr(default, field.name),
+                field.metadata["help"],
+            )
+            for field in dataclasses.fields(group)
+        )
+    return found
+
+
+def _text(value) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value == "" else str(value)
+
+
+def confusion_rows(
+    evaluation: Evaluation,
+) -> list[tuple[str, int, tuple[Cell, ...]]]:
+    """The confusion matrix with the share of each row.
+
+    Args:
+        evaluation: of a split.
+
+    Returns:
+        For each true scene its name, its pairs and its cells.
+    """
+    confusion = np.asarray(evaluation.confusion)
+    support = confusion.sum(axis=1)
+    return [
+        (
+            scene,
+            int(support[row]),
+            tuple(
+                Cell(int(count), float(count / max(support[row], 1)), row == column)
+                for column, count in enumerate(confusion[row])
+            ),
+        )
+        for row, scene in enumerate(evaluation.scenes)
+    ]
+
+
+def version_rows(
+    trained: Mapping[str, str], now: Mapping[str, str]
+) -> list[tuple[str, str, str]]:
+    """Package, its version in training, its version when the page was made.
+
+    Args:
+        trained: package → version, of config.json.
+        now: the same of this machine.
+
+    Returns:
+        One row for each package, sorted; "–" where one is not known.
+    """
+    names: Sequence[str] = sorted({*trained, *now})
+    return [(name, trained.get(name, "–"), now.get(name, "–")) for name in names]
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in [0, 1] as percent without its sign; a dash where undefined."""
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}"
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, a true minus."""
+    # Adding 0 makes of −0.0, which rounding may leave, a plain 0.
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
+def probability(value: float) -> str:
+    """A probability with the digits that count: 0.9993, 0.83, 0.0031, <0.0001."""
+    if value >= 0.995:
+        return f"{value:.4f}"
+    if value < 1e-4:
+        return "<0.0001"
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"

@@ -1,0 +1,47 @@
+"""Which pairs are shown: evenly, by name, or by gain."""
+
+import pytest
+
+from advance_tf.data.layout import Pair
+from advance_tf.studies import chosen
+
+
+def pairs(**counts):
+    return [
+        Pair(f"{scene}{n}", scene, scene, "", "")
+        for scene, count in counts.items()
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "stems"),
+    [
+        (1, ["c1"]),
+        (2, ["b0", "d2"]),
+        (4, ["a1", "b0", "c1", "d2"]),
+        (6, ["a0", "a2", "b0", "c1", "d1", "d3"]),
+        (9, ["a0", "a1", "a2", "b0", "c0", "c2", "d0", "d2", "d4"]),
+    ],
+)
+def test_pairs_are_spread_over_scenes(count, stems):
+    found = chosen.spread_over_scenes(pairs(a=3, b=1, c=3, d=5), count)
+    assert [pair.stem for pair in found] == stems
+
+
+def test_all_pairs_when_there_are_fewer():
+    every = pairs(a=2, b=1)
+    assert chosen.spread_over_scenes(every, 10) == every
+
+
+def test_pairs_by_name_keep_their_order():
+    every = pairs(a=3)
+    assert chosen.by_stem(every, ["a2", "a0"]) == [every[2], every[0]]
+    with pytest.raises(ValueError, match=r"received b7\. It has, for example, a0, a1"):
+        chosen.by_stem(every, ["a1", "b7"])
+
+
+def test_the_largest_gain_of_each_site_comes_first():
+    every = pairs(a=2, b=1, c=1)
+    found = chosen.most_gaining(every, [0.5, 0.1, 0.9, 0], [0.6, 0.9, 0.1, 0.3], 2)
+    assert [pair.stem for pair in found] == ["a1", "c0"]

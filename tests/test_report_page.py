@@ -1,0 +1,149 @@
+"""The page of a run in a browser: nothing overflows, breaks or is fetched."""
+
+import itertools
+import json
+import os
+import pathlib
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from advance_tf.studies.evaluated import load_taught_run
+from advance_tf.studies.page import write_page
+from tests.untrained_run import write_run
+
+CHROMIUM = pathlib.Path("/usr/bin/chromium")
+DRIVER = pathlib.Path("/usr/bin/chromedriver")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+WIDTHS = (1280, 400)
+_LOADED = """
+const done = arguments[arguments.length - 1];
+const waiting = [...document.querySelectorAll("audio")].map(audio =>
+  audio.readyState >= 1 || audio.error ? null : new Promise(resolve => {
+    audio.addEventListener("loadedmetadata", resolve);
+    audio.addEventListener("error", resolve);
+  }));
+Promise.all(waiting).then(() => done(
+  [...document.querySelectorAll("audio")].map(audio => audio.duration)));
+"""
+_ELEMENTS_TOO_WIDE = """
+const inside = element => element.closest(".scroll") !== null;
+return [...document.querySelectorAll("body *")]
+  .filter(e => !inside(e) && e.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(e => e.tagName + "." + e.className);
+"""
+
+
+def _require_browser():
+    missing = [str(path) for path in (CHROMIUM, DRIVER) if not path.exists()]
+    if missing:
+        reason = (
+            f"{', '.join(missing)} is not installed (apt-get install chromium-driver)"
+        )
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must look at the page in a browser; {reason}.")
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    _require_browser()
+    folder = tmp_path_factory.mktemp("run")
+    output = folder / "report.html"
+    write_page(load_taught_run(write_run(folder)), "test", output, mistakes=2)
+    return output
+
+
+@pytest.fixture(scope="module")
+def browser(page, tmp_path_factory):
+    """One session that has opened the page."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        driver.set_script_timeout(20)
+        driver.get(page.as_uri())
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser, width):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    # Open the folded settings: they must fit too.
+    browser.execute_script("document.querySelector('details').open = true")
+    assert browser.execute_script("return innerWidth") == width
+    total = browser.execute_script("return document.documentElement.scrollWidth")
+    assert total <= width
+    assert browser.execute_script(_ELEMENTS_TOO_WIDE) == []
+
+
+def test_pictures_and_sounds_load(browser):
+    sizes = browser.execute_script(
+        "return [...document.images].map(image => image.naturalWidth)"
+    )
+    assert len(sizes) == 2 * 6
+    assert min(sizes) > 0
+    durations = browser.execute_async_script(_LOADED)
+    assert durations == [pytest.approx(1.0, abs=0.08)] * 2
+
+
+def test_headings_lead_through_the_page(browser):
+    titles = browser.execute_script(
+        "return [...document.querySelectorAll('h2')].map(h => h.textContent)"
+    )
+    assert titles == [
+        *("Scores", "Learning curves", "Scenes", "Confusion matrix", "Calibration"),
+        *("Most confident mistakes", "Configuration", "Origin"),
+    ]
+    levels = browser.execute_script(
+        "return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"
+    )
+    assert levels[0] == 1
+    steps = [after - before for before, after in itertools.pairwise(levels)]
+    assert max(steps) <= 1
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('nav a')].map(a =>"
+        " document.querySelector(a.getAttribute('href')) !== null)"
+    )
+    assert len(links) == 8
+    assert all(links)
+
+
+def test_nothing_is_fetched_and_nothing_complains(browser, page):
+    entries = [json.loads(entry["message"]) for entry in browser.get_log("performance")]
+    requests = [
+        entry["message"]["params"]
+        for entry in entries
+        if entry["message"]["method"] == "Network.requestWillBeSent"
+    ]
+    every = {request["request"]["url"] for request in requests}
+    assert not [address for address in every if address.startswith(("http", "ws"))]
+    # The browser itself opens a page of its own before ours.
+    ours = {
+        request["request"]["url"].split(":")[0]
+        for request in requests
+        if request["documentURL"] == page.as_uri()
+    }
+    assert ours == {"file", "data"}
+    assert page.as_uri() in every
+    assert browser.get_log("browser") == []

@@ -1,0 +1,120 @@
+"""Activation maps add up to the logits, and light where the feature is."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
+from advance_tf.visualization.cam import ActivationMaps
+
+FEATURES = FeatureConfig(image_size=64, clip_seconds=1.0)
+SCENES = np.array([0, 7, 12])
+
+
+def tiny(modality="both", transfer="none", dropout=0.0):
+    """A recognizer with biases, both of whose towers move the logits by about 1."""
+    keras.utils.set_random_seed(3)
+    model = build_recognizer(
+        ModelConfig(
+            modality=modality,
+            image_depth=50,
+            audio_depth=18,
+            image_width=2,
+            audio_width=4,
+            dropout=dropout,
+        ),
+        FEATURES,
+        transfer,
+    )
+    head = model.get_layer("scene_head")
+    head.bias.assign(np.linspace(-1, 1, 13))
+    towers = [model.get_layer(name) for name in ("image_tower", "audio_tower")]
+    seen = towers[0](batch()["image"]).numpy()
+    heard = towers[1](batch()["log_mel"][..., None]).numpy()
+    sizes = np.concatenate(
+        [np.full(e.shape[1], np.abs(e).mean()) for e in (seen, heard)]
+    )
+    head.kernel.assign(head.kernel.numpy() / sizes[:, None])
+    return model
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.uniform(0, 255, (3, 64, 64, 3)).astype(np.float32),
+        "log_mel": rng.normal(size=(3, 40, 64)).astype(np.float32),
+    }
+
+
+@pytest.mark.parametrize("modality", ["both", "image", "sound"])
+@pytest.mark.parametrize(("transfer", "dropout"), [("none", 0.5), ("kl_audio", 0.0)])
+def test_maps_add_up_to_the_logits(modality, transfer, dropout):
+    model = tiny(modality, transfer, dropout)
+    logits = model(batch(), training=False)["scene_logits"].numpy()
+    maps = ActivationMaps(model, modality)(batch(), SCENES)
+    parts = {"image": maps.image_logits, "log_mel": maps.sound_logits}
+    total = model.get_layer("scene_head").bias.numpy()[SCENES].astype(np.float64)
+    for name, rows in parts.items():
+        activation = getattr(maps, name)
+        own = rows[np.arange(3), SCENES]
+        if activation is not None:
+            own = activation.mean(axis=(1, 2))
+        total = total + own
+    assert np.abs(total - logits[np.arange(3), SCENES]).max() < 1e-5
+    assert np.abs(maps.scene_logits - logits).max() < 1e-5
+    margins = maps.margins(1, 4, 9)
+    assert set(margins) == {"image", "sound", "bias"}
+    wanted = pytest.approx(logits[1, 4] - logits[1, 9], abs=2e-5)
+    assert sum(margins.values()) == wanted
+    assert np.abs(logits).max() < 10
+    for name, rows in parts.items():
+        assert (getattr(maps, name) is None) or np.ptp(rows, axis=1).min() > 0.1
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(
+        maps.scene_probs, powers / powers.sum(axis=1, keepdims=True), atol=1e-5
+    )
+    assert (maps.image is None) == (modality == "sound")
+    assert (maps.log_mel is None) == (modality == "image")
+    if maps.image is not None:
+        assert maps.image.shape == (3, 2, 2)
+    if maps.log_mel is not None:
+        assert maps.log_mel.shape == (3, 3, 4)
+
+
+def test_a_feature_lights_its_own_corner():
+    model = tiny()
+    kernel = np.zeros(model.get_layer("scene_head").kernel.shape, np.float32)
+    kernel[5, 7] = 2.0
+    model.get_layer("scene_head").kernel.assign(kernel)
+    maps = ActivationMaps(model)
+    features = np.zeros((1, 2, 2, 64), np.float32)
+    features[0, 1, 0, 5] = 3.0
+    maps._image = lambda image: tf.constant(features)
+    found = maps({name: rows[:1] for name, rows in batch().items()}, [7])
+    np.testing.assert_allclose(found.image[0], [[0, 0], [6, 0]])
+    assert not found.log_mel.any()
+
+
+def test_the_scene_of_each_example_is_its_own():
+    maps = ActivationMaps(tiny())
+    whole = maps(batch(), SCENES)
+    for row, scene in enumerate(SCENES):
+        alone = maps(batch(), [scene] * 3)
+        np.testing.assert_allclose(whole.image[row], alone.image[row], rtol=1e-5)
+        np.testing.assert_allclose(whole.log_mel[row], alone.log_mel[row], rtol=1e-5)
+
+
+@pytest.mark.parametrize("scenes", [[0, 1], [0, 1, 13], [0, 1, -1], [0.5, 1, 2]])
+def test_refuses_scenes_that_are_none(scenes):
+    with pytest.raises(ValueError, match="one whole number below 13 for each of 3"):
+        ActivationMaps(tiny())(batch(), scenes)
+
+
+def test_refuses_what_is_no_recognizer():
+    tagger = build_audio_tagger(ModelConfig(audio_depth=18, audio_width=2), FEATURES)
+    with pytest.raises(ValueError, match="received the model 'audio_tagger'"):
+        ActivationMaps(tagger)
+    with pytest.raises(ValueError, match="modality must be one of both, image, sound"):
+        ActivationMaps(tiny(), "smell")

@@ -1,0 +1,113 @@
+"""The figure of activation maps, by what is written and drawn on it."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from advance_tf.config import FeatureConfig
+from advance_tf.features.log_mel import mel_to_hz
+from advance_tf.visualization import cam_figure as module
+from advance_tf.visualization.cam_figure import Row, View, cam_figure
+from advance_tf.visualization.canvas import png
+
+FEATURES = FeatureConfig(image_size=64, clip_seconds=1.0)
+
+
+def view(prob=0.83, predicted="beach", image=True, sound=True):
+    corner = np.zeros((2, 2))
+    corner[0, 0] = 1.0
+    late = np.zeros((3, 4))
+    late[2, 3] = -1.0
+    return View(
+        np.random.default_rng(0).uniform(-80, 0, (40, 64)),
+        corner if image else None,
+        late if sound else None,
+        prob,
+        predicted,
+    )
+
+
+def figure(*views, **texts):
+    image = np.full((32, 32, 3), 128.0)
+    names = [f"runs/{number}" for number in range(len(views))]
+    row = Row("00012_1", "beach", image, views)
+    return cam_figure(names, [FEATURES] * len(views), [row, row], **texts)
+
+
+def written(drawn):
+    return [text.get_text() for text in drawn.texts]
+
+
+def test_each_run_is_named_with_its_probability():
+    texts = written(figure(view(), view(0.1, "lake")))
+    assert texts.count("runs/0") == texts.count("runs/1") == 2
+    assert texts.count("p(beach) = 0.83") == texts.count("p(beach) = 0.10") == 2
+    assert texts.count("predicts lake") == 2
+    assert "predicts beach" not in texts
+    assert texts.count("00012_1") == texts.count("beach") == 2
+
+
+def test_label_and_note_are_written():
+    drawn = figure(view(), title="T", note="chosen by hand", label="synthetic $x$")
+    assert written(drawn)[:3] == ["synthetic $x$", "T", "chosen by hand"]
+    assert png(drawn) == png(
+        figure(view(), title="T", note="chosen by hand", label="synthetic $x$")
+    )
+
+
+def test_maps_lie_over_their_corners():
+    axes = figure(view()).axes
+    image, log_mel = (axes[place].images[0].get_array().astype(int) for place in (2, 3))
+    redness = image[..., 0] - image[..., 2]
+    assert redness[0, 0] > 100
+    assert redness[-1, -1] == redness[0, -1] == redness[-1, 0] == 0
+    # The end of the clip and its highest band: above, to the right.
+    blueness = log_mel[..., 2] - log_mel[..., 0]
+    assert blueness[0, -1] > 100
+    assert blueness[-1, 0] == blueness[0, 0] == blueness[-1, -1] == 0
+
+
+def test_all_maps_of_a_row_share_one_scale():
+    loud, quiet = view(), view()
+    quiet.image_map[:] *= 0.25
+    axes = figure(loud, quiet).axes
+    strong, weak = (
+        np.ptp(axes[place].images[0].get_array()[0, 0].astype(int)) for place in (2, 4)
+    )
+    assert weak == pytest.approx(strong / 4, abs=2)
+
+
+def test_an_unused_input_says_so():
+    axes = figure(view(image=False), view(sound=False)).axes
+    texts = [[text.get_text() for text in own.texts] for own in axes[:6]]
+    assert texts == [[], [], ["image not used"], [], [], ["sound not used"]]
+
+
+def test_frequencies_stand_at_their_bands():
+    mels = np.linspace(0, 1, FEATURES.mel_bins + 2)
+    top_mel = 15 + np.log(8) / (np.log(6.4) / 27)
+    for band in (0, 20, 63):
+        hz = float(mel_to_hz(mels[band + 1] * top_mel))
+        assert module.band_of(hz, FEATURES) == pytest.approx(band, abs=1e-6)
+    ticks = figure(view()).axes[1]
+    assert [t.get_text() for t in ticks.get_yticklabels()] == [
+        *("250 Hz", "1 kHz", "4 kHz")
+    ]
+    assert [t.get_text() for t in ticks.get_xticklabels()] == ["0 s", "0.5 s", "1 s"]
+
+
+def test_nothing_is_cut_off():
+    pixels = Image.open(io.BytesIO(png(figure(view(), view(), label="long " * 90))))
+    edge = np.asarray(pixels.convert("RGB"))
+    for side in (edge[0], edge[-1], edge[:, 0], edge[:, -1]):
+        assert (side == 255).all()
+
+
+def test_each_row_needs_a_view_of_each_run():
+    row = Row("00012", "beach", np.zeros((8, 8, 3)), (view(),))
+    with pytest.raises(ValueError, match=r"received \[1\] views for 2 runs"):
+        cam_figure(["a", "b"], [FEATURES] * 2, [row])
+    with pytest.raises(ValueError, match="at least one"):
+        cam_figure(["a"], [FEATURES], [])
