@@ -4,7 +4,7 @@
     python -m advance_tf.figures --workdir=runs/a --coordinates=coordinates.csv
     python -m advance_tf.figures --workdir=runs/a --projector
 
-Writes to <workdir>/figures: pairs_per_scene.png (Figure 3), world_map.png
+Writes to <workdir>/figures/<split>: pairs_per_scene.png (Figure 3), world_map.png
 (Figure 4, with --coordinates), tsne.png (Figure 7, where the model tells
 events), confusion.png, and reliability.png with calibration.json: the
 temperature is fitted on validation and measured on --split. With --projector
@@ -34,7 +34,7 @@ _COORDINATES = flags.DEFINE_string(
     "CSV file with the columns site (or stem), latitude and longitude in degrees.",
 )
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Folder to write to; default: <workdir>/figures."
+    "output_dir", None, "Folder to write to; default: <workdir>/figures/<split>."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the t-SNE.", 0)
 _PROJECTOR = flags.DEFINE_bool(
@@ -67,7 +67,9 @@ def main(arguments) -> None:
         batch_size=_BATCH_SIZE.value,
         seed=_SEED.value,
     )
-    output_dir = pathlib.Path(_OUTPUT_DIR.value or taught.run.workdir / "figures")
+    output_dir = pathlib.Path(
+        _OUTPUT_DIR.value or taught.run.workdir / "figures" / _SPLIT.value
+    )
     drawn.write(output_dir)
     for remark in drawn.remarks:
         print(remark)

@@ -1,6 +1,7 @@
 """What every program shares: absl start-up and errors without a traceback."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,7 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Runs `main` under absl; bad input ends with its message and status 1.
+    """Runs `main` under absl; bad input ends with its message and status 1, and
+    Ctrl-C with status 130.
 
     Args:
         main: takes the arguments that are left after the flags.
@@ -29,6 +31,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
             main(arguments)
         except (ValueError, OSError) as error:
             _stop(str(error))
+        except KeyboardInterrupt:
+            print("\nStopped.", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
 
     app.run(guarded)
 

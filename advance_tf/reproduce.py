@@ -2,18 +2,19 @@
 
     python -m advance_tf.reproduce --table=1 --runs=5 --data_dir=ADVANCE \\
         --workdir=tables --teacher=yamnet.tflite --image_weights=aid.npz
-    python -m advance_tf.reproduce --table=1,2,3 --workdir=tables   # go on
-    python -m advance_tf.reproduce --grid --workdir=tables \\
+    python -m advance_tf.reproduce --table=1,2,3 --workdir=tables   # go on, and more
+    python -m advance_tf.reproduce --grid --workdir=tables --runs=1 \\
         --alphas=0.1,1,10 --betas=0,0.001,0.1
 
-Rows are flag files in assets/recipes; all other flags of `fit` hold for every
-row. Each run has its folder <workdir>/runs/<recipe>/<seed>; a finished one is
-never done again, a killed one goes on. Writes table<N>.md, .csv and .tex with
-mean ± deviation over seeds beside the paper's figures, and the difference in
-weighted F to L_s with 95 % intervals by paired bootstrap. --grid searches α and
-β on the validation split alone and writes grid.csv and grid.png.
+Rows are flag files in assets/recipes; all other flags of `fit` hold for every row
+and need not be given again. Each run has its folder <workdir>/runs/<recipe>/<seed>;
+a finished one is never done again, a killed one goes on. Writes table<N>.md, .csv
+and .tex: mean ± deviation over seeds beside the paper's figures, and the difference
+in weighted F to L_s with 95 % intervals by paired bootstrap. --grid searches α and β
+on the validation split alone and writes grid.csv and grid.png.
 """
 
+import os
 import pathlib
 import signal
 import sys
@@ -33,20 +34,26 @@ _TEACHER = flags.DEFINE_string(
     "teacher", None, "YAMNet .tflite or tower weights; default: --audio_weights."
 )
 _GRID = flags.DEFINE_bool("grid", False, "Search alpha and beta on validation.")
-_GRID_RECIPE = flags.DEFINE_string("grid_recipe", "table1_event", "Row to search on.")
-_ALPHAS = flags.DEFINE_list("alphas", ["0.01", "0.1", "1", "10"], "Values of alpha.")
-_BETAS = flags.DEFINE_list("betas", ["0", "0.001", "0.01", "0.1"], "Values of beta.")
+_GRID_RECIPE = flags.DEFINE_string("grid_recipe", None, "Default: table1_event.")
+_ALPHAS = flags.DEFINE_list("alphas", None, "Values of alpha (default: 0.01 to 10).")
+_BETAS = flags.DEFINE_list("betas", None, "Values of beta (default: 0 to 0.1).")
 config_flags.define()
+_FLAGS = (config_flags.parse, config_flags.arguments_of)
 
 
-def _train(study, jobs, parallel):
-    """What all jobs share, then the jobs themselves."""
-    from advance_tf.studies import lock, schedule
-    from advance_tf.studies.study import prepare
-
-    with lock.held(study.workdir) as descriptor:
-        prepare(study, jobs, manifest_path=_MANIFEST.value, teacher=_TEACHER.value)
-        schedule.run_jobs(jobs, parallel=parallel, lock=descriptor)
+def _checked_tables() -> list[int]:
+    """The tables that are asked for, none for a grid."""
+    tables = sorted(set(_TABLE.value or ()))
+    if bool(tables) == _GRID.value or set(tables) - set("123"):
+        raise ValueError(
+            "Give either --grid, or --table with numbers of 1 to 3 and commas between "
+            f"them; received --table={','.join(tables)}."
+        )
+    of_grid = {"grid_recipe": _GRID_RECIPE, "alphas": _ALPHAS, "betas": _BETAS}
+    given = [f"--{name}" for name, flag in of_grid.items() if flag.value]
+    if tables and given:
+        raise ValueError(f"{', '.join(given)} go with --grid; received --table.")
+    return [int(table) for table in tables]
 
 
 def main(arguments) -> None:
@@ -54,37 +61,31 @@ def main(arguments) -> None:
     del arguments
     if not _WORKDIR.value:
         raise ValueError("--workdir must name the folder of all runs; received none.")
-    tables = sorted(set(_TABLE.value or ()))
-    if bool(tables) == _GRID.value or set(tables) - set("123"):
-        raise ValueError(
-            "Give either --grid, or --table with numbers of 1 to 3 and commas between "
-            f"them; received --table={','.join(tables)}."
-        )
-
-    from advance_tf.studies import grid, reproduction
-    from advance_tf.studies.study import open_study
-
+    tables = _checked_tables()
     # A study that is told to end takes its runs along.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    study = open_study(
-        pathlib.Path(_WORKDIR.value),
-        config_flags.given(),
-        config_flags.parse,
-        config_flags.arguments_of,
-    )
-    if _GRID.value:
-        search = grid.plan(
-            study, _GRID_RECIPE.value, _ALPHAS.value, _BETAS.value, _RUNS.value
-        )
-        _train(study, search.jobs, _JOBS.value)
-        print(grid.write(study, search))
-        return
-    numbers = [int(table) for table in tables]
-    jobs = reproduction.table_jobs(study, numbers, _RUNS.value)
-    _train(study, jobs, _JOBS.value)
-    reproduction.evaluate_jobs(jobs)
-    for table in numbers:
-        print(reproduction.write_table(study, table, _RUNS.value))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # This process and its runs share a GPU.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+    from advance_tf.studies import grid, lock, reproduction, schedule
+    from advance_tf.studies.study import open_study, prepare
+
+    runs, workdir = _RUNS.value, pathlib.Path(_WORKDIR.value)
+    study = open_study(workdir, config_flags.given(), *_FLAGS)
+    jobs = reproduction.table_jobs(study, tables, runs)
+    if not tables:
+        values = (_ALPHAS.value or (), _BETAS.value or ())
+        search = grid.plan(study, _GRID_RECIPE.value, *values, runs)
+        jobs = search.jobs
+    with lock.held(study.workdir) as descriptor:
+        prepare(study, jobs, manifest_path=_MANIFEST.value, teacher=_TEACHER.value)
+        schedule.run_jobs(jobs, parallel=_JOBS.value, lock=descriptor)
+        if not tables:
+            print(grid.write(study, search))
+            return
+        reproduction.evaluate_jobs(jobs)
+        for table in tables:
+            print(reproduction.write_table(study, table, runs))
     print(f"Everything lies in {study.workdir}.")
 
 

@@ -73,7 +73,7 @@ def drawn(workdir):
         f"--coordinates={coordinates}",
     )
     assert status == 0, error
-    return workdir / "figures", printed
+    return workdir / "figures" / "test", printed
 
 
 def test_everything_is_drawn(drawn):

@@ -52,3 +52,9 @@ def test_a_word_that_is_no_flag_is_refused():
 def test_a_good_run_ends_with_status_0():
     ended = run("print('done')")
     assert (ended.returncode, ended.stdout.strip()) == (0, "done")
+
+
+def test_ctrl_c_ends_without_a_traceback():
+    ended = run("raise KeyboardInterrupt")
+    assert ended.returncode == 130
+    assert ended.stderr.strip() == "Stopped."

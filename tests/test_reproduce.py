@@ -8,8 +8,11 @@ import time
 
 import pytest
 
+from advance_tf.studies import reproduction
+from advance_tf.studies.study import prepare
 from tests.imports import ROOT
 from tests.processes import run_program
+from tests.studies.made import a_study, write_trained
 
 SMALL = (
     *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
@@ -81,10 +84,28 @@ def test_a_killed_study_goes_on_from_its_folder_alone(
         found = {row["alpha"]: row for row in csv.DictReader(file)}
     assert set(found) == {"0.1", "1.0"}
     for alpha, row in found.items():
-        log = workdir / "grid" / f"alpha={float(alpha):g},beta=0.001"
+        log = workdir / "grid" / f"alpha={float(alpha)},beta=0.001"
         with (log / "table1_kl_audio" / "0" / "log.csv").open() as file:
             scores = [float(line["val_f_score"]) for line in csv.DictReader(file)]
         assert float(row["validation_f_score"]) == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
+    study = a_study(tmp_path, fabricated_advance, audio_weights=str(teacher))
+    jobs = reproduction.table_jobs(study, [3], 1)
+    manifest = prepare(study, jobs)
+    for job in jobs:
+        write_trained(job, manifest)
+    status, printed, error = run_program(
+        "reproduce", f"--workdir={study.workdir}", "--table=3", "--runs=1"
+    )
+    assert status == 0, error
+    assert "10/10" in error
+    assert "## Table 3" in printed
+    assert (study.workdir / "table3.md").read_text() in printed
+    assert not list(study.workdir.rglob("fit.log"))
+    for ending in ("csv", "tex"):
+        assert (study.workdir / f"table3.{ending}").exists()
 
 
 @pytest.mark.parametrize(
@@ -96,6 +117,7 @@ def test_a_killed_study_goes_on_from_its_folder_alone(
         (["--workdir=x", "--table=1", "--grid"], "Give either --grid, or --table"),
         (["--workdir=x", "--table=1"], "--data_dir must name"),
         (["--workdir=x", "--table=1", "--seed=3"], "received --seed"),
+        (["--workdir=x", "--table=1", "--alphas=1"], "--alphas go with --grid"),
     ],
 )
 def test_errors_say_the_way_out(given, message):

@@ -46,7 +46,8 @@ class Row:
         deviation: the same → standard deviation over the runs (n − 1).
         difference: of the mean F to the reference's: value, lower and upper end
             of the interval over sites; None for the reference itself.
-        over_runs: the same with the interval over sites and runs.
+        over_runs: the same with the interval over sites and runs; None where one
+            of both has a single run, which tells nothing of training's chance.
     """
 
     name: str
@@ -137,10 +138,12 @@ def _row(name, runs, methods, reference, samples) -> Row:
     )
     if name == reference:
         return row
+    compared = methods[reference]
+    several = min(len(runs), len(compared)) > 1
     return dataclasses.replace(
         row,
-        difference=_difference(runs, methods[reference], samples, False),
-        over_runs=_difference(runs, methods[reference], samples, True),
+        difference=_difference(runs, compared, samples, False),
+        over_runs=_difference(runs, compared, samples, True) if several else None,
     )
 
 

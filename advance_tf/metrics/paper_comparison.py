@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 from advance_tf.metrics.comparison import (
@@ -14,20 +15,25 @@ from advance_tf.metrics.comparison import (
 )
 
 _TITLES = {"precision": "P", "recall": "R", "f_score": "F"}
+# Longer signs before their beginnings.
 _LATEX = {
     "L_E1": "$L_{E1}$",
     "L_E2": "$L_{E2}$",
     "L_s": "$L_s$",
     "L_E": "$L_E$",
+    "α": r"$\alpha$",
     "β": r"$\beta$",
     "†": r"$^\dagger$",
     "±": r"$\pm$",
     "−": "$-$",
-    "%": r"\%",
-    "_": r"\_",
-    "&": r"\&",
-    "#": r"\#",
+    "–": "--",
+    "…": r"\dots{}",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: f"\\{sign}" for sign in "%_&#${}"},
 }
+_MINUS = re.compile(r"-(?=\d)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +89,19 @@ def markdown(lines: Sequence[BesidePaper], title: str, label: str = "") -> str:
         label: what must be said of the data, "" for nothing.
 
     Returns:
-        Mean ± deviation over runs beside the paper's, and the differences in F
-        to the L_s of the same inputs with both intervals.
+        Mean ± deviation over runs beside the paper's, and the difference in F to
+        each row's reference, which is named below, with both intervals.
     """
     header = _header()
+    references = dict.fromkeys(line.reference for line in lines)
     parts = [f"## {title}", ""]
     if label:
         parts += [f"> **{label}**", ""]
     ruler = [":--", *["--:"] * (len(header) - 1)]
     rows = [header, ruler, *map(_cells, lines)]
-    return "\n".join([*parts, *(f"| {' | '.join(cells)} |" for cells in rows)]) + "\n"
+    parts += [f"| {' | '.join(cells)} |" for cells in rows]
+    parts += ["", f"L_s of each row: {'; '.join(references)}."]
+    return "\n".join(parts) + "\n"
 
 
 def to_csv(lines: Sequence[BesidePaper], label: str = "") -> str:
@@ -119,7 +128,8 @@ def to_csv(lines: Sequence[BesidePaper], label: str = "") -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for LaTeX; each sign is replaced once, the longest first."""
+    """Text for LaTeX; each sign is replaced once, what LaTeX does not know by "?"."""
+    text = _MINUS.sub("−", text)
     out, place = "", 0
     while place < len(text):
         for plain, latex in _LATEX.items():
@@ -128,29 +138,34 @@ def _escaped(text: str) -> str:
                 place += len(plain)
                 break
         else:
-            out += text[place]
+            # Letters with accents are known since 2018, other alphabets are not.
+            out += text[place] if ord(text[place]) < 0x180 else "?"
             place += 1
     return out
 
 
-def latex(lines: Sequence[BesidePaper], title: str, label: str = "") -> str:
+def latex(
+    lines: Sequence[BesidePaper], title: str, label: str = "", key: str = "table"
+) -> str:
     """The table as a LaTeX `table*` for the packages booktabs and graphicx.
 
     Args:
         lines: of the table.
-        title: its caption.
+        title: its caption, without a number.
         label: what must be said of the data; ends the caption.
+        key: for `\\ref`.
 
     Returns:
         LaTeX, every special sign escaped.
     """
-    caption = _escaped(f"{title}. {label}".strip() if label else title)
+    caption = _escaped(f"{title}. {label}" if label else title)
     header = _header()
     body = [" & ".join(map(_escaped, cells)) + r" \\" for cells in map(_cells, lines)]
     return "\n".join(
         [
             r"\begin{table*}",
             rf"\caption{{{caption}}}",
+            rf"\label{{tab:{key}}}",
             r"\resizebox{\textwidth}{!}{%",
             rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"\toprule",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 
 from advance_tf import labels
 from advance_tf.config import to_dict
@@ -10,9 +11,10 @@ from advance_tf.data.media import media_errors
 from advance_tf.data.notice import read_notice
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
 from advance_tf.metrics.report import join_labels, write_report
+from advance_tf.models.weights import file_sha256
 from advance_tf.serving.event_probs import event_probs, find_knowledge, softmax
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
-from advance_tf.training.callbacks import LOG
+from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
 from advance_tf.training.workdir import Run, load_run
 from advance_tf.visualization.plots import run_pictures
 
@@ -54,6 +56,25 @@ def load_taught_run(
         load_knowledge(folder, run.manifest) if folder else None,
         pathlib.Path(data_dir or run.config.data.data_dir),
     )
+
+
+def run_names(workdirs: Sequence[pathlib.Path]) -> list[str]:
+    """The shortest endings of paths that tell them apart.
+
+    Args:
+        workdirs: folders of runs.
+
+    Returns:
+        For example "event/0" and "none/0"; a folder that is a bare number
+        always has its parent before it.
+    """
+    parts = [pathlib.Path(workdir).resolve().parts for workdir in workdirs]
+    least = 2 if any(own[-1].isdigit() for own in parts) else 1
+    for length in range(least, max(map(len, parts))):
+        names = ["/".join(own[-length:]) for own in parts]
+        if len(set(names)) == len(set(parts)):
+            return names
+    return [str(workdir) for workdir in workdirs]
 
 
 def evaluate_run(
@@ -103,7 +124,12 @@ def evaluate_run(
         split=split,
         label=join_labels(seen, run.label, read_notice(taught.data_dir)),
         seed=seed,
-        details={"workdir": str(run.workdir), "config": to_dict(run.config)},
+        details={
+            "workdir": str(run.workdir),
+            "config": to_dict(run.config),
+            "data_dir": str(taught.data_dir),
+            "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),
+        },
     )
 
 
@@ -128,7 +154,7 @@ def write_evaluation(
         workdir / LOG,
         evaluation.confusion,
         evaluation.scenes,
-        f"{workdir.name}, {split}",
+        f"{run_names([workdir])[0]}, {split}",
         evaluation.label,
     )
     write_report(folder, evaluation, pictures)

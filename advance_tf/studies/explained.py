@@ -15,10 +15,10 @@ from advance_tf.data.splits import TRAINING
 from advance_tf.metrics.report import join_labels
 from advance_tf.serving.event_probs import softmax
 from advance_tf.studies import chosen
+from advance_tf.studies.evaluated import run_names
 from advance_tf.studies.looked import (
     Looked,
     look,
-    run_names,
     scene_indices,
     shown_image,
 )

@@ -8,15 +8,21 @@ import pathlib
 import numpy as np
 
 from advance_tf.data.coordinates import place_sites, read_coordinates
+from advance_tf.data.notice import read_notice
 from advance_tf.files import replacing
 from advance_tf.metrics.calibration import Calibration, Reliability, calibrate
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.report import join_labels
-from advance_tf.studies.evaluated import TaughtRun, evaluate_run
+from advance_tf.studies.evaluated import TaughtRun, evaluate_run, run_names
 from advance_tf.visualization import embedding, plots
 from advance_tf.visualization.canvas import png
 from advance_tf.visualization.pairs_per_scene import pairs_per_scene_figure
-from advance_tf.visualization.projector import write_projector
+from advance_tf.visualization.projector import (
+    CONFIG,
+    METADATA,
+    TENSORS,
+    write_projector,
+)
 from advance_tf.visualization.reliability import reliability_figure
 from advance_tf.visualization.world_map import world_map_figure
 
@@ -25,8 +31,13 @@ RELIABILITY = "reliability.png"
 TSNE = "tsne.png"
 WORLD_MAP = "world_map.png"
 PROJECTOR = "projector"
-# What an earlier call left of another split must not pass for this one's.
-_OF_THE_SPLIT = (CALIBRATION, RELIABILITY, TSNE)
+# What an earlier call left of other weights must not pass for these.
+_OF_THE_WEIGHTS = (
+    CALIBRATION,
+    RELIABILITY,
+    TSNE,
+    *(f"{PROJECTOR}/{name}" for name in (CONFIG, METADATA, TENSORS)),
+)
 _SEEN = "temperature fitted on pairs that are shown"
 
 
@@ -43,12 +54,12 @@ class Figures:
     remarks: tuple[str, ...]
 
     def write(self, output_dir: pathlib.Path) -> None:
-        """Writes the files, and removes those of an earlier call for the split.
+        """Writes the files, and removes what an earlier call left beside them.
 
         Args:
             output_dir: made if need be.
         """
-        for name in set(_OF_THE_SPLIT) - self.files.keys():
+        for name in set(_OF_THE_WEIGHTS) - self.files.keys():
             (output_dir / name).unlink(missing_ok=True)
         for name, contents in self.files.items():
             with replacing(output_dir / name) as temporary:
@@ -81,16 +92,19 @@ def draw_figures(
             coordinates are not of its sites.
     """
     run = taught.run
+    name = run_names([run.workdir])[0]
+    # Of the data set, whatever was trained on.
+    of_data = join_labels(run.label, read_notice(taught.data_dir))
     # The map fails on a bad file: first, so that nobody waits for it.
-    map_files, map_remark = _world_map(taught, evaluation.label, coordinates)
+    map_files, map_remark = _world_map(taught, of_data, coordinates)
     texts = {
-        "title": f"{_name(run.workdir)}, {evaluation.split}",
+        "title": f"{name}, {evaluation.split}",
         "label": evaluation.label,
     }
     pairs = pairs_per_scene_figure(
         _manifest(taught),
-        title=f"Pairs of {_name(run.workdir)}",
-        label=evaluation.label,
+        title=f"Pairs of {name}",
+        label=of_data,
     )
     confusion = plots.confusion_figure(evaluation.confusion, evaluation.scenes, **texts)
     files = {"pairs_per_scene.png": png(pairs), "confusion.png": png(confusion)}
@@ -126,12 +140,6 @@ def write_events(folder: pathlib.Path, evaluation: Evaluation) -> str:
     return f"Turn the events about with `tensorboard --logdir={folder}`."
 
 
-def _name(workdir: pathlib.Path) -> str:
-    """The folder's name; that of a mere number says nothing without its own."""
-    parts = workdir.resolve().parts
-    return "/".join(parts[-2:]) if workdir.name.isdecimal() else parts[-1]
-
-
 def _manifest(taught: TaughtRun):
     # Refuses a run without a manifest, and says the way out.
     taught.run.pairs_of("all")
@@ -159,7 +167,7 @@ def _reliability(
     label = join_labels(seen, evaluation.label)
     figure = reliability_figure(
         calibration,
-        title=f"{_name(taught.run.workdir)}, {evaluation.split}",
+        title=f"{run_names([taught.run.workdir])[0]}, {evaluation.split}",
         label=label,
     )
     values = {
@@ -228,6 +236,6 @@ def _world_map(
             "site (or stem), latitude and longitude in degrees."
         )
     places = place_sites(_manifest(taught).pairs, read_coordinates(coordinates))
-    title = f"Sites of {_name(taught.run.workdir)}"
+    title = f"Sites of {run_names([taught.run.workdir])[0]}"
     figure = world_map_figure(places, title=title, label=label)
     return {WORLD_MAP: png(figure)}, ""

@@ -10,10 +10,14 @@ import numpy as np
 from advance_tf.data.notice import read_notice
 from advance_tf.files import replacing
 from advance_tf.studies.jobs import Job
+from advance_tf.studies.paper import TABLES, paper_rows
 from advance_tf.studies.study import Study
 from advance_tf.training.session import progress_of
 from advance_tf.visualization.canvas import png
 from advance_tf.visualization.surface import surface_figure
+
+_ALPHAS = ("0.01", "0.1", "1", "10")
+_BETAS = ("0", "0.001", "0.01", "0.1")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,8 +35,17 @@ class Search:
     recipe: str
     alphas: tuple[float, ...]
     betas: tuple[float, ...]
-    jobs: tuple[Job, ...]
+    jobs: list[Job]
     runs_of: dict[tuple[float, float], list[Job]]
+
+
+def _known(recipe: str) -> str:
+    recipes = sorted({row.recipe for table in TABLES for row in paper_rows(table)})
+    if recipe not in recipes:
+        raise ValueError(
+            f"--grid_recipe must be one of {', '.join(recipes)}; received {recipe!r}."
+        )
+    return recipe
 
 
 def _numbers(name: str, texts: Sequence[str]) -> tuple[float, ...]:
@@ -43,21 +56,24 @@ def _numbers(name: str, texts: Sequence[str]) -> tuple[float, ...]:
             f"--{name} takes numbers with commas between them; received "
             f"{','.join(texts)!r}."
         ) from error
-    if not numbers:
-        raise ValueError(f"--{name} must hold at least one number; received none.")
     return numbers
 
 
 def plan(
-    study: Study, recipe: str, alphas: Sequence[str], betas: Sequence[str], runs: int
+    study: Study,
+    recipe: str | None,
+    alphas: Sequence[str],
+    betas: Sequence[str],
+    runs: int,
 ) -> Search:
     """The runs of a grid.
 
     Args:
         study: what they belong to.
-        recipe: a row with a transfer loss; without L_E it has no β to search.
-        alphas: values of α, as given.
-        betas: values of β, as given.
+        recipe: a row with a transfer loss, without L_E it has no β to search;
+            None for both, L_s + L_E.
+        alphas: values of α, as given; none for 0.01 to 10.
+        betas: values of β, as given; none for 0 to 0.1.
         runs: seeds 0 to runs − 1 of each point.
 
     Returns:
@@ -67,16 +83,22 @@ def plan(
         ValueError: a value is no number or not allowed, or the recipe has no
             transfer loss.
     """
+    recipe = _known(recipe or "table1_event")
     transfer = study.job(recipe, 0).config.transfer
     if transfer.transfer == "none":
         raise ValueError(
             f"--grid_recipe must have a transfer loss; {recipe} has --transfer=none "
             "and no α to search."
         )
-    over_alpha = _numbers("alphas", alphas)
+    over_alpha = _numbers("alphas", alphas or _ALPHAS)
     over_beta: tuple[float, ...] = (transfer.beta,)
     if transfer.transfer == "event":
-        over_beta = _numbers("betas", betas)
+        over_beta = _numbers("betas", betas or _BETAS)
+    elif betas:
+        raise ValueError(
+            f"--betas needs a --grid_recipe with L_E (Eq. 10); {recipe} has "
+            f"--transfer={transfer.transfer}. Leave --betas out."
+        )
     points = [(alpha, beta) for alpha in over_alpha for beta in over_beta]
     runs_of: dict[tuple[float, float], list[Job]] = {point: [] for point in points}
     for seed in range(runs):
@@ -84,12 +106,12 @@ def plan(
             job = study.job(
                 recipe,
                 seed,
-                place=f"grid/alpha={alpha:g},beta={beta:g}",
+                place=f"grid/alpha={alpha!r},beta={beta!r}",
                 changes={"alpha": alpha, "beta": beta},
             )
             runs_of[alpha, beta].append(job)
     jobs = [runs_of[point][seed] for seed in range(runs) for point in points]
-    return Search(recipe, over_alpha, over_beta, tuple(jobs), runs_of)
+    return Search(recipe, over_alpha, over_beta, jobs, runs_of)
 
 
 def surface(search: Search) -> np.ndarray:
@@ -150,7 +172,7 @@ def write(study: Study, search: Search) -> str:
         temporary.write_bytes(png(figure))
     i, j = np.unravel_index(mean.argmax(), mean.shape)
     return (
-        f"Best on validation: --alpha={search.alphas[i]:g} --beta={search.betas[j]:g} "
+        f"Best on validation: --alpha={search.alphas[i]} --beta={search.betas[j]} "
         f"with weighted F {100 * mean[i, j]:.2f} %, {scores.shape[2]} run(s) a point.\n"
         f"Everything lies in {study.workdir}."
     )

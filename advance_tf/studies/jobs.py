@@ -27,8 +27,9 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """Finished epochs, at most those that are wanted."""
-        return min(progress_of(self.workdir).epochs, self.config.training.epochs)
+        """Epochs that need not be trained any more."""
+        progress, training = progress_of(self.workdir), self.config.training
+        return training.epochs if is_over(progress, training) else progress.epochs
 
     def is_finished(self) -> bool:
         """Whether nothing is left to train."""
@@ -45,7 +46,8 @@ class Job:
             manifest: of the study.
 
         Raises:
-            ValueError: the folder holds a run of other settings or another split.
+            ValueError: the folder holds a run of other settings, of another split,
+                or of more epochs.
         """
         if not (self.workdir / CONFIG).exists():
             return
@@ -61,4 +63,11 @@ class Job:
             raise ValueError(
                 f"All runs of a study have one split; {self.workdir} was trained on "
                 "another one. Use another --workdir."
+            )
+        done, wanted = progress_of(self.workdir).epochs, self.config.training.epochs
+        if done > wanted:
+            raise ValueError(
+                f"All runs of a study have the same epochs; {self.workdir} has had "
+                f"{done}, more than --epochs={wanted}. Give at least as many, or "
+                "another --workdir."
             )

@@ -32,25 +32,6 @@ class Looked:
     maps: Maps
 
 
-def run_names(workdirs: Sequence[pathlib.Path]) -> list[str]:
-    """The shortest endings of paths that tell them apart.
-
-    Args:
-        workdirs: folders of runs.
-
-    Returns:
-        For example "event/0" and "none/0"; a folder that is a bare number
-        always has its parent before it.
-    """
-    parts = [pathlib.Path(workdir).resolve().parts for workdir in workdirs]
-    least = 2 if any(own[-1].isdigit() for own in parts) else 1
-    for length in range(least, max(map(len, parts))):
-        names = ["/".join(own[-length:]) for own in parts]
-        if len(set(names)) == len(set(parts)):
-            return names
-    return [str(workdir) for workdir in workdirs]
-
-
 def look(
     run: Run,
     pairs: Sequence[Pair],

@@ -12,8 +12,7 @@ from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.tables import TITLES
 from advance_tf.studies import page_tables
 from advance_tf.studies.embedded import data_uri
-from advance_tf.studies.evaluated import TaughtRun, evaluate_run
-from advance_tf.studies.looked import run_names
+from advance_tf.studies.evaluated import TaughtRun, evaluate_run, run_names
 from advance_tf.studies.mistakes import find_mistakes
 from advance_tf.training.callbacks import LOG
 from advance_tf.training.workdir import read_config, versions

@@ -1,5 +1,6 @@
 """The paper's tables from runs: which there are, their scores, their files."""
 
+import json
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from advance_tf.metrics.comparison import (
 )
 from advance_tf.metrics.paper_comparison import BesidePaper
 from advance_tf.metrics.report import METRICS, join_labels
+from advance_tf.models.weights import file_sha256
 from advance_tf.studies.evaluated import (
     evaluate_run,
     load_taught_run,
@@ -28,9 +30,9 @@ from advance_tf.studies.study import Study
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
 _TITLES = {
-    1: "Table 1: transfer with both inputs",
-    2: "Table 2: one input († from random weights)",
-    3: "Table 3: the transfer loss alone, without L_s",
+    1: "transfer with both inputs",
+    2: "one input († from random weights)",
+    3: "the transfer loss alone, without L_s",
 }
 
 
@@ -68,11 +70,16 @@ def evaluate_jobs(jobs: Sequence[Job]) -> None:
 
 
 def _is_stale(job: Job) -> bool:
+    """Whether there is no evaluation of these weights on these data."""
     # It is written last.
     path = _predictions_of(job).with_name(METRICS)
     if not path.exists():
         return True
-    return path.stat().st_mtime < (job.workdir / BEST_WEIGHTS).stat().st_mtime
+    details = json.loads(path.read_text(encoding="utf-8"))["details"]
+    return (details.get("data_dir"), details.get("weights_sha256")) != (
+        job.config.data.data_dir,
+        file_sha256(job.workdir / BEST_WEIGHTS),
+    )
 
 
 def table_lines(study: Study, table: int, runs: int) -> tuple[list[BesidePaper], str]:
@@ -125,9 +132,9 @@ def write_table(study: Study, table: int, runs: int) -> str:
     lines, label = table_lines(study, table, runs)
     title = _TITLES[table]
     texts = {
-        "md": paper_comparison.markdown(lines, title, label),
+        "md": paper_comparison.markdown(lines, f"Table {table}: {title}", label),
         "csv": paper_comparison.to_csv(lines, label),
-        "tex": paper_comparison.latex(lines, title, label),
+        "tex": paper_comparison.latex(lines, title, label, key=f"table{table}"),
     }
     for ending, text in texts.items():
         with replacing(study.workdir / f"table{table}.{ending}") as temporary:

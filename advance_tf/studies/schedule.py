@@ -1,11 +1,12 @@
 """Trains many runs, each in a process of its own, with one bar over all."""
 
+import dataclasses
 import os
-import pathlib
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tqdm import tqdm
 
@@ -14,6 +15,16 @@ from advance_tf.studies.jobs import Job
 _LOG = "fit.log"
 _POLL_SECONDS = 1
 _END_SECONDS = 20
+_SHOWN_LINES = 3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Running:
+    """A job at work, and where in its log this attempt begins."""
+
+    job: Job
+    process: subprocess.Popen
+    log_begin: int
 
 
 def run_jobs(
@@ -22,30 +33,25 @@ def run_jobs(
     parallel: int = 1,
     progress: bool = True,
     lock: int | None = None,
-    launch: Callable[[Job, int, int | None], subprocess.Popen] | None = None,
 ) -> None:
     """Trains every job that is not finished, in their order.
 
     A job that fails stops no other that is running, but none is begun after it.
     When this process ends, so do the jobs; they go on where they stopped when it
-    is called again.
+    is called again. The output of each is in <workdir>/fit.log.
 
     Args:
         jobs: what to train; finished ones are not touched.
         parallel: how many at a time; the cores are shared out evenly.
         progress: show a bar of epochs over all jobs.
         lock: file descriptor to hand down, see `lock.held`.
-        launch: starts a job on a number of cores; by default
-            `python -m advance_tf.fit`, its output in <workdir>/fit.log.
 
     Raises:
         ValueError: a job failed; its last lines are shown.
     """
-    launch = launch or _launch
     waiting = [job for job in jobs if not job.is_finished()]
-    cores = max(1, (os.cpu_count() or 1) // parallel)
-    running: list[tuple[Job, subprocess.Popen]] = []
-    failed: list[Job] = []
+    parallel = min(parallel, max(1, len(waiting)))
+    cores = max(1, len(os.sched_getaffinity(0)) // parallel)
     epochs = {job.name: job.epochs for job in jobs}
     bar = tqdm(
         total=sum(job.config.training.epochs for job in jobs),
@@ -54,26 +60,30 @@ def run_jobs(
         disable=not progress,
         initial=sum(epochs.values()),
     )
+    running: list[_Running] = []
+    failed: list[_Running] = []
     try:
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < parallel:
-                job = waiting.pop(0)
-                running.append((job, launch(job, cores, lock)))
+                running.append(_launch(waiting.pop(0), cores, lock))
             time.sleep(_POLL_SECONDS)
-            ended = [pair for pair in running if pair[1].poll() is not None]
+            ended = [one for one in running if one.process.poll() is not None]
             # What has ended since has its last epoch counted here.
-            _show(bar, epochs, [job for job, _ in running])
-            failed += [job for job, process in ended if process.returncode]
-            running = [pair for pair in running if pair not in ended]
+            _show(bar, epochs, [one.job for one in running])
+            failed += [one for one in ended if one.process.returncode]
+            running = [one for one in running if one not in ended]
     finally:
         bar.close()
-        _end([process for _, process in running])
+        _end([one.process for one in running])
     if failed:
         raise ValueError(_failure(failed))
 
 
-def _launch(job: Job, cores: int, lock: int | None) -> subprocess.Popen:
+def _launch(job: Job, cores: int, lock: int | None) -> _Running:
     job.workdir.mkdir(parents=True, exist_ok=True)
+    # What a run that was killed had begun to write.
+    for partial in job.workdir.glob("*-partial*"):
+        partial.unlink()
     threads = {
         name: str(cores)
         for name in (
@@ -83,7 +93,7 @@ def _launch(job: Job, cores: int, lock: int | None) -> subprocess.Popen:
         )
     }
     with (job.workdir / _LOG).open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", *job.command()],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -92,6 +102,7 @@ def _launch(job: Job, cores: int, lock: int | None) -> subprocess.Popen:
             env=threads | dict(os.environ),
             pass_fds=() if lock is None else (lock,),
         )
+        return _Running(job, process, log.tell())
 
 
 def _show(bar, epochs: dict[str, int], running: Sequence[Job]) -> None:
@@ -101,7 +112,7 @@ def _show(bar, epochs: dict[str, int], running: Sequence[Job]) -> None:
     bar.update(sum(epochs.values()) - bar.n)
 
 
-def _end(processes) -> None:
+def _end(processes: Sequence[subprocess.Popen]) -> None:
     for process in processes:
         process.terminate()
     for process in processes:
@@ -111,11 +122,14 @@ def _end(processes) -> None:
             process.kill()
 
 
-def _failure(failed: Sequence[Job]) -> str:
+def _failure(failed: Sequence[_Running]) -> str:
     parts = []
-    for job in failed:
-        log = pathlib.Path(job.workdir / _LOG)
-        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        last = "\n".join(text.strip().splitlines()[-3:])
-        parts.append(f"{job.name} failed; the end of {log}:\n{last}")
+    for one in failed:
+        log, status = one.job.workdir / _LOG, one.process.returncode
+        text = log.read_bytes()[one.log_begin :].decode(errors="replace")
+        how = f"status {status}"
+        if status < 0:
+            how = f"signal {-status} ({signal.Signals(-status).name})"
+        last = "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])
+        parts.append(f"{one.job.name} ended with {how}; the end of {log}:\n{last}")
     return "\n".join([*parts, "Mend it and give the same command again: it goes on."])

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from advance_tf.config import Config
-from advance_tf.data.cache import PairCache
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import replacing
 from advance_tf.studies.jobs import Job
@@ -15,12 +14,17 @@ from advance_tf.studies.paper import recipe_path
 from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge
 from advance_tf.teacher.lesson import teach
 from advance_tf.teacher.teachers import build_teacher, knowledge_of_run
+from advance_tf.training.recognition import filled_cache
 from advance_tf.training.setup import find_manifest
-from advance_tf.training.workdir import KNOWLEDGE, MANIFEST
+from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, check_resume
 
 SETTINGS = "settings.json"
 # What makes one row differ from another is not the user's to set for all.
 _OF_THE_ROWS = ("modality", "transfer", "scene_weight", "seed")
+# Paths are kept whole: the runs are read from wherever the user stands.
+_PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_stats")
+# A study may go on for longer or elsewhere.
+_MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +112,8 @@ def open_study(
         The study; nothing is written.
 
     Raises:
-        ValueError: a flag is given that the rows decide, or no data.
+        ValueError: a flag is given that the rows decide, or that differs from what
+            the study began with, or no data.
     """
     taken = sorted(set(given) & set(_OF_THE_ROWS))
     if taken:
@@ -117,13 +122,27 @@ def open_study(
             f"{', --'.join(_OF_THE_ROWS)}; received --{', --'.join(taken)}. Leave "
             "them out; --runs says how many seeds."
         )
-    settings = {**_stored(workdir / SETTINGS), **given}
-    study = Study(workdir, settings, parse, to_flags)
+    workdir = workdir.absolute()
+    stored = _stored(workdir / SETTINGS)
+    study = Study(workdir, {**stored, **_whole(given)}, parse, to_flags)
     if not study.config.data.data_dir:
         raise ValueError(
             "--data_dir must name a folder in ADVANCE's layout; received none."
         )
+    if stored:
+        before = Study(workdir, stored, parse, to_flags)
+        check_resume(before.config, study.config, _MAY_CHANGE)
     return study
+
+
+def _whole(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings, independent of the current folder."""
+    return {
+        name: str(pathlib.Path(value).absolute())
+        if name in _PATHS and value not in ("", "authors")
+        else value
+        for name, value in given.items()
+    }
 
 
 def _stored(path: pathlib.Path) -> dict[str, Any]:
@@ -174,10 +193,7 @@ def prepare(
         text = json.dumps(dict(study.settings), indent=2) + "\n"
         temporary.write_text(text, encoding="utf-8")
     if any(not job.is_finished() for job in jobs):
-        cache = PairCache(config.data.cache_dir, config.features)
-        cache.fill(
-            manifest.of("training") + manifest.of("validation"), config.data.data_dir
-        )
+        filled_cache(config, manifest)
     return manifest
 
 

@@ -76,6 +76,25 @@ def build_trainer(
     return trainer
 
 
+def filled_cache(config: Config, manifest: Manifest) -> PairCache | None:
+    """The cache of all that is trained and validated on, decoded if need be.
+
+    Args:
+        config: data and features are read.
+        manifest: pairs and splits.
+
+    Returns:
+        The cache; None without --cache_dir.
+    """
+    if not config.data.cache_dir:
+        return None
+    cache = PairCache(config.data.cache_dir, config.features)
+    cache.fill(
+        manifest.of("training") + manifest.of("validation"), config.data.data_dir
+    )
+    return cache
+
+
 def make_datasets(
     config: Config,
     manifest: Manifest,
@@ -98,12 +117,7 @@ def make_datasets(
     Raises:
         ValueError: a split has no pair, or training less than a batch.
     """
-    cache = None
-    if config.data.cache_dir:
-        cache = PairCache(config.data.cache_dir, config.features)
-        cache.fill(
-            manifest.of("training") + manifest.of("validation"), config.data.data_dir
-        )
+    cache = filled_cache(config, manifest)
     made = []
     for split in ("training", "validation"):
         pairs = manifest.of(split)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import platform
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -135,12 +136,15 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
         ) from error
 
 
-def check_resume(stored: Config, wanted: Config) -> None:
+def check_resume(
+    stored: Config, wanted: Config, may_change: Collection[str] = _MAY_CHANGE
+) -> None:
     """Refuses to go on with a run under other settings.
 
     Args:
         stored: the configuration in the work directory.
         wanted: the same with the user's flags over it.
+        may_change: settings that make it no other run.
 
     Raises:
         ValueError: a setting differs that would make it another run.
@@ -152,7 +156,7 @@ def check_resume(stored: Config, wanted: Config) -> None:
         differing += [
             f"--{key} was {before[key]!r}, now {after[key]!r}"
             for key in before
-            if before[key] != after[key] and key not in _MAY_CHANGE
+            if before[key] != after[key] and key not in may_change
         ]
     if differing:
         raise ValueError(

@@ -41,6 +41,13 @@ def test_means_deviations_and_differences():
     assert rows[1].over_runs[1:] != (low, high)
 
 
+def test_a_single_run_tells_nothing_of_the_chance_of_training():
+    runs = {"a": [made(1, 0.2), made(2, 0.2)], "b": [made(3, 0.2)]}
+    row = comparison.compare(runs, "a")[1]
+    assert row.difference is not None
+    assert row.over_runs is None
+
+
 def test_the_table_names_the_data_and_the_reference():
     rows = comparison.compare({"a": [made(1, 0.2)] * 2, "b": [made(2, 0.2)] * 2}, "a")
     text = comparison.markdown(rows, "a", "synthetic data")

@@ -75,6 +75,23 @@ def test_latex_escapes_and_has_a_cell_for_every_column():
     assert r"50.00 $\pm$ 10.00" in rows[0]
 
 
-@pytest.mark.parametrize("sign", ["±", "β", "†", "−"])
+@pytest.mark.parametrize("sign", ["±", "α", "β", "†", "−", "Σ", "→", "山"])
 def test_latex_has_no_sign_that_its_default_engine_refuses(sign):
     assert sign not in latex(LINES, f"Table {sign}")
+
+
+@pytest.mark.parametrize("sign", list("%_&#${}"))
+def test_latex_escapes_its_own_signs_once(sign):
+    text = latex([], "", f"a{sign}b")
+    assert f"a\\{sign}b" in text
+
+
+def test_latex_writes_the_other_signs_of_its_own_in_words():
+    text = latex([], r"a\b~c^d", "")
+    assert r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d" in text
+
+
+def test_latex_has_a_minus_before_numbers_and_a_key():
+    text = latex(LINES, "x", key="table9")
+    assert r"($-$2.00 to +22.00)" in text
+    assert r"\label{tab:table9}" in text

@@ -13,7 +13,7 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import Manifest
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.features.sound import waveform_from_bytes
-from advance_tf.studies import explained, looked
+from advance_tf.studies import evaluated, explained, looked
 from advance_tf.training.workdir import load_run, write_config
 from tests.untrained_run import write_run
 
@@ -156,4 +156,4 @@ def test_all_runs_must_be_of_one_manifest(folder, tmp_path):
     ],
 )
 def test_names_tell_runs_apart(workdirs, names):
-    assert looked.run_names(workdirs) == names
+    assert evaluated.run_names(workdirs) == names

@@ -28,8 +28,22 @@ def test_every_point_is_a_run_of_its_alpha_and_beta(study):
 
 
 def test_without_the_event_loss_beta_is_not_searched(study):
-    search = grid.plan(study, "table1_kl_audio", ["1", "10"], ["0", "1"], 1)
+    search = grid.plan(study, "table1_kl_audio", ["1", "10"], [], 1)
     assert len(search.jobs) == 2
+    with pytest.raises(ValueError, match="--betas needs a --grid_recipe with L_E"):
+        grid.plan(study, "table1_kl_audio", ["1"], ["0"], 1)
+
+
+def test_close_values_have_folders_of_their_own(study):
+    alphas = ["0.1234567", "0.1234568"]
+    search = grid.plan(study, "table1_kl_audio", alphas, [], 1)
+    assert len({job.workdir for job in search.jobs}) == 2
+
+
+def test_by_default_both_weights_of_the_event_loss_are_searched(study):
+    search = grid.plan(study, None, [], [], 1)
+    assert search.recipe == "table1_event"
+    assert (len(search.alphas), len(search.betas)) == (4, 4)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +51,13 @@ def test_without_the_event_loss_beta_is_not_searched(study):
     [
         ("table1_both", ["1"], "has --transfer=none"),
         ("table1_event", ["1", "x"], "--alphas takes numbers .* received '1,x'"),
-        ("table1_event", [], "--alphas must hold at least one number"),
+        ("nope", ["1"], "--grid_recipe must be one of table1_both, .* 'nope'"),
         ("table1_event", ["-1"], "--alpha must be at least 0"),
     ],
 )
 def test_refuses(study, recipe, alphas, message):
     with pytest.raises(ValueError, match=message):
-        grid.plan(study, recipe, alphas, ["0"], 1)
+        grid.plan(study, recipe, alphas, [], 1)
 
 
 def test_the_surface_is_that_of_the_validation_scores(study):
@@ -56,7 +70,7 @@ def test_the_surface_is_that_of_the_validation_scores(study):
                 write_progress(job, best_score=expected[i, j, seed])
     np.testing.assert_allclose(grid.surface(search), expected)
     text = grid.write(study, search)
-    assert "--alpha=10 --beta=1 with weighted F 42.00 %" in text
+    assert "--alpha=10.0 --beta=1.0 with weighted F 42.00 %" in text
     with (study.workdir / "grid.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4

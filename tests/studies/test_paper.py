@@ -1,9 +1,13 @@
 """The paper's rows: figures as printed, a recipe and a reference for each."""
 
+import pathlib
+
 import pytest
 
 from advance_tf import config_flags
 from advance_tf.studies.paper import TABLES, paper_rows, recipe_path
+
+METHOD = pathlib.Path(__file__).parents[3] / "shared/METHOD.md"
 
 
 def rows_by_name(table):
@@ -21,6 +25,18 @@ def test_figures_are_those_of_the_paper():
     assert alone.scores["f_score"] == pytest.approx((0.4865, 0.0085))
 
 
+@pytest.mark.skipif(not METHOD.exists(), reason="shared/ is not beside the checkout")
+@pytest.mark.parametrize("table", TABLES)
+def test_every_figure_stands_in_the_description_of_the_method(table):
+    text = METHOD.read_text(encoding="utf-8")
+    for row in paper_rows(table):
+        triple = " / ".join(
+            f"{100 * mean:.2f}±{100 * deviation:.2f}"
+            for mean, deviation in row.scores.values()
+        )
+        assert triple in text, f"{row.name}: {triple}"
+
+
 def test_every_row_has_its_reference_in_its_table():
     for table in TABLES:
         rows = paper_rows(table)
@@ -35,6 +51,11 @@ def test_recipes_do_what_their_rows_say(table):
     for row in paper_rows(table):
         config = config_flags.parse([f"--flagfile={recipe_path(row.recipe)}"])
         reference = config_flags.parse([f"--flagfile={recipe_path(row.reference)}"])
+        if row.name.endswith("†"):
+            pretrained = ["--image_weights=x", "--image_frozen_stages=5"]
+            pretrained += ["--audio_frozen_stages=5", "--freeze_batch_norm"]
+            flags = [*pretrained, f"--flagfile={recipe_path(row.recipe)}"]
+            assert config_flags.parse(flags).model == config.model
         modality, objective = row.name.split(", ")
         assert config.model.modality == modality
         assert reference.model.modality in (modality, "both")

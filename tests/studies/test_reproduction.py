@@ -1,6 +1,8 @@
 """The tables of written runs: scores of their predictions beside the paper's."""
 
 import csv
+import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -18,12 +20,12 @@ from tests.studies.made import a_study, write_trained
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, fabricated_advance):
-    """Table 3 with predictions of two runs of each row, drawn at random."""
+    """Tables 2 and 3 with predictions of two runs of each row, drawn at random."""
     study = a_study(tmp_path_factory.mktemp("tables"), fabricated_advance)
     pairs = prepare(study, []).of("test")
     true = [labels.scenes().index(pair.scene) for pair in pairs]
     rng = np.random.default_rng(0)
-    for number, job in enumerate(reproduction.table_jobs(study, [3], 2)):
+    for number, job in enumerate(reproduction.table_jobs(study, [2, 3], 2)):
         logits = rng.normal(size=(len(pairs), 13)) + number * np.eye(13)[true] / 4
         evaluation = evaluate_predictions(
             [pair.stem for pair in pairs],
@@ -74,6 +76,20 @@ def test_the_table_equals_the_predictions(study):
         assert line.reference == "both, L_s"
 
 
+def test_one_input_is_compared_with_the_same_input(study):
+    lines, _ = reproduction.table_lines(study, 2, 2)
+    assert len(lines) == 10
+    for line in lines:
+        modality = line.row.name.split(",")[0]
+        reference = scores(study, f"table1_{modality}")
+        assert line.reference == f"{modality}, L_s"
+        if line.row.name == line.reference:
+            assert line.row.difference is None
+            continue
+        expected = line.row.mean["f_score"] - reference.mean()
+        assert line.row.difference[0] == pytest.approx(expected)
+
+
 def test_three_files_are_written(study):
     text = reproduction.write_table(study, 3, 2)
     assert (study.workdir / "table3.md").read_text() == text
@@ -94,6 +110,10 @@ def test_what_is_evaluated_is_not_evaluated_again(tmp_path, fabricated_advance):
     reproduction.evaluate_jobs([job])
     assert metrics.stat().st_mtime_ns == before
     # A run that went on has other weights.
-    (job.workdir / "best.weights.h5").touch()
+    written = json.loads(metrics.read_text())
+    written["details"]["weights_sha256"] = "0" * 64
+    metrics.write_text(json.dumps(written))
     reproduction.evaluate_jobs([job])
-    assert metrics.stat().st_mtime_ns > before
+    details = json.loads(metrics.read_text())["details"]
+    weights = (job.workdir / "best.weights.h5").read_bytes()
+    assert details["weights_sha256"] == hashlib.sha256(weights).hexdigest()

@@ -1,10 +1,12 @@
 """Settings of a study: what rows decide, what the user does, what is kept."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
 
+from advance_tf import config_flags
 from advance_tf.studies import study as study_module
 from advance_tf.studies.study import prepare
 from advance_tf.teacher.knowledge import POSTERIORS
@@ -14,7 +16,7 @@ from tests.studies.made import a_study, write_progress, write_trained
 
 def test_a_job_is_its_recipe_over_the_settings(tmp_path, fabricated_advance):
     study = a_study(
-        tmp_path, fabricated_advance, image_weights="image.npz", learning_rate=0.5
+        tmp_path, fabricated_advance, image_weights="/image.npz", learning_rate=0.5
     )
     job = study.job("table2_image_random", 3)
     assert job.config.model.modality == "image"
@@ -22,7 +24,7 @@ def test_a_job_is_its_recipe_over_the_settings(tmp_path, fabricated_advance):
     assert job.config.training.seed == 3
     assert job.config.training.learning_rate == 0.5
     assert job.name == "runs/table2_image_random/3"
-    assert study.job("table1_image", 0).config.model.image_weights == "image.npz"
+    assert study.job("table1_image", 0).config.model.image_weights == "/image.npz"
     assert not any("knowledge_dir" in flag for flag in job.arguments)
     knowing = study.job("table1_event", 0)
     assert f"--knowledge_dir={study.workdir / KNOWLEDGE}" in knowing.arguments
@@ -51,14 +53,46 @@ def test_what_rows_decide_is_refused(tmp_path, fabricated_advance):
 def test_settings_are_kept_and_given_ones_go_before_them(tmp_path, fabricated_advance):
     study = a_study(tmp_path, fabricated_advance, learning_rate=0.5)
     prepare(study, [])
-    again = study_module.open_study(
-        study.workdir, {"epochs": 9}, study.parse, study.to_flags
-    )
-    assert again.config.training.learning_rate == 0.5
-    assert again.config.training.epochs == 9
+
+    def again(**given):
+        return study_module.open_study(
+            study.workdir, given, study.parse, study.to_flags
+        )
+
+    assert again(epochs=9).config.training.learning_rate == 0.5
+    assert again(epochs=9).config.training.epochs == 9
+    for other in ({"learning_rate": 0.1}, {"split_seed": 7}, {"patience": 1}):
+        with pytest.raises(ValueError, match=f"--{next(iter(other))} was"):
+            again(**other)
     (study.workdir / "settings.json").write_text("[1")
     with pytest.raises(ValueError, match="must hold the settings of a study"):
-        study_module.open_study(study.workdir, {}, study.parse, study.to_flags)
+        again()
+
+
+def test_paths_are_kept_whole(tmp_path, fabricated_advance, monkeypatch):
+    monkeypatch.chdir(fabricated_advance.parent)
+    study = study_module.open_study(
+        pathlib.Path("there"),
+        {"data_dir": fabricated_advance.name, "log_mel_stats": "authors"},
+        config_flags.parse,
+        config_flags.arguments_of,
+    )
+    job = study.job("table1_event", 0)
+    assert job.config.data.data_dir == str(fabricated_advance)
+    assert job.config.features.log_mel_stats == "authors"
+    assert job.workdir.is_absolute()
+    folder = fabricated_advance.parent / "there"
+    assert f"--knowledge_dir={folder / KNOWLEDGE}" in job.arguments
+
+
+def test_without_a_cache_nothing_is_kept(tmp_path, fabricated_advance, monkeypatch):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    study = a_study(tmp_path, fabricated_advance, cache_dir="")
+    prepare(study, [study.job("table1_both", 0)])
+    assert not list(empty.iterdir())
+    assert not (study.workdir / "cache").exists()
 
 
 def test_without_data_there_is_no_study(tmp_path, fabricated_advance):
@@ -74,11 +108,12 @@ def test_a_run_of_other_settings_or_another_split_is_not_counted(
     manifest = prepare(study, [])
     write_trained(job, manifest)
     assert prepare(study, [job]).sha256 == manifest.sha256
-    other = a_study(tmp_path, fabricated_advance, learning_rate=0.5).job(
-        "table1_both", 0
-    )
+    other = study.job("table1_both", 0, changes={"learning_rate": 0.5})
     with pytest.raises(ValueError, match="--learning_rate was"):
         prepare(study, [other])
+    fewer = study.job("table1_both", 0, changes={"epochs": 1})
+    with pytest.raises(ValueError, match="has had 2, more than --epochs=1"):
+        fewer.check(manifest)
     # More epochs are the same run, gone on with.
     longer = a_study(tmp_path, fabricated_advance, epochs=5).job("table1_both", 0)
     longer.check(manifest)
