@@ -4,7 +4,7 @@
 
 Makes a small data set in ADVANCE's layout (drawn textures, synthesized sounds),
 trains a small teacher on tagged clips of its events, then runs teach, fit (event
-objective, small towers) and evaluate, each command printed as it is run. The
+objective, small towers), evaluate and report, each command printed as it is run. The
 data are synthetic: the figures say nothing about ADVANCE.
 """
 
@@ -56,6 +56,7 @@ def _commands(folder: pathlib.Path) -> list[list[str]]:
             "--drop_epochs=8",
         ],
         ["evaluate", run],
+        ["report", run],
     ]
 
 
@@ -85,8 +86,8 @@ def main(arguments) -> None:
         _run(*command)
     minutes = (time.monotonic() - started) / 60
     print(f"\nDone in {minutes:.1f} minutes on {demo.LABEL}.")
-    print("Data set: pairs/; teacher: teacher/; model, log and report: run/;")
-    print(f"all of it in {folder}.")
+    print(f"Look at {folder / 'run/evaluation/test/report.html'} in a browser.")
+    print(f"Data set: pairs/; teacher: teacher/; model, log: run/; all in {folder}.")
 
 
 def console() -> None:
