@@ -5,8 +5,8 @@
     python -m advance_tf.explain --workdirs=runs/a,runs/b --choose=gain --pairs=6
 
 Pairs are spread over the scenes of the split, or named by --stems. --choose=gain
-takes those on which the last run gives the true scene most more than the first,
-and the figure says so. All runs must be of one manifest.
+takes those on which the last run gains most over the first in the true scene's
+probability, and the figure says so. All runs must be of one manifest.
 """
 
 import pathlib
@@ -14,7 +14,7 @@ import pathlib
 from absl import flags
 
 from advance_tf import program
-from advance_tf.files import replacing
+from advance_tf.files import check_output, replacing
 
 _WORKDIRS = flags.DEFINE_list("workdirs", [], "Folders of runs, with commas between.")
 _SPLIT = flags.DEFINE_enum(
@@ -42,19 +42,26 @@ def main(arguments) -> None:
             "--workdirs must name the folders of runs, with commas between; received "
             "none."
         )
+    output = pathlib.Path(_OUTPUT.value)
+    check_output(output, ".png")
+    given = [name for name in ("choose", "pairs") if flags.FLAGS[name].present]
+    if _STEMS.value and given:
+        raise ValueError(
+            f"--stems names the pairs itself; received --{' and --'.join(given)} too. "
+            "Leave either out."
+        )
 
-    from advance_tf.studies.explained import explain, load_runs
+    from advance_tf.studies.explained import explain
     from advance_tf.visualization.canvas import png
 
     figure = explain(
-        load_runs(_WORKDIRS.value),
+        _WORKDIRS.value,
         _SPLIT.value,
         data_dir=_DATA_DIR.value,
         stems=_STEMS.value,
         pairs=_PAIRS.value,
         choose=_CHOOSE.value,
     )
-    output = pathlib.Path(_OUTPUT.value)
     with replacing(output) as temporary:
         temporary.write_bytes(png(figure))
     print(f"The activation maps are in {output}.")

@@ -6,6 +6,28 @@ import pathlib
 from collections.abc import Iterator
 
 
+def check_output(path: pathlib.Path, ending: str = "") -> None:
+    """Refuses a path of --output that no file can be written to.
+
+    Args:
+        path: of the file.
+        ending: that it must have, "" for any.
+
+    Raises:
+        ValueError: it is a folder or ends otherwise.
+    """
+    if path.is_dir():
+        raise ValueError(
+            f"--output must name a file; received the folder {path}. Name a file "
+            f"in it, such as {path / ('output' + ending)}."
+        )
+    if path.suffix.lower() != ending and ending:
+        raise ValueError(
+            f"--output must end in {ending}; received {path}. Name it "
+            f"{path.with_suffix(ending)}."
+        )
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a temporary path and moves it onto `path` when the block succeeds.

@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from advance_tf import program
+from advance_tf.files import check_output
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 _SPLIT = flags.DEFINE_enum(
@@ -37,13 +38,15 @@ def main(arguments) -> None:
     if not _WORKDIR.value:
         raise ValueError("--workdir must name the folder of a run; received none.")
 
+    folder = pathlib.Path(_WORKDIR.value) / "evaluation" / _SPLIT.value
+    output = pathlib.Path(_OUTPUT.value or folder / "report.html")
+    check_output(output)
+
     from advance_tf.metrics.report import summary
     from advance_tf.studies.evaluated import load_taught_run
     from advance_tf.studies.page import write_page
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
-    folder = taught.run.workdir / "evaluation" / _SPLIT.value
-    output = pathlib.Path(_OUTPUT.value or folder / "report.html")
     evaluation = write_page(
         taught,
         _SPLIT.value,

@@ -32,13 +32,20 @@ def test_explain_writes_the_figure(workdir, tmp_path):
         (["--workdirs=nowhere"], "nowhere has no config.json"),
         (["--stems=99999"], "--stems must name pairs of the manifest"),
         (["--choose=gain"], "received one run"),
+        (["--stems=a", "--choose=gain"], "received --choose too. Leave either out."),
+        (
+            ["--stems=a", "--choose=spread", "--pairs=4"],
+            "received --choose and --pairs",
+        ),
+        (["--workdirs=nowhere", "--output=cam.jpg"], "--output must end in .png"),
+        (["--workdirs=nowhere", "--output=tests"], "received the folder tests"),
     ],
 )
 def test_errors_say_the_way_out(workdir, tmp_path, flags, message):
     if flags and "workdirs" not in flags[0]:
         flags = [f"--workdirs={workdir}", *flags]
     output = tmp_path / "cam.png"
-    status, _, error = run_program("explain", *flags, f"--output={output}")
+    status, _, error = run_program("explain", f"--output={output}", *flags)
     assert status == 1
     assert message in error
     assert not output.exists()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from advance_tf.files import replacing
+from advance_tf.files import check_output, replacing
 
 
 def test_the_file_appears_whole(tmp_path):
@@ -23,3 +23,13 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
         raise RuntimeError("stop")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_an_output_is_a_file_of_its_kind(tmp_path):
+    check_output(tmp_path / "new" / "a.html")
+    check_output(tmp_path / "a.PNG", ".png")
+    with pytest.raises(ValueError, match=r"received the folder .*output\.png"):
+        check_output(tmp_path, ".png")
+    with pytest.raises(ValueError, match=r"must end in \.png; .* Name it .*b\.png\."):
+        check_output(tmp_path / "b.jpg", ".png")
+    assert list(tmp_path.iterdir()) == []

@@ -43,13 +43,15 @@ def test_split_and_output_are_heeded(workdir, tmp_path):
         ([], "--workdir must name the folder of a run"),
         (["--split=validation"], "--split=validation must have pairs"),
         (["--data_dir=nowhere"], "nowhere"),
+        (["--data_dir=nowhere"], "does not exist. Give the folder of the data set"),
+        (["--workdir=nowhere", "--output=tests"], "received the folder tests"),
     ],
 )
 def test_errors_say_the_way_out(workdir, tmp_path, flags, message):
     if flags:
         flags = [f"--workdir={workdir}", *flags]
     output = tmp_path / "page.html"
-    status, _, error = run_program("report", *flags, f"--output={output}")
+    status, _, error = run_program("report", f"--output={output}", *flags)
     assert status == 1
     assert message in error
     assert not output.exists()

@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 
 from advance_tf.studies.evaluated import load_taught_run
 from advance_tf.studies.page import write_page
-from tests.untrained_run import write_run
+from tests.untrained_run import with_validation, write_run
 
 CHROMIUM = pathlib.Path("/usr/bin/chromium")
 DRIVER = pathlib.Path("/usr/bin/chromedriver")
@@ -60,8 +60,21 @@ def page(tmp_path_factory):
     _require_browser()
     folder = tmp_path_factory.mktemp("run")
     output = folder / "report.html"
-    write_page(load_taught_run(write_run(folder)), "test", output, mistakes=2)
+    taught = with_validation(load_taught_run(write_run(folder)))
+    write_page(taught, "test", output, mistakes=2)
     return output
+
+
+@pytest.fixture(scope="module")
+def pages(page, tmp_path_factory):
+    """Also pages of runs that do not listen, and that do not look."""
+    found = {"both": page}
+    for modality in ("image", "sound"):
+        folder = tmp_path_factory.mktemp(modality)
+        found[modality] = folder / "report.html"
+        taught = load_taught_run(write_run(folder, modality))
+        write_page(taught, "test", found[modality], mistakes=1)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +96,18 @@ def browser(page, tmp_path_factory):
         driver.quit()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_wider_than_the_window(browser, width):
+def set_width(browser, width):
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False},
     )
+
+
+@pytest.mark.parametrize("modality", ["image", "sound", "both"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_wider_than_the_window(browser, pages, width, modality):
+    set_width(browser, width)
+    browser.get(pages[modality].as_uri())
     # Open the folded settings: they must fit too.
     browser.execute_script("document.querySelector('details').open = true")
     assert browser.execute_script("return innerWidth") == width
@@ -97,17 +116,52 @@ def test_nothing_is_wider_than_the_window(browser, width):
     assert browser.execute_script(_ELEMENTS_TOO_WIDE) == []
 
 
-def test_pictures_and_sounds_load(browser):
+def test_the_first_column_keeps_its_rules(browser, page):
+    """Pinned cells are painted above the others, and carry their own line."""
+    browser.get(page.as_uri())
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('.scenes tbody .pin')].map(cell =>"
+        " getComputedStyle(cell).borderBottomWidth)"
+    )
+    assert lines == ["1px"] * 12 + ["0px"]
+    ways = browser.execute_script(
+        "return [...document.querySelectorAll('table')].map(table =>"
+        " getComputedStyle(table).borderCollapse)"
+    )
+    assert set(ways) == {"separate"}
+
+
+def test_the_key_stands_on_one_line(browser, page):
+    set_width(browser, 1280)
+    browser.get(page.as_uri())
+    places = browser.execute_script(
+        "return [...document.querySelectorAll('.key')].map(key => {"
+        "  const range = document.createRange();"
+        "  range.selectNodeContents(key.lastChild);"
+        "  const after = document.createRange();"
+        "  const rest = key.parentElement.lastChild;"
+        "  after.setStart(rest, 1); after.setEnd(rest, 3);"
+        "  return [range, after].map(r => r.getBoundingClientRect().bottom);"
+        "})"
+    )
+    assert len(places) == 2
+    for key, rest in places:
+        assert key == pytest.approx(rest, abs=0.6)
+
+
+def test_pictures_and_sounds_load(browser, page):
+    browser.get(page.as_uri())
     sizes = browser.execute_script(
         "return [...document.images].map(image => image.naturalWidth)"
     )
-    assert len(sizes) == 2 * 6
+    assert len(sizes) == 1 + 2 * 6
     assert min(sizes) > 0
     durations = browser.execute_async_script(_LOADED)
     assert durations == [pytest.approx(1.0, abs=0.08)] * 2
 
 
-def test_headings_lead_through_the_page(browser):
+def test_headings_lead_through_the_page(browser, page):
+    browser.get(page.as_uri())
     titles = browser.execute_script(
         "return [...document.querySelectorAll('h2')].map(h => h.textContent)"
     )

@@ -1,5 +1,6 @@
 """A small untrained run on synthetic pairs, for programs that read one."""
 
+import dataclasses
 import pathlib
 
 import keras
@@ -13,21 +14,28 @@ from advance_tf.config import (
     TransferConfig,
 )
 from advance_tf.data.demo import LABEL, write_pairs
-from advance_tf.data.manifest import make_manifest
+from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.models.recognizer import build_recognizer
+from advance_tf.studies.evaluated import TaughtRun
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
 from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config
 
 
-def write_run(folder: pathlib.Path) -> pathlib.Path:
+def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
     """A run split by pair: its figures carry two labels."""
     data_dir = folder / "data"
     write_pairs(data_dir, sites_per_scene=2)
     config = Config(
         data=DataConfig(data_dir=str(data_dir), split_protocol="pair"),
         features=FeatureConfig(image_size=32, clip_seconds=1.0),
-        model=ModelConfig(image_depth=18, audio_depth=18, image_width=4, audio_width=4),
+        model=ModelConfig(
+            modality=modality,
+            image_depth=18,
+            audio_depth=18,
+            image_width=4,
+            audio_width=4,
+        ),
         transfer=TransferConfig(transfer="event"),
     )
     manifest = make_manifest(config.data)
@@ -44,3 +52,15 @@ def write_run(folder: pathlib.Path) -> pathlib.Path:
     recognizer.save_weights(folder / BEST_WEIGHTS)
     (folder / LOG).write_text("epoch,loss,val_loss\n1,2.5,3\n2,2,2.5\n")
     return folder
+
+
+def with_validation(taught: TaughtRun) -> TaughtRun:
+    """The run with one third of its test pairs as validation pairs."""
+    manifest = taught.run.manifest
+    splits = [
+        "validation" if split == "test" and place % 3 == 0 else split
+        for place, split in enumerate(manifest.splits)
+    ]
+    manifest = Manifest(manifest.pairs, tuple(splits), "pair", 0)
+    run = dataclasses.replace(taught.run, manifest=manifest)
+    return dataclasses.replace(taught, run=run)

@@ -15,6 +15,12 @@ from advance_tf.features.sound import recording_from_bytes
 _OUR_RULE = re.compile(
     r"(The (?:sound|image) .*? must be a whole .*?\.)(?=['\"\s\]]|$)"
 )
+# The node of the graph and that of the dataset may stand before the path.
+_MISSING = re.compile(
+    r"^(?:\{\{.*?\}\} )?(?:Error in user-defined .*? Iterator::\S+ )?"
+    r"(.+); No such file or directory",
+    re.MULTILINE,
+)
 _MEDIA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
 
 
@@ -75,6 +81,8 @@ def find_broken(
             if images:
                 path = str(root / pair.image)
                 decode_image(tf.io.read_file(path), features.image_size, path)
+        except tf.errors.NotFoundError as error:
+            return readable(error)
         except _MEDIA_ERRORS as error:
             return f"{path} cannot be read: {readable(error)}"
     return None
@@ -92,4 +100,10 @@ def readable(error: tf.errors.OpError) -> str:
     match = _OUR_RULE.search(error.message)
     if match:
         return f"{match.group(1)} Replace it, or leave the pair out."
+    missing = _MISSING.search(error.message)
+    if missing:
+        return (
+            f"The file {missing.group(1)} does not exist. Give the folder of the data "
+            "set with --data_dir."
+        )
     return error.message.split("\n")[0]

@@ -1,6 +1,6 @@
 """Which pairs of a split are shown."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,8 +48,14 @@ def by_stem(pairs: Sequence[Pair], stems: Sequence[str]) -> list[Pair]:
     """The pairs of stems, in the order of the stems.
 
     Raises:
-        ValueError: a stem has no pair.
+        ValueError: a stem has no pair or stands there twice.
     """
+    twice = [stem for stem, times in Counter(stems).items() if times > 1]
+    if twice:
+        raise ValueError(
+            f"--stems must name each pair once; received {', '.join(twice)} more "
+            "than once. Leave the others out."
+        )
     known = {pair.stem: pair for pair in pairs}
     missing = [stem for stem in stems if stem not in known]
     if missing:
@@ -72,10 +78,12 @@ def most_gaining(pairs: Sequence[Pair], before, after, count: int) -> list[Pair]
         count: how many to choose.
 
     Returns:
-        At most `count`, largest gain first.
+        At most `count`, largest gain first; only pairs with a gain above 0,
+        perhaps none.
     """
     gain = np.asarray(after, np.float64) - np.asarray(before, np.float64)
     best: dict[str, Pair] = {}
     for place in np.argsort(-gain, kind="stable"):
-        best.setdefault(pairs[place].site, pairs[place])
+        if gain[place] > 0:
+            best.setdefault(pairs[place].site, pairs[place])
     return list(best.values())[:count]

@@ -4,9 +4,12 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from advance_tf import labels
 from advance_tf.config import to_dict
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.layout import Pair
 from advance_tf.data.media import media_errors
 from advance_tf.data.notice import read_notice
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
@@ -58,7 +61,7 @@ def load_taught_run(
     )
 
 
-def run_names(workdirs: Sequence[pathlib.Path]) -> list[str]:
+def run_names(workdirs: Sequence[str | pathlib.Path]) -> list[str]:
     """The shortest endings of paths that tell them apart.
 
     Args:
@@ -71,10 +74,48 @@ def run_names(workdirs: Sequence[pathlib.Path]) -> list[str]:
     parts = [pathlib.Path(workdir).resolve().parts for workdir in workdirs]
     least = 2 if any(own[-1].isdigit() for own in parts) else 1
     for length in range(least, max(map(len, parts))):
-        names = ["/".join(own[-length:]) for own in parts]
+        names = [pathlib.PurePath(*own[-length:]).as_posix() for own in parts]
         if len(set(names)) == len(set(parts)):
             return names
     return [str(workdir) for workdir in workdirs]
+
+
+def scene_indices(pairs: Sequence[Pair]) -> np.ndarray:
+    """The true scenes of pairs, int64 [n]."""
+    return np.array([labels.scenes().index(pair.scene) for pair in pairs], np.int64)
+
+
+def predict_pairs(
+    run: Run,
+    pairs: Sequence[Pair],
+    data_dir: str | pathlib.Path,
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> dict[str, np.ndarray]:
+    """What a run's model says of pairs, each decoded from its files.
+
+    Args:
+        run: loaded.
+        pairs: at least one.
+        data_dir: folder of the data set.
+        batch_size: pairs in a batch; by default as the run was trained.
+        progress: show a bar.
+
+    Returns:
+        Output name → float32 with a row for each pair; `scene_logits` [n, 13]
+        is always there.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    features = run.config.features
+    size = batch_size or run.config.training.batch_size
+    batches = make_dataset(pairs, data_dir, features, size)
+    with media_errors(pairs, data_dir, features):
+        return run.recognizer.predict(
+            batches.map(lambda inputs, _: inputs), verbose=int(progress)
+        )
 
 
 def evaluate_run(
@@ -104,20 +145,15 @@ def evaluate_run(
     """
     run = taught.run
     pairs = run.pairs_of(split)
-    features = run.config.features
-    batches = make_dataset(
-        pairs, taught.data_dir, features, batch_size or run.config.training.batch_size
+    outputs = predict_pairs(
+        run, pairs, taught.data_dir, batch_size=batch_size, progress=progress
     )
-    with media_errors(pairs, taught.data_dir, features):
-        outputs = run.recognizer.predict(
-            batches.map(lambda inputs, _: inputs), verbose=int(progress)
-        )
     events = event_probs(outputs, taught.knowledge)
     seen = "measured on training pairs" if split in ("training", "all") else ""
     return evaluate_predictions(
         [pair.stem for pair in pairs],
         [pair.site for pair in pairs],
-        [labels.scenes().index(pair.scene) for pair in pairs],
+        scene_indices(pairs),
         softmax(outputs["scene_logits"]),
         event_probs=events.probs,
         event_source=events.source,

@@ -10,10 +10,11 @@ import numpy as np
 from advance_tf.data.coordinates import place_sites, read_coordinates
 from advance_tf.data.notice import read_notice
 from advance_tf.files import replacing
-from advance_tf.metrics.calibration import Calibration, Reliability, calibrate
+from advance_tf.metrics.calibration import Calibration, Reliability
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.report import join_labels
-from advance_tf.studies.evaluated import TaughtRun, evaluate_run, run_names
+from advance_tf.studies.calibrated import VALIDATION, calibrate_run
+from advance_tf.studies.evaluated import TaughtRun, run_names
 from advance_tf.visualization import embedding, plots
 from advance_tf.visualization.canvas import png
 from advance_tf.visualization.pairs_per_scene import pairs_per_scene_figure
@@ -38,7 +39,6 @@ _OF_THE_WEIGHTS = (
     TSNE,
     *(f"{PROJECTOR}/{name}" for name in (CONFIG, METADATA, TENSORS)),
 )
-_SEEN = "temperature fitted on pairs that are shown"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,24 +149,12 @@ def _manifest(taught: TaughtRun):
 def _reliability(
     taught: TaughtRun, evaluation: Evaluation, batch_size: int | None
 ) -> tuple[dict[str, bytes], str]:
-    if "validation" not in _manifest(taught).splits:
-        return {}, (
-            f"No {RELIABILITY}: the temperature is fitted on validation, which has "
-            "no pair. Split with a larger --validation_fraction."
-        )
-    validation = evaluation
-    if evaluation.split != "validation":
-        validation = evaluate_run(taught, "validation", batch_size=batch_size)
-    calibration = calibrate(
-        validation.scene_probs,
-        validation.true,
-        evaluation.scene_probs,
-        evaluation.true,
-    )
-    seen = _SEEN if evaluation.split in ("validation", "all") else ""
-    label = join_labels(seen, evaluation.label)
+    found = calibrate_run(taught, evaluation, batch_size=batch_size)
+    if found.calibration is None:
+        return {}, f"No {RELIABILITY}: {found.reason}"
+    label = join_labels(found.remark, evaluation.label)
     figure = reliability_figure(
-        calibration,
+        found.calibration,
         title=f"{run_names([taught.run.workdir])[0]}, {evaluation.split}",
         label=label,
     )
@@ -174,8 +162,8 @@ def _reliability(
         "label": label,
         "split": evaluation.split,
         "pairs": len(evaluation.stems),
-        "fitted_on": {"split": "validation", "pairs": len(validation.stems)},
-        **_calibration_values(calibration),
+        "fitted_on": {"split": VALIDATION, "pairs": found.pairs},
+        **_calibration_values(found.calibration),
     }
     text = json.dumps(values, indent=2, allow_nan=False)
     return {RELIABILITY: png(figure), CALIBRATION: f"{text}\n".encode()}, ""

@@ -14,7 +14,7 @@ from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.studies.embedded import jpeg_uri, sound_uri
 from advance_tf.studies.evaluated import TaughtRun
 from advance_tf.studies.evidence import Evidence, find_evidence
-from advance_tf.studies.looked import Looked, look, scene_indices, shown_image
+from advance_tf.studies.looked import Looked, look, shown_image
 from advance_tf.visualization import overlay
 
 _SPECTROGRAM = (160, 320)
@@ -107,23 +107,22 @@ def find_mistakes(
     places = most_confident(evaluation, count)
     if not places:
         return []
-    run, data_dir = taught.run, taught.data_dir
-    pairs = [run.pairs_of(evaluation.split)[place] for place in places]
-    predicted = evaluation.predicted[places]
-    for_predicted = look(run, pairs, data_dir, predicted)
-    for_true = look(run, pairs, data_dir, scene_indices(pairs))
+    run, data_dir, knowledge = taught.run, taught.data_dir, taught.knowledge
+    every = run.pairs_of(evaluation.split)
+    pairs = [every[place] for place in places]
+    scenes = np.stack([evaluation.predicted[places], evaluation.true[places]], axis=1)
+    looked = look(run, pairs, data_dir, scenes)
     return [
         _mistake(
             pair,
             data_dir,
             run.config.features,
-            evaluation.scene_probs[place],
-            (for_predicted, for_true, row),
-            find_evidence(taught.knowledge, pair, int(predicted[row]))
-            if taught.knowledge
-            else None,
+            evaluation.scene_probs[places[row]],
+            looked,
+            row,
+            find_evidence(knowledge, pair, int(scenes[row, 0])) if knowledge else None,
         )
-        for row, (place, pair) in enumerate(zip(places, pairs, strict=True))
+        for row, pair in enumerate(pairs)
     ]
 
 
@@ -132,10 +131,10 @@ def _mistake(
     data_dir: pathlib.Path,
     features: FeatureConfig,
     probs: np.ndarray,
-    looked: tuple[Looked, Looked, int],
+    looked: Looked,
+    row: int,
     evidence: Evidence | None,
 ) -> Mistake:
-    for_predicted, for_true, row = looked
     names = labels.scenes()
     predicted, true = int(probs.argmax()), names.index(pair.scene)
     shown = [int(k) for k in np.argsort(-probs, kind="stable")[:_SCENES_SHOWN]]
@@ -143,27 +142,8 @@ def _mistake(
     image = shown_image(data_dir / pair.image)
     path = str(data_dir / pair.sound)
     waveform = waveform_from_bytes(tf.io.read_file(path), features, name=path).numpy()
-    decibel = for_true.log_mel_db[row]
-    maps = [(own.maps.image, own.maps.log_mel) for own in (for_predicted, for_true)]
-    scale = overlay.largest(
-        [map_[row] for pictures in maps for map_ in pictures if map_ is not None]
-    )
-    drawn = [
-        ScenePictures(
-            names[scene],
-            None
-            if seen is None
-            else jpeg_uri(
-                overlay.image_overlay(image, seen[row], features.image_size, scale)
-            ),
-            None
-            if heard is None
-            else jpeg_uri(
-                overlay.log_mel_overlay(decibel, heard[row], _SPECTROGRAM, scale)
-            ),
-        )
-        for scene, (seen, heard) in zip((predicted, true), maps, strict=True)
-    ]
+    decibel = looked.log_mel_db[row]
+    drawn = _pictures(looked, row, image, features.image_size)
     return Mistake(
         stem=pair.stem,
         scene=pair.scene,
@@ -172,8 +152,31 @@ def _mistake(
         image=jpeg_uri(image),
         log_mel=jpeg_uri(overlay.log_mel_picture(decibel, _SPECTROGRAM)),
         sound=sound_uri(waveform, features.sample_rate_hz),
-        for_predicted=drawn[0],
-        for_true=drawn[1],
-        margins=for_true.maps.margins(row, predicted, true),
+        for_predicted=ScenePictures(names[predicted], *drawn[0]),
+        for_true=ScenePictures(names[true], *drawn[1]),
+        margins=looked.maps.margins(row, predicted, true),
         evidence=evidence,
     )
+
+
+def _pictures(
+    looked: Looked, row: int, image: np.ndarray, size: int
+) -> list[tuple[str | None, str | None]]:
+    """JPEGs of image and log-mel for each scene of a row, all on one scale."""
+    maps, decibel = looked.maps, looked.log_mel_db[row]
+    seen = None if maps.image is None else maps.image[row]
+    heard = None if maps.log_mel is None else maps.log_mel[row]
+    scale = overlay.largest([own for own in (seen, heard) if own is not None])
+    return [
+        (
+            None
+            if seen is None
+            else jpeg_uri(overlay.image_overlay(image, seen[k], size, scale)),
+            None
+            if heard is None
+            else jpeg_uri(
+                overlay.log_mel_overlay(decibel, heard[k], _SPECTROGRAM, scale)
+            ),
+        )
+        for k in (0, 1)
+    ]

@@ -1,28 +1,30 @@
 """The page of a run: everything about it in one HTML file that needs no other."""
 
+import dataclasses
 import pathlib
+import shlex
 from typing import Any
 
 import jinja2
 
+from advance_tf.config import FeatureConfig
 from advance_tf.files import replacing
 from advance_tf.labels import asset_path
-from advance_tf.metrics.calibration import calibrate
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.tables import TITLES
 from advance_tf.studies import page_tables
+from advance_tf.studies.calibrated import calibrate_run
 from advance_tf.studies.embedded import data_uri
 from advance_tf.studies.evaluated import TaughtRun, evaluate_run, run_names
 from advance_tf.studies.mistakes import find_mistakes
 from advance_tf.training.callbacks import LOG
 from advance_tf.training.workdir import read_config, versions
-from advance_tf.visualization import curve_lines
+from advance_tf.visualization import curve_lines, number_text
 from advance_tf.visualization.canvas import png
 from advance_tf.visualization.plots import read_log
 from advance_tf.visualization.reliability import reliability_figure
 
 TEMPLATE = "report.html.j2"
-_VALIDATION = "validation"
 
 
 def page_values(
@@ -48,7 +50,8 @@ def page_values(
     """
     run = taught.run
     _, stored = read_config(run.workdir)
-    calibration, reason = _calibration(taught, evaluation)
+    calibrated = calibrate_run(taught, evaluation)
+    calibration = calibrated.calibration
     log = run.workdir / LOG
     found = find_mistakes(taught, evaluation, mistakes)
     return {
@@ -65,34 +68,32 @@ def page_values(
         "reliability": data_uri("image/png", png(reliability_figure(calibration)))
         if calibration
         else "",
-        "no_calibration": reason,
+        "calibration_remark": calibrated.remark,
+        "no_calibration": calibrated.reason,
         "mistakes": found,
         "wrong": int((evaluation.predicted != evaluation.true).sum()),
         "knowledge": taught.knowledge,
+        "teach_command": _teach_command(taught),
         "versions": page_tables.version_rows(stored["versions"], versions()),
         "manifest_sha256": stored["manifest_sha256"],
         "command": command,
     }
 
 
-def _calibration(taught: TaughtRun, evaluation: Evaluation):
-    """The calibration of an evaluation, or None and why there is none."""
-    if evaluation.split in (_VALIDATION, "all"):
-        return None, (
-            "The temperature is fitted on validation pairs, which this page is "
-            "measured on; see the page of the split 'test'."
-        )
-    manifest = taught.run.manifest
-    if manifest is None or _VALIDATION not in manifest.splits:
-        return None, "There are no validation pairs to fit a temperature on."
-    validation = evaluate_run(taught, _VALIDATION)
-    found = calibrate(
-        validation.scene_probs,
-        validation.true,
-        evaluation.scene_probs,
-        evaluation.true,
+def _teach_command(taught: TaughtRun) -> str:
+    """How to make the knowledge of a run, with the features it was trained with."""
+    standard = dataclasses.asdict(FeatureConfig())
+    features = dataclasses.asdict(taught.run.config.features)
+    changed = {name: own for name, own in features.items() if own != standard[name]}
+    return shlex.join(
+        [
+            *("python", "-m", "advance_tf.teach"),
+            f"--workdir={taught.run.workdir}",
+            f"--data_dir={taught.data_dir}",
+            *(f"--{name}={value}" for name, value in changed.items()),
+            "--teacher=yamnet.tflite",
+        ]
     )
-    return found, ""
 
 
 def render(values: dict[str, Any]) -> str:
@@ -113,9 +114,9 @@ def render(values: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     for function in (
-        page_tables.percent,
-        page_tables.signed,
-        page_tables.probability,
+        number_text.percent,
+        number_text.signed,
+        number_text.probability,
     ):
         environment.filters[function.__name__] = function
     return environment.get_template(TEMPLATE).render(values)

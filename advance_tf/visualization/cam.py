@@ -12,13 +12,16 @@ _MODALITIES = ("both", "image", "sound")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Maps:
-    """Activation maps of a batch, one scene for each example.
+    """Activation maps of a batch, of wanted scenes in each example.
 
     Attributes:
-        image: M_v, float32 [B, h, w], None when the model does not look.
-        log_mel: M_a, float32 [B, t, f], None when the model does not listen.
+        image: M_v, float32 [B, h, w], or [B, k, h, w] of k scenes for each
+            example; None when the model does not look.
+        log_mel: M_a, float32 [B, t, f] or [B, k, t, f], None when the model does
+            not listen.
         image_logits: mean of M_v over the positions for every scene, float32
-            [B, scenes]; of zeros when the model does not look.
+            [B, scenes]; when the model does not look, the same for every
+            example: the logits of an all-zero input.
         sound_logits: the same of M_a.
         bias: b of the scene head, float32 [scenes].
         scene_probs: z(logits), float32 [B, scenes].
@@ -69,6 +72,12 @@ class ActivationMaps:
     C_a, 13], b [13] of the scene head. A position with M > 0 speaks for the
     scene, one with M < 0 against it. Dropout is that of inference: none.
 
+    M_k of one scene is part of its logit, and no more. One vector added to every
+    column of W changes all logits alike and no probability, but adds one map to
+    the maps of all scenes: only differences M_k − M_l between scenes are
+    identified by what the model predicts. Of the W that training ended with, M_k
+    is what is drawn.
+
     Args:
         recognizer: of `build_recognizer`.
         modality: "both", "image" or "sound", as the recognizer was built.
@@ -98,28 +107,33 @@ class ActivationMaps:
         Args:
             inputs: "image" float32 [B, S, S, 3] 0..255 and "log_mel" float32
                 [B, frames, mel_bins] normalized.
-            scenes: int [B], the scene whose map is wanted of each example.
+            scenes: int [B], the scene whose map is wanted of each example, or
+                [B, k], several of each.
 
         Returns:
             The maps, the parts of the logits and the probabilities.
 
         Raises:
-            ValueError: there is not one scene for each example.
+            ValueError: there are not as many scenes for each example.
         """
         scenes = np.asarray(scenes)
         count, classes = len(inputs["image"]), self._head.kernel.shape[1]
-        whole = scenes.shape == (count,) and np.issubdtype(scenes.dtype, np.integer)
-        if not whole or not ((scenes >= 0) & (scenes < classes)).all():
+        whole = np.issubdtype(scenes.dtype, np.integer) and scenes.ndim in (1, 2)
+        valid = whole and len(scenes) == count and scenes.size > 0
+        if not valid or not ((scenes >= 0) & (scenes < classes)).all():
             raise ValueError(
-                f"scenes must be one whole number below {classes} for each of "
-                f"{count} examples; received {scenes.tolist()}."
+                f"scenes must be at least one whole number below {classes} for each "
+                f"of {count} examples; received {scenes.tolist()}."
             )
         found = self._compute(
             tf.convert_to_tensor(inputs["image"], tf.float32),
             tf.convert_to_tensor(inputs["log_mel"], tf.float32),
-            tf.constant(scenes, tf.int32),
+            tf.constant(scenes.reshape(count, -1), tf.int32),
         )
         arrays = {name: value.numpy() for name, value in found.items()}
+        for name in ("image", "log_mel"):
+            size = arrays[name].shape[2:]
+            arrays[name] = arrays[name].reshape(*scenes.shape, *size)
         unused = {"image": "log_mel", "sound": "image"}.get(self.modality)
         return Maps(**arrays | ({unused: None} if unused else {}))
 
@@ -161,5 +175,6 @@ def _features_of(recognizer: keras.Model, name: str) -> keras.Model:
 
 
 def _of_scenes(features, kernel, scenes) -> tf.Tensor:
-    """M [B, h, w] = features [B, h, w, C] · W[:, k] with a k for each example."""
-    return tf.einsum("bhwc,cb->bhw", features, tf.gather(kernel, scenes, axis=1))
+    """M [B, k, h, w] = features [B, h, w, C] · W[:, scenes [B, k]]."""
+    wanted = tf.gather(kernel, scenes, axis=1)
+    return tf.einsum("bhwc,cbk->bkhw", features, wanted)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from advance_tf.config import FeatureConfig
 from advance_tf.features.log_mel import hz_to_mel
 from advance_tf.visualization import overlay
+from advance_tf.visualization.number_text import probability
 
 _DPI = 120
 _INK, _QUIET, _WARNING = "#222222", "#5a5a5a", "#b3261e"
@@ -20,6 +21,7 @@ _TICKS_HZ = (250, 1000, 4000, 16_000)
 _SIDE, _LENGTH, _GAP, _BLOCK_GAP = 1.75, 2.6, 0.5, 0.35
 _BLOCK = _SIDE + _GAP + _LENGTH
 _HEADER, _FOOTER, _MARGIN = 0.55, 0.3, 0.3
+_SCALE = 0.9
 _SPECTROGRAM = (256, 400)
 
 
@@ -90,7 +92,8 @@ def cam_figure(
 
     Red positions speak for the true scene, blue ones against it. Full colour is
     the largest |M| of the row: all maps of a pair, of every run, of image and
-    of sound, share one scale, since all are parts of logits.
+    of sound, share one scale, since all are parts of logits. Of a run only the
+    differences between maps of its scenes are identified, see `ActivationMaps`.
 
     Args:
         names: of the runs.
@@ -101,7 +104,7 @@ def cam_figure(
         label: what must be said of the data, in a colour of warning.
 
     Returns:
-        A figure for `plots.png`.
+        A figure for `canvas.png`.
 
     Raises:
         ValueError: there is no row or no run, or a row lacks a view.
@@ -115,7 +118,7 @@ def cam_figure(
     heads = _heads(width, title, note, label)
     top = _MARGIN + sum(height for *_, height in heads)
     row_height = _HEADER + _SIDE + _FOOTER
-    height = top + len(rows) * row_height + 0.75
+    height = top + len(rows) * row_height + _SCALE
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     place = _Place(figure, width, height)
     at = _MARGIN
@@ -124,7 +127,7 @@ def cam_figure(
         at += lines
     for number, row in enumerate(rows):
         _draw_row(place, top + number * row_height + _HEADER, names, features, row)
-    _draw_scale(place, height - 0.55)
+    _draw_scale(place, height - _SCALE + 0.2)
     return figure
 
 
@@ -172,29 +175,34 @@ def _draw_row(place: _Place, top: float, names, features, row: Row) -> None:
     place.text(left, top - 0.26, row.scene, fontsize=11, fontweight="bold")
     place.text(left, top - 0.08, row.stem, fontsize=9, color=_QUIET)
     _draw_image(place, left, top, np.asarray(row.image).astype(np.uint8))
-    grey = overlay.log_mel_picture(row.views[0].log_mel_db, _SPECTROGRAM)
-    _draw_log_mel(place, left, top, grey, features[0])
+    first = overlay.log_mel_picture(row.views[0].log_mel_db, _SPECTROGRAM)
+    _draw_log_mel(place, left, top, first, features[0])
     for name, feature, view in zip(names, features, row.views, strict=True):
         left += _BLOCK + _BLOCK_GAP
         place.text(left, top - 0.26, name, fontsize=11, fontweight="bold")
-        place.text(
-            *(left, top - 0.08, f"p({row.scene}) = {view.true_prob:.2f}"), fontsize=9
-        )
+        shown = f"p({row.scene}) = {probability(view.true_prob)}"
+        place.text(left, top - 0.08, shown, fontsize=9)
         if view.predicted != row.scene:
             says = f"predicts {view.predicted}"
             place.text(
                 left + _SIDE + _GAP, top - 0.08, says, fontsize=9, color=_WARNING
             )
-        seen, heard = overlay.image_picture(row.image), grey
-        if view.image_map is not None:
-            size = feature.image_size
-            seen = overlay.image_overlay(row.image, view.image_map, size, scale)
+        seen, heard = _pictures(row.image, view, feature.image_size, scale)
         _draw_image(place, left, top, seen, view.image_map is None)
-        if view.log_mel_map is not None:
-            heard = overlay.log_mel_overlay(
-                view.log_mel_db, view.log_mel_map, _SPECTROGRAM, scale
-            )
         _draw_log_mel(place, left, top, heard, feature, view.log_mel_map is None)
+
+
+def _pictures(image, view: View, size: int, scale: float):
+    """The image and the run's own log-mel under its maps, in grey without one."""
+    seen = overlay.image_picture(image)
+    if view.image_map is not None:
+        seen = overlay.image_overlay(image, view.image_map, size, scale)
+    heard = overlay.log_mel_picture(view.log_mel_db, _SPECTROGRAM)
+    if view.log_mel_map is not None:
+        heard = overlay.log_mel_overlay(
+            view.log_mel_db, view.log_mel_map, _SPECTROGRAM, scale
+        )
+    return seen, heard
 
 
 def _draw_image(place: _Place, left: float, top: float, picture, unused=False) -> None:
@@ -248,7 +256,10 @@ def _draw_scale(place: _Place, top: float) -> None:
     axes.tick_params(length=0, pad=3)
     axes.spines[:].set_visible(False)
     text = (
-        "red speaks for the true scene, blue against it; max is the largest part of "
-        "the scene's logit at any position of the row"
+        "Red speaks for the true scene, blue against it: parts of the scene's logit, "
+        "of which max is the largest of the row. What a run predicts identifies only "
+        "the differences between maps of its scenes."
     )
-    place.text(_MARGIN + 2.6, top + 0.13, text, fontsize=9, color=_QUIET)
+    left = _MARGIN + 2.6
+    wrapped = textwrap.fill(text, int(13 * (place.width - left - _MARGIN)))
+    place.text(left, top - 0.02, wrapped, fontsize=9, color=_QUIET, va="top")

@@ -10,6 +10,7 @@ WIDTH, HEIGHT = 320, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 24
 _SKIPPED = ("epoch", "seconds")
 _LOGARITHMIC = "learning_rate"
+_LEAST_SPAN = 1e-4
 
 Tick = tuple[float, str]
 Point = tuple[float, float]
@@ -93,7 +94,7 @@ def _panel(log: Mapping[str, np.ndarray], same: list[str]) -> Panel:
         return Panel(title, (), {}, (), ())
     epoch = np.asarray(log["epoch"], np.float64)
     shown = np.concatenate([rows[np.isfinite(rows)] for rows in values.values()])
-    y_values = _tick_values(shown, integer=logarithmic)
+    y_values, y_texts = _ticks(shown, logarithmic)
     x_range = (epoch.min(), epoch.max() if np.ptp(epoch) else epoch.max() + 1)
     x_values = MaxNLocator(5, integer=True).tick_values(*x_range)
     x_values = x_values[(x_values >= epoch.min()) & (x_values <= epoch.max())]
@@ -124,16 +125,28 @@ def _panel(log: Mapping[str, np.ndarray], same: list[str]) -> Panel:
         tuple(lines),
         {split: 10**value if logarithmic else value for split, value in last.items()},
         tuple((across(e), f"{e:g}") for e in x_values),
-        tuple((down(v), f"{10**v:.0e}" if logarithmic else f"{v:g}") for v in y_values),
+        tuple((down(v), text) for v, text in zip(y_values, y_texts, strict=True)),
     )
 
 
-def _tick_values(values: np.ndarray, integer: bool) -> list[float]:
-    """Round values around all of `values`, at least two."""
+def _ticks(values: np.ndarray, logarithmic: bool) -> tuple[list[float], list[str]]:
+    """Round values around all of `values`, at least two, and their texts.
+
+    A range below _LEAST_SPAN of the values is widened to it: its ticks would
+    have more digits than there is room for.
+    """
     low, high = float(values.min()), float(values.max())
-    if integer:
+    if logarithmic:
         low, high = np.floor(low), np.ceil(high)
     if low == high:
         low, high = low - 1, high + 1
-    found = MaxNLocator(4, steps=(1, 2, 5, 10), integer=integer).tick_values(low, high)
-    return [round(float(value), 10) for value in found]
+    elif not logarithmic:
+        missing = _LEAST_SPAN * max(abs(low), abs(high)) - (high - low)
+        low, high = low - max(missing, 0) / 2, high + max(missing, 0) / 2
+    locator = MaxNLocator(4, steps=(1, 2, 5, 10), integer=logarithmic)
+    found = locator.tick_values(low, high)
+    # What is left of a sum of steps, such as 0.30000000000000004, is below a
+    # thousandth of the step.
+    digits = 3 - int(np.floor(np.log10(found[1] - found[0])))
+    rounded = [round(float(value), digits) + 0.0 for value in found]
+    return rounded, [f"{10**v:.0e}" if logarithmic else f"{v:g}" for v in rounded]

@@ -44,6 +44,32 @@ def test_a_missing_file_is_named():
             tf.io.read_file("gone.wav")
 
 
+def from_dataset(path):
+    next(iter(tf.data.Dataset.from_tensors(path).map(tf.io.read_file)))
+
+
+def from_batches(path):
+    dataset = tf.data.Dataset.from_tensors(path).map(tf.io.read_file)
+    next(iter(dataset.batch(2).prefetch(1)))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [tf.io.read_file, tf.function(tf.io.read_file), from_dataset, from_batches],
+)
+def test_a_missing_file_leads_to_the_folder(read):
+    expected = (
+        "The file no where/gone.wav does not exist. Give the folder of the data set "
+        "with --data_dir."
+    )
+    with pytest.raises(ValueError, match="does not exist") as raised:
+        with media.media_errors():
+            read(tf.constant("no where/gone.wav"))
+    assert str(raised.value) == expected
+    pair = Pair("00001", "lake", "00001", "gone.jpg", "gone.wav")
+    assert media.find_broken([pair], "no where", FEATURES) == expected
+
+
 def test_other_errors_pass():
     with pytest.raises(KeyError), media.media_errors():
         raise KeyError("ours")

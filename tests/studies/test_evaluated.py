@@ -5,7 +5,7 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.evaluated import evaluate_run, load_taught_run, run_names
 from tests.untrained_run import write_run
 
 
@@ -44,3 +44,18 @@ def test_evaluation_equals_the_model(taught):
 def test_training_pairs_are_labelled(taught):
     assert "measured on training pairs" not in evaluate_run(taught, "test").label
     assert "measured on training pairs" in evaluate_run(taught, "all").label
+
+
+@pytest.mark.parametrize(
+    ("workdirs", "names"),
+    [
+        (["/r/a", "/r/b"], ["a", "b"]),
+        (["/r/event/0", "/r/none/0"], ["event/0", "none/0"]),
+        (["/r/event/0"], ["event/0"]),
+        (["/x/event/s", "/y/event/s"], ["x/event/s", "y/event/s"]),
+        (["/r/a", "/r/a"], ["a", "a"]),
+        (["/a/b", "/x/a/b"], ["/a/b", "x/a/b"]),
+    ],
+)
+def test_names_tell_runs_apart(workdirs, names):
+    assert run_names(workdirs) == names

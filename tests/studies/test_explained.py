@@ -13,8 +13,11 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import Manifest
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.features.sound import waveform_from_bytes
-from advance_tf.studies import evaluated, explained, looked
+from advance_tf.studies import explained, looked
+from advance_tf.studies.evaluated import run_names
 from advance_tf.training.workdir import load_run, write_config
+from advance_tf.visualization.cam import ActivationMaps
+from advance_tf.visualization.number_text import probability
 from tests.untrained_run import write_run
 
 
@@ -46,7 +49,12 @@ def second(folder, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(folder, second):
-    return explained.load_runs([folder, second])
+    return [load_run(folder), load_run(second)]
+
+
+@pytest.fixture(scope="module")
+def workdirs(folder, second):
+    return [folder, second]
 
 
 def model_probs(run, pairs, data_dir):
@@ -56,22 +64,29 @@ def model_probs(run, pairs, data_dir):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def test_the_figure_shows_the_models_probabilities(runs, folder):
-    figure = explained.explain(runs, "test", pairs=3)
-    pairs = [runs[0].pairs_of("test")[place] for place in (5, 13, 21)]
+def texts_of(run, name, pair, data_dir):
+    """What stands above a run's maps of a pair."""
+    (probs,) = model_probs(run, [pair], data_dir)
+    true = probs[labels.scenes().index(pair.scene)]
+    predicted = labels.scenes()[probs.argmax()]
+    says = [] if predicted == pair.scene else [f"predicts {predicted}"]
+    return [name, f"p({pair.scene}) = {probability(true)}", *says]
+
+
+def test_the_figure_shows_the_models_probabilities(runs, workdirs, folder):
+    figure = explained.explain(workdirs, "test", pairs=3)
     texts = [text.get_text() for text in figure.texts]
-    stems = {pair.stem for pair in runs[0].pairs_of("all")}
-    shown = [text for text in texts if text in stems]
     by_stem = {pair.stem: pair for pair in runs[0].pairs_of("test")}
-    pairs = [by_stem[stem] for stem in shown]
+    pairs = [by_stem[text] for text in texts if text in by_stem]
     assert len({pair.scene for pair in pairs}) == 3
-    for run in runs:
-        probs = model_probs(run, pairs, folder / "data")
-        for row, pair in enumerate(pairs):
-            true = labels.scenes().index(pair.scene)
-            assert f"p({pair.scene}) = {probs[row, true]:.2f}" in texts
-            predicted = labels.scenes()[probs[row].argmax()]
-            assert predicted == pair.scene or f"predicts {predicted}" in texts
+    expected = []
+    for pair in pairs:
+        expected += [pair.scene, pair.stem]
+        for run, name in zip(runs, run_names(workdirs), strict=True):
+            expected += texts_of(run, name, pair, folder / "data")
+    start = texts.index(pairs[0].scene)
+    assert texts[start : start + len(expected)] == expected
+    assert len(texts) == start + len(expected) + 1
     assert any("spread evenly over the scenes of 'test'" in text for text in texts)
     joined = " ".join(texts[0].split())
     assert "second label" in joined
@@ -79,8 +94,8 @@ def test_the_figure_shows_the_models_probabilities(runs, folder):
     assert "training pairs" not in joined
 
 
-def test_gain_chooses_by_the_probabilities(runs, folder):
-    figure = explained.explain(runs, "test", pairs=2, choose="gain")
+def test_gain_chooses_by_the_probabilities(runs, workdirs, folder):
+    figure = explained.explain(workdirs, "test", pairs=2, choose="gain")
     pairs = runs[0].pairs_of("test")
     true = [labels.scenes().index(pair.scene) for pair in pairs]
     first, last = (
@@ -98,17 +113,85 @@ def test_gain_chooses_by_the_probabilities(runs, folder):
     note = " ".join(next(t for t in texts if "chosen for the gain" in t).split())
     assert "not representative" in note
     assert f"the mean gain is {(last - first).mean():+.3f}" in note
+    first_name, last_name = run_names(workdirs)
+    assert note.startswith(
+        f"Pairs of 'test' on which {last_name} gains most over {first_name} in the "
+        "true scene's probability: chosen for the gain, one of each site"
+    )
     with pytest.raises(ValueError, match="received one run"):
-        explained.explain(runs[:1], "test", choose="gain")
+        explained.explain(workdirs[:1], "test", choose="gain")
 
 
-def test_pairs_by_name_may_be_of_training_and_are_labelled(runs):
+def test_losses_are_never_shown_as_gains(runs, workdirs, folder):
+    with pytest.raises(ValueError, match=r"received none .*use --choose=spread"):
+        explained.explain([folder, folder], "test", choose="gain")
+    figure = explained.explain(workdirs, "test", pairs=1000, choose="gain")
+    texts = [text.get_text() for text in figure.texts]
+    shown = [text.split("= ")[1] for text in texts if text.startswith("p(")]
+    probs = [0 if text.startswith("<") else float(text) for text in shown]
+    pairs = runs[0].pairs_of("test")
+    true = [labels.scenes().index(pair.scene) for pair in pairs]
+    first, last = (
+        model_probs(run, pairs, folder / "data")[np.arange(len(pairs)), true]
+        for run in runs
+    )
+    gaining = {pair.site for pair, up in zip(pairs, last > first, strict=True) if up}
+    assert 0 < len(gaining) < len({pair.site for pair in pairs})
+    assert len(probs) == 2 * len(gaining)
+    assert all(
+        after >= before for before, after in zip(probs[::2], probs[1::2], strict=True)
+    )
+
+
+def test_pairs_by_name_may_be_of_training_and_are_labelled(runs, workdirs):
     stem = runs[0].pairs_of("training")[0].stem
-    figure = explained.explain(runs[:1], "test", stems=[stem])
+    figure = explained.explain(workdirs[:1], "test", stems=[stem])
     texts = [text.get_text() for text in figure.texts]
     assert stem in texts
     assert texts[0].startswith("shows training pairs")
     assert any("chosen by hand" in text for text in texts)
+
+
+def test_the_maps_are_those_of_the_wanted_scenes(runs, folder):
+    """Two scenes of each of eleven pairs: in batches, each its own."""
+    pairs = runs[0].pairs_of("test")[:11]
+    scenes = np.random.default_rng(0).permuted(np.tile(np.arange(13), (11, 1)), axis=1)
+    found = looked.look(runs[0], pairs, folder / "data", scenes[:, :2]).maps
+    dataset = make_dataset(pairs, folder / "data", runs[0].config.features, 11)
+    inputs, _ = next(iter(dataset))
+    activation = ActivationMaps(runs[0].recognizer)
+    for column in (0, 1):
+        expected = activation(inputs, scenes[:, column])
+        for name in ("image", "log_mel"):
+            wanted = getattr(expected, name)
+            assert np.ptp(wanted) > 0
+            received = getattr(found, name)[:, column]
+            np.testing.assert_allclose(received, wanted, rtol=1e-4, atol=1e-6)
+            other = getattr(found, name)[:, 1 - column]
+            assert not np.allclose(other, wanted, rtol=1e-4, atol=1e-6)
+    for name in ("image_logits", "sound_logits", "scene_probs", "bias"):
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-6
+        )
+    single = looked.look(runs[0], pairs, folder / "data", scenes[:, 1]).maps
+    np.testing.assert_allclose(single.image, found.image[:, 1], rtol=1e-5)
+
+
+def test_a_batch_holds_eight_pairs_at_most(runs, folder, monkeypatch):
+    sizes = []
+
+    def make(pairs, data_dir, features, batch_size):
+        sizes.append(batch_size)
+        return make_dataset(pairs, data_dir, features, batch_size)
+
+    monkeypatch.setattr(looked, "make_dataset", make)
+    pairs = runs[0].pairs_of("test")[:3]
+    training = dataclasses.replace(runs[0].config.training, batch_size=2)
+    config = dataclasses.replace(runs[0].config, training=training)
+    for run in (runs[0], dataclasses.replace(runs[0], config=config)):
+        seen = looked.look(run, pairs, folder / "data", [0, 1, 2])
+        assert len(seen.log_mel_db) == len(seen.maps.image) == 3
+    assert sizes == [8, 2]
 
 
 def test_a_run_reads_its_own_log_mel(runs, folder):
@@ -135,25 +218,14 @@ def test_all_runs_must_be_of_one_manifest(folder, tmp_path):
         run.manifest.protocol,
         run.manifest.split_seed,
     )
-    shutil.copy(folder / "best.weights.h5", tmp_path)
+    # Neither weights: what cannot be compared is refused before any is loaded.
     manifest.save(tmp_path / "manifest.csv")
     write_config(tmp_path, run.config, manifest)
     with pytest.raises(ValueError, match="on the same manifest") as caught:
-        explained.load_runs([folder, tmp_path])
+        explained.explain([folder, tmp_path], "test")
     assert manifest.sha256[:12] in str(caught.value)
     with pytest.raises(ValueError, match="at least one run"):
-        explained.load_runs([])
-
-
-@pytest.mark.parametrize(
-    ("workdirs", "names"),
-    [
-        (["/r/a", "/r/b"], ["a", "b"]),
-        (["/r/event/0", "/r/none/0"], ["event/0", "none/0"]),
-        (["/r/event/0"], ["event/0"]),
-        (["/x/event/s", "/y/event/s"], ["x/event/s", "y/event/s"]),
-        (["/r/a", "/r/a"], ["a", "a"]),
-    ],
-)
-def test_names_tell_runs_apart(workdirs, names):
-    assert evaluated.run_names(workdirs) == names
+        explained.explain([], "test")
+    write_config(tmp_path, run.config, None)
+    with pytest.raises(ValueError, match="it was converted without data"):
+        explained.explain([tmp_path], "test")

@@ -12,10 +12,15 @@ from PIL import Image
 
 from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
+from advance_tf.features.log_mel import log_mel_db
 from advance_tf.features.sound import waveform_from_bytes
 from advance_tf.studies.embedded import jpeg_uri, sound_uri
 from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.looked import shown_image
 from advance_tf.studies.mistakes import find_mistakes, most_confident
+from advance_tf.training.workdir import load_run
+from advance_tf.visualization import overlay
+from advance_tf.visualization.cam import ActivationMaps
 from tests.untrained_run import write_run
 
 
@@ -90,6 +95,60 @@ def test_pictures_and_sound_are_those_of_the_pair(taught, evaluation):
     original = waveform_from_bytes(path.read_bytes(), taught.run.config.features)
     correlation = np.correlate(decoded, original.numpy(), "full").max()
     assert correlation > 0.9 * np.linalg.norm(decoded) * np.linalg.norm(original)
+
+
+def balanced(taught):
+    """The run with a head to which both towers matter alike, maps of both signs."""
+    run = dataclasses.replace(
+        taught.run, recognizer=load_run(taught.run.workdir).recognizer
+    )
+    pairs = run.pairs_of("test")[:8]
+    inputs, _ = next(iter(make_dataset(pairs, taught.data_dir, run.config.features, 8)))
+    given = {
+        "image_tower": inputs["image"],
+        "audio_tower": inputs["log_mel"][..., None],
+    }
+    found = [run.recognizer.get_layer(name)(x).numpy() for name, x in given.items()]
+    sizes = np.concatenate([np.full(e.shape[1], np.abs(e).mean()) for e in found])
+    kernel = run.recognizer.get_layer("scene_head").kernel
+    kernel.assign(kernel.numpy() / sizes[:, None])
+    return dataclasses.replace(taught, run=run)
+
+
+def test_the_overlays_are_of_their_scenes(taught):
+    taught = balanced(taught)
+    evaluation = evaluate_run(taught, "test")
+    (mistake,) = find_mistakes(taught, evaluation, 1)
+    place = most_confident(evaluation, 1)[0]
+    run, root = taught.run, taught.data_dir
+    features, pair = run.config.features, run.pairs_of("test")[place]
+    inputs, _ = next(iter(make_dataset([pair], root, features, 1)))
+    activation = ActivationMaps(run.recognizer)
+    scenes = [evaluation.predicted[place], evaluation.true[place]]
+    maps = [activation(inputs, [scene]) for scene in scenes]
+    scale = max(np.abs(m).max() for own in maps for m in (own.image, own.log_mel))
+    image = shown_image(root / pair.image)
+    waveform = waveform_from_bytes((root / pair.sound).read_bytes(), features)
+    decibel = log_mel_db(waveform, features).numpy()
+    expected = [
+        (
+            overlay.image_overlay(image, own.image[0], features.image_size, scale),
+            overlay.log_mel_overlay(decibel, own.log_mel[0], (160, 320), scale),
+        )
+        for own in maps
+    ]
+    for kind in (0, 1):
+        apart = np.abs(expected[0][kind].astype(int) - expected[1][kind]).mean()
+        assert apart > 5
+        for pictures, own in zip(
+            (mistake.for_predicted, mistake.for_true), expected, strict=True
+        ):
+            uri = (pictures.image, pictures.log_mel)[kind]
+            decoded = np.asarray(Image.open(contents(uri)), int)
+            assert np.abs(decoded - own[kind]).mean() < 3
+    names = labels.scenes()
+    assert mistake.for_predicted.scene == names[scenes[0]]
+    assert mistake.for_true.scene == names[scenes[1]]
 
 
 def test_without_knowledge_there_is_no_evidence(taught, evaluation):

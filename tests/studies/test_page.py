@@ -16,7 +16,7 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.metrics.calibration import calibrate
 from advance_tf.studies import page, page_tables
 from advance_tf.studies.evaluated import evaluate_run, load_taught_run
-from tests.untrained_run import write_run
+from tests.untrained_run import with_validation, write_run
 
 HOSTILE = "<script>alert('x')</script>"
 _VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -51,17 +51,7 @@ class Parsed(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory):
-    """A run one third of whose test pairs are validation pairs."""
-    found = load_taught_run(write_run(tmp_path_factory.mktemp("run")))
-    manifest = found.run.manifest
-    splits = [
-        "validation" if split == "test" and place % 3 == 0 else split
-        for place, split in enumerate(manifest.splits)
-    ]
-    manifest = Manifest(manifest.pairs, tuple(splits), "pair", 0)
-    return dataclasses.replace(
-        found, run=dataclasses.replace(found.run, manifest=manifest)
-    )
+    return with_validation(load_taught_run(write_run(tmp_path_factory.mktemp("run"))))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +111,7 @@ def test_the_page_is_one_file(written):
     assert anchors == {attrs["id"] for attrs in parsed.all("section")}
     assert all(attrs.get("alt") for attrs in parsed.all("img"))
     assert len(parsed.all("h1")) == 1
+    assert "temperature fitted on pairs that are shown" not in text
     assert len(text) < 2_000_000
 
 
@@ -194,13 +185,29 @@ def test_without_validation_there_is_no_calibration(taught, written):
     alone = dataclasses.replace(taught, run=run)
     values = page.page_values(alone, evaluation, mistakes=0)
     text = page.render(values)
-    assert "There are no validation pairs to fit a temperature on." in text
+    assert (
+        "There is no calibration: the temperature is fitted on validation, which has "
+        "no pair. Split with a larger --validation_fraction."
+    ) in text
     assert "ece_before" not in text
     assert "--mistakes=0" in text
-    same = dataclasses.replace(evaluation, split="validation")
-    values = page.page_values(taught, same, mistakes=0)
-    assert values["calibration"] is None
-    assert "fitted on validation pairs, which this page" in page.render(values)
+
+
+@pytest.mark.parametrize("split", ["validation", "all"])
+def test_a_temperature_of_the_pairs_shown_says_so(taught, split):
+    evaluation = evaluate_run(taught, split)
+    text = page.render(page.page_values(taught, evaluation, mistakes=0))
+    validation = evaluate_run(taught, "validation")
+    calibration = calibrate(
+        validation.scene_probs,
+        validation.true,
+        evaluation.scene_probs,
+        evaluation.true,
+    )
+    temperature = Parsed(text).scores["temperature"]
+    assert temperature == pytest.approx(calibration.temperature, abs=0.005)
+    remark = "<span>temperature fitted on pairs that are shown</span>"
+    assert text.count(remark) == 1
 
 
 def test_settings_mark_what_is_not_the_default():
@@ -219,25 +226,6 @@ def test_settings_mark_what_is_not_the_default():
     assert found["drop_epochs"].default == "30, 60, 90"
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.99934, "0.9993"),
-        (0.834, "0.83"),
-        (0.0951, "0.10"),
-        (0.0031, "0.0031"),
-        (1e-5, "<0.0001"),
-    ],
-)
-def test_probabilities_keep_the_digits_that_count(value, text):
-    assert page_tables.probability(value) == text
-
-
-def test_numbers_are_readable():
-    assert page_tables.percent(0.12345) == "12.3"
-    assert page_tables.percent(float("nan")) == "–"
-    assert page_tables.signed(-1.234) == "−1.23"
-    assert page_tables.signed(0.5, 1) == "+0.5"
-    assert page_tables.signed(-0.001) == "+0.00"
+def test_versions_stand_side_by_side():
     rows = page_tables.version_rows({"b": "1"}, {"b": "2", "a": "3"})
     assert rows == [("a", "–", "3"), ("b", "1", "2")]

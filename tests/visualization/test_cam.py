@@ -48,6 +48,20 @@ def batch():
     }
 
 
+def parts_of(model, modality):
+    """Embedding · kernel of each tower, which is given zeros if not used."""
+    kernel = model.get_layer("scene_head").kernel.numpy().astype(np.float64)
+    inputs = {"image": batch()["image"], "sound": batch()["log_mel"][..., None]}
+    parts, start = {}, 0
+    for part, tower in (("image", "image_tower"), ("sound", "audio_tower")):
+        given = inputs[part] if modality in ("both", part) else 0 * inputs[part]
+        embedding = model.get_layer(tower)(given).numpy().astype(np.float64)
+        parts[part] = embedding @ kernel[start : start + embedding.shape[1]]
+        start += embedding.shape[1]
+    assert start == len(kernel)
+    return parts
+
+
 @pytest.mark.parametrize("modality", ["both", "image", "sound"])
 @pytest.mark.parametrize(("transfer", "dropout"), [("none", 0.5), ("kl_audio", 0.0)])
 def test_maps_add_up_to_the_logits(modality, transfer, dropout):
@@ -68,6 +82,12 @@ def test_maps_add_up_to_the_logits(modality, transfer, dropout):
     assert set(margins) == {"image", "sound", "bias"}
     wanted = pytest.approx(logits[1, 4] - logits[1, 9], abs=2e-5)
     assert sum(margins.values()) == wanted
+    expected = parts_of(model, modality)
+    for part, rows in expected.items():
+        difference = pytest.approx(rows[1, 4] - rows[1, 9], abs=2e-5)
+        assert margins[part] == difference
+    assert margins["bias"] == pytest.approx(-5 / 6, abs=1e-6)
+    assert abs(margins["image"] - margins["sound"]) > 1e-3
     assert np.abs(logits).max() < 10
     for name, rows in parts.items():
         assert (getattr(maps, name) is None) or np.ptp(rows, axis=1).min() > 0.1
@@ -106,7 +126,37 @@ def test_the_scene_of_each_example_is_its_own():
         np.testing.assert_allclose(whole.log_mel[row], alone.log_mel[row], rtol=1e-5)
 
 
-@pytest.mark.parametrize("scenes", [[0, 1], [0, 1, 13], [0, 1, -1], [0.5, 1, 2]])
+def test_several_scenes_of_each_example():
+    maps = ActivationMaps(tiny())
+    several = np.stack([SCENES, [3, 3, 4]], axis=1)
+    found = maps(batch(), several)
+    assert (found.image.shape, found.log_mel.shape) == ((3, 2, 2, 2), (3, 2, 3, 4))
+    for column in (0, 1):
+        alone = maps(batch(), several[:, column])
+        np.testing.assert_allclose(found.image[:, column], alone.image, rtol=1e-5)
+        np.testing.assert_allclose(found.log_mel[:, column], alone.log_mel, rtol=1e-5)
+
+
+def test_a_map_common_to_all_scenes_changes_no_probability():
+    model = tiny()
+    maps = ActivationMaps(model)
+    before = maps(batch(), np.tile([2, 5], (3, 1)))
+    kernel = model.get_layer("scene_head").kernel
+    common = np.random.default_rng(5).normal(size=(kernel.shape[0], 1)) / 100
+    kernel.assign(kernel.numpy() + common)
+    after = maps(batch(), np.tile([2, 5], (3, 1)))
+    np.testing.assert_allclose(after.scene_probs, before.scene_probs, atol=1e-4)
+    for name in ("image", "log_mel"):
+        old, new = getattr(before, name), getattr(after, name)
+        assert np.abs(new - old).max() > 0.01 * np.abs(old).max()
+        size = np.abs(new).max()
+        difference = (new[:, 0] - new[:, 1]) - (old[:, 0] - old[:, 1])
+        assert np.abs(difference).max() < 1e-5 * size
+
+
+@pytest.mark.parametrize(
+    "scenes", [[0, 1], [0, 1, 13], [0, 1, -1], [0.5, 1, 2], [[], [], []], [[[0]]] * 3]
+)
 def test_refuses_scenes_that_are_none(scenes):
     with pytest.raises(ValueError, match="one whole number below 13 for each of 3"):
         ActivationMaps(tiny())(batch(), scenes)

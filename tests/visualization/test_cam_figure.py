@@ -9,6 +9,7 @@ from PIL import Image
 from advance_tf.config import FeatureConfig
 from advance_tf.features.log_mel import mel_to_hz
 from advance_tf.visualization import cam_figure as module
+from advance_tf.visualization import overlay
 from advance_tf.visualization.cam_figure import Row, View, cam_figure
 from advance_tf.visualization.canvas import png
 
@@ -98,8 +99,34 @@ def test_frequencies_stand_at_their_bands():
     assert [t.get_text() for t in ticks.get_xticklabels()] == ["0 s", "0.5 s", "1 s"]
 
 
-def test_nothing_is_cut_off():
-    pixels = Image.open(io.BytesIO(png(figure(view(), view(), label="long " * 90))))
+def test_a_run_that_does_not_listen_shows_its_own_log_mel():
+    other = FeatureConfig(image_size=64, clip_seconds=2.0, mel_bins=32)
+    decibel = np.random.default_rng(1).uniform(-80, 0, (80, 32))
+    deaf = View(decibel, np.zeros((2, 2)), None, 0.5, "beach")
+    row = Row("00012", "beach", np.full((32, 32, 3), 128.0), (view(), deaf))
+    axes = cam_figure(["a", "b"], [FEATURES, other], [row]).axes
+    drawn = [np.asarray(axes[place].images[0].get_array()) for place in (1, 5)]
+    for picture, own in zip(drawn, (view().log_mel_db, decibel), strict=True):
+        expected = overlay.log_mel_picture(own, picture.shape[:2])
+        np.testing.assert_array_equal(picture, expected)
+    assert axes[5].images[0].get_extent() == [0, 2, -0.5, 31.5]
+    assert [text.get_text() for text in axes[5].texts] == ["sound not used"]
+
+
+def test_small_probabilities_keep_their_digits():
+    texts = written(figure(view(0.0031), view(0.99934)))
+    assert texts.count("p(beach) = 0.0031") == texts.count("p(beach) = 0.9993") == 2
+
+
+def test_the_legend_says_what_is_identified():
+    legend = " ".join(written(figure(view()))[-1].split())
+    assert "identifies only the differences between maps of its scenes" in legend
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_nothing_is_cut_off(runs):
+    drawn = figure(*[view()] * runs, label="long " * 90)
+    pixels = Image.open(io.BytesIO(png(drawn)))
     edge = np.asarray(pixels.convert("RGB"))
     for side in (edge[0], edge[-1], edge[:, 0], edge[:, -1]):
         assert (side == 255).all()

@@ -47,3 +47,35 @@ def test_one_epoch_and_no_number():
     assert [panel.name for panel in panels] == ["loss"]
     assert panels[0].lines[0].points[0][0] == panels[0].left
     assert [text for _, text in panels[0].x_ticks] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        [1e-12, 2e-12],
+        [0, 1e-11],
+        [3e-10, 4e-10],
+        [0.4999999, 0.5],
+        [0.49999999, 0.5],
+        [123456.7, 123456.8],
+        [-1e-9, 1e-9],
+        [0, 0],
+        [2.5e-7, 2.5e-7],
+        [0.1, 0.3],
+    ],
+)
+def test_ticks_of_any_size_are_apart_and_short(loss):
+    (panel,) = curve_panels(log(loss=loss))
+    texts = [text for _, text in panel.y_ticks]
+    places = [place for place, _ in panel.y_ticks]
+    assert len(set(texts)) == len(texts) >= 2
+    assert max(map(len, texts)) <= 8
+    numbers = [float(text) for text in texts]
+    assert numbers == sorted(numbers)
+    assert numbers[0] <= min(loss)
+    assert max(loss) <= numbers[-1] * (1 + 1e-9)
+    assert places == sorted(places, reverse=True)
+    for (_, place), value in zip(panel.lines[0].points, loss, strict=True):
+        share = (value - numbers[0]) / (numbers[-1] - numbers[0])
+        expected = panel.bottom - share * (panel.bottom - panel.top)
+        assert place == pytest.approx(expected, abs=0.06)
