@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# The tests run side by side; threads of one would only wait for those of another.
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 .PHONY: demo test lint browser format build-files benchmark clean
 
@@ -10,7 +12,7 @@ demo: $(VENV)/run.stamp
 	$(RUN) -m advance_tf.fit
 
 test: lint browser
-	$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	$(ONE_THREAD) $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/dev.stamp
 	$(RUN) -m ruff check .

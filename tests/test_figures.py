@@ -11,6 +11,7 @@ from advance_tf import labels
 from advance_tf.data.demo import LABEL
 from advance_tf.data.manifest import LEAKY, Manifest
 from advance_tf.metrics.calibration import reliability, with_temperature
+from advance_tf.studies import figures
 from advance_tf.studies.evaluated import evaluate_run, load_taught_run
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS
@@ -128,26 +129,25 @@ def test_the_projector_has_every_pair(workdir, drawn):
 def test_what_is_left_out_is_said_and_removed(bare, tmp_path):
     for name in ("reliability.png", "tsne.png", "other.png"):
         (tmp_path / name).write_bytes(b"of an earlier split")
-    status, printed, error = run_program(
-        *("figures", f"--workdir={bare}", f"--output_dir={tmp_path}", "--projector")
-    )
-    assert status == 0, error
-    assert "No reliability.png: the temperature is fitted on validation" in printed
-    assert "No tsne.png: the model tells no events" in printed
-    assert "No world_map.png: give --coordinates=FILE" in printed
-    assert "No projector: the model tells no events" in printed
+    taught = load_taught_run(bare)
+    evaluation = evaluate_run(taught, "test")
+    drawn = figures.draw_figures(taught, evaluation)
+    drawn.write(tmp_path)
+    remarks = "\n".join(drawn.remarks)
+    assert "No reliability.png: the temperature is fitted on validation" in remarks
+    assert "No tsne.png: the model tells no events" in remarks
+    assert "No world_map.png: give --coordinates=FILE" in remarks
+    written = figures.write_events(tmp_path / "projector", evaluation)
+    assert "No projector: the model tells no events" in written
     assert {path.name for path in tmp_path.iterdir()} == {
         *("pairs_per_scene.png", "confusion.png", "other.png")
     }
 
 
-def test_a_temperature_of_the_pairs_shown_says_so(workdir, tmp_path):
-    status, _, error = run_program(
-        *("figures", f"--workdir={workdir}", "--split=validation"),
-        f"--output_dir={tmp_path}",
-    )
-    assert status == 0, error
-    values = json.loads((tmp_path / "calibration.json").read_text())
+def test_a_temperature_of_the_pairs_shown_says_so(workdir):
+    taught = load_taught_run(workdir)
+    drawn = figures.draw_figures(taught, evaluate_run(taught, "validation"))
+    values = json.loads(drawn.files["calibration.json"])
     assert values["label"].startswith("temperature fitted on pairs that are shown; ")
     assert values["after"]["nll"] <= values["before"]["nll"]
 

@@ -42,7 +42,6 @@ def test_split_and_output_are_heeded(workdir, tmp_path):
     [
         ([], "--workdir must name the folder of a run"),
         (["--split=validation"], "--split=validation must have pairs"),
-        (["--data_dir=nowhere"], "nowhere"),
         (["--data_dir=nowhere"], "does not exist. Give the folder of the data set"),
         (["--workdir=nowhere", "--output=tests"], "received the folder tests"),
     ],

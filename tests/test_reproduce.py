@@ -12,12 +12,12 @@ from advance_tf.studies import reproduction
 from advance_tf.studies.study import prepare
 from tests.imports import ROOT
 from tests.processes import run_program
-from tests.studies.made import a_study, write_trained
+from tests.studies.made import a_study, write_evaluated, write_trained
 
 SMALL = (
     *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
     *("--image_size=32", "--clip_seconds=1", "--batch_size=13", "--drop_epochs="),
-    *("--learning_rate=0.003", "--jobs=2", "--runs=1", "--grid", "--alphas=0.1,1"),
+    *("--learning_rate=0.003", "--jobs=2", "--runs=1", "--grid", "--alphas=0.1"),
     "--grid_recipe=table1_kl_audio",
 )
 
@@ -75,27 +75,28 @@ def test_a_killed_study_goes_on_from_its_folder_alone(
     wanted = max(killed.values()) + 1
     status, printed, error = run_program(
         *("reproduce", f"--workdir={workdir}", "--grid", "--runs=1", "--jobs=2"),
-        *("--alphas=0.1,1", "--grid_recipe=table1_kl_audio", f"--epochs={wanted}"),
+        *("--alphas=0.1", "--grid_recipe=table1_kl_audio", f"--epochs={wanted}"),
     )
     assert status == 0, error
     assert set(epochs(workdir).values()) == {wanted}
-    assert "Best on validation: --alpha=" in printed
+    assert "Best on validation: --alpha=0.1" in printed
     with (workdir / "grid.csv").open() as file:
-        found = {row["alpha"]: row for row in csv.DictReader(file)}
-    assert set(found) == {"0.1", "1.0"}
-    for alpha, row in found.items():
-        log = workdir / "grid" / f"alpha={float(alpha)},beta=0.001"
-        with (log / "table1_kl_audio" / "0" / "log.csv").open() as file:
-            scores = [float(line["val_f_score"]) for line in csv.DictReader(file)]
-        assert float(row["validation_f_score"]) == pytest.approx(max(scores), abs=1e-6)
+        (row,) = csv.DictReader(file)
+    assert row["alpha"] == "0.1"
+    log = workdir / "grid" / "alpha=0.1,beta=0.001" / "table1_kl_audio" / "0"
+    with (log / "log.csv").open() as file:
+        scores = [float(line["val_f_score"]) for line in csv.DictReader(file)]
+    assert float(row["validation_f_score"]) == pytest.approx(max(scores), abs=1e-6)
 
 
 def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
     study = a_study(tmp_path, fabricated_advance, audio_weights=str(teacher))
     jobs = reproduction.table_jobs(study, [3], 1)
     manifest = prepare(study, jobs)
-    for job in jobs:
-        write_trained(job, manifest)
+    # One is left to evaluate; of the others the program reads what is written.
+    write_trained(jobs[0], manifest)
+    for job in jobs[1:]:
+        write_evaluated(job, manifest)
     status, printed, error = run_program(
         "reproduce", f"--workdir={study.workdir}", "--table=3", "--runs=1"
     )
@@ -104,6 +105,7 @@ def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
     assert "## Table 3" in printed
     assert (study.workdir / "table3.md").read_text() in printed
     assert not list(study.workdir.rglob("fit.log"))
+    assert (jobs[0].workdir / "evaluation" / "test" / "metrics.json").exists()
     for ending in ("csv", "tex"):
         assert (study.workdir / f"table3.{ending}").exists()
 

@@ -51,7 +51,7 @@ def run_jobs(
     """
     waiting = [job for job in jobs if not job.is_finished()]
     parallel = min(parallel, max(1, len(waiting)))
-    cores = max(1, len(os.sched_getaffinity(0)) // parallel)
+    cores = max(1, _cores() // parallel)
     epochs = {job.name: job.epochs for job in jobs}
     bar = tqdm(
         total=sum(job.config.training.epochs for job in jobs),
@@ -77,6 +77,13 @@ def run_jobs(
         _end([one.process for one in running])
     if failed:
         raise ValueError(_failure(failed))
+
+
+def _cores() -> int:
+    """The cores that this process may use; macOS tells only how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _launch(job: Job, cores: int, lock: int | None) -> _Running:

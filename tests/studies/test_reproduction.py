@@ -8,34 +8,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from advance_tf import labels
 from advance_tf.metrics.comparison import read_predictions
-from advance_tf.metrics.evaluation import evaluate_predictions
-from advance_tf.metrics.report import write_report
-from advance_tf.serving.event_probs import softmax
 from advance_tf.studies import reproduction
 from advance_tf.studies.study import prepare
-from tests.studies.made import a_study, write_trained
+from tests.studies.made import a_study, write_evaluated, write_trained
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, fabricated_advance):
     """Tables 2 and 3 with predictions of two runs of each row, drawn at random."""
     study = a_study(tmp_path_factory.mktemp("tables"), fabricated_advance)
-    pairs = prepare(study, []).of("test")
-    true = [labels.scenes().index(pair.scene) for pair in pairs]
-    rng = np.random.default_rng(0)
-    for number, job in enumerate(reproduction.table_jobs(study, [2, 3], 2)):
-        logits = rng.normal(size=(len(pairs), 13)) + number * np.eye(13)[true] / 4
-        evaluation = evaluate_predictions(
-            [pair.stem for pair in pairs],
-            [pair.site for pair in pairs],
-            true,
-            softmax(logits),
-            label="made",
-            resamples=2,
-        )
-        write_report(job.workdir / "evaluation" / "test", evaluation)
+    manifest = prepare(study, [])
+    for job in reproduction.table_jobs(study, [2, 3], 2):
+        write_evaluated(job, manifest)
     return study
 
 
