@@ -38,11 +38,8 @@ def main(arguments) -> None:
         raise ValueError("--workdir must name the folder of a run; received none.")
 
     from advance_tf.metrics.report import summary
-    from advance_tf.studies.evaluated import (
-        evaluate_run,
-        load_taught_run,
-        write_evaluation,
-    )
+    from advance_tf.studies.evaluated import evaluate_run, write_evaluation
+    from advance_tf.studies.taught import load_taught_run
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
     evaluation = evaluate_run(

@@ -64,7 +64,7 @@ def main(arguments) -> None:
 
     from advance_tf.metrics.scores import weighted_f
     from advance_tf.serving import artefacts
-    from advance_tf.studies.evaluated import load_taught_run
+    from advance_tf.studies.taught import load_taught_run
     from advance_tf.training import provenance
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)

@@ -49,7 +49,8 @@ def main(arguments) -> None:
         raise ValueError("--workdir must name the folder of a run; received none.")
 
     from advance_tf.studies import figures
-    from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+    from advance_tf.studies.evaluated import evaluate_run
+    from advance_tf.studies.taught import load_taught_run
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
     evaluation = evaluate_run(

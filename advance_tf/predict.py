@@ -52,7 +52,7 @@ def main(arguments) -> None:
     from advance_tf.serving.examples import Failure
     from advance_tf.serving.prediction import json_line, text
     from advance_tf.serving.predictor import Predictor
-    from advance_tf.studies.evaluated import load_taught_run
+    from advance_tf.studies.taught import load_taught_run
 
     taught = load_taught_run(_WORKDIR.value)
     run = taught.run

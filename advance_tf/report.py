@@ -43,8 +43,8 @@ def main(arguments) -> None:
     check_output(output)
 
     from advance_tf.metrics.report import summary
-    from advance_tf.studies.evaluated import load_taught_run
     from advance_tf.studies.page import write_page
+    from advance_tf.studies.taught import load_taught_run
 
     taught = load_taught_run(_WORKDIR.value, _DATA_DIR.value)
     evaluation = write_page(

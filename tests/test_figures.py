@@ -12,7 +12,8 @@ from advance_tf.data.demo import LABEL
 from advance_tf.data.manifest import LEAKY, Manifest
 from advance_tf.metrics.calibration import reliability, with_temperature
 from advance_tf.studies import figures
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.evaluated import evaluate_run
+from advance_tf.studies.taught import load_taught_run
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, read_config, write_config

@@ -9,8 +9,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from advance_tf.studies.evaluated import load_taught_run
 from advance_tf.studies.page import write_page
+from advance_tf.studies.taught import load_taught_run
 from tests.untrained_run import with_validation, write_run
 
 CHROMIUM = pathlib.Path("/usr/bin/chromium")

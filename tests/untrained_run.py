@@ -16,7 +16,7 @@ from advance_tf.config import (
 from advance_tf.data.demo import LABEL, write_pairs
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.studies.evaluated import TaughtRun
+from advance_tf.studies.taught import TaughtRun
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
 from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config

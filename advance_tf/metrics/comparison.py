@@ -10,6 +10,7 @@ import numpy as np
 from advance_tf import labels
 from advance_tf.metrics.bootstrap import paired_difference
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
+from advance_tf.metrics.tables import markdown_table
 
 PREDICTIONS = "predictions.csv"
 SCORES = ("precision", "recall", "f_score")
@@ -193,12 +194,14 @@ def markdown(rows: Sequence[Row], reference: str, label: str = "") -> str:
         interval over sites.
     """
     lines = [f"> **{label}**", ""] if label else []
-    lines += [
-        f"| method | runs | precision | recall | F | F − {reference} (95 %) |",
-        "| :-- | --: | --: | --: | --: | --: |",
+    header = ["method", "runs", "precision", "recall", "F", f"F − {reference} (95 %)"]
+    cells = [
+        [
+            row.name,
+            row.runs,
+            *(score_cell(row.mean[score], row.deviation[score]) for score in SCORES),
+            difference_cell(row.difference),
+        ]
+        for row in rows
     ]
-    for row in rows:
-        cells = [score_cell(row.mean[score], row.deviation[score]) for score in SCORES]
-        cells.append(difference_cell(row.difference))
-        lines.append(f"| {row.name} | {row.runs} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, markdown_table(header, cells)])

@@ -13,6 +13,7 @@ from advance_tf.metrics.comparison import (
     difference_cell,
     score_cell,
 )
+from advance_tf.metrics.tables import markdown_table
 
 _TITLES = {"precision": "P", "recall": "R", "f_score": "F"}
 # Longer signs before their beginnings.
@@ -92,14 +93,11 @@ def markdown(lines: Sequence[BesidePaper], title: str, label: str = "") -> str:
         Mean ± deviation over runs beside the paper's, and the difference in F to
         each row's reference, which is named below, with both intervals.
     """
-    header = _header()
     references = dict.fromkeys(line.reference for line in lines)
     parts = [f"## {title}", ""]
     if label:
         parts += [f"> **{label}**", ""]
-    ruler = [":--", *["--:"] * (len(header) - 1)]
-    rows = [header, ruler, *map(_cells, lines)]
-    parts += [f"| {' | '.join(cells)} |" for cells in rows]
+    parts.append(markdown_table(_header(), map(_cells, lines)))
     parts += ["", f"L_s of each row: {'; '.join(references)}."]
     return "\n".join(parts) + "\n"
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Iterable, Sequence
 
 from advance_tf.metrics.evaluation import Estimate, Evaluation
 
@@ -101,7 +102,7 @@ def predictions_csv(evaluation: Evaluation) -> str:
     return _csv(header, rows, evaluation.label)
 
 
-def _markdown(header: list[str], rows: list[list]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A Markdown table: first column to the left, the others to the right."""
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
@@ -126,10 +127,10 @@ def report(evaluation: Evaluation, pictures: tuple[str, ...] = ()) -> str:
         for name, title in TITLES.items()
     ]
     overall.append(["F of the majority class", baseline_cell(evaluation)])
-    parts.append(_markdown(["Score", "%"], overall))
+    parts.append(markdown_table(["Score", "%"], overall))
     parts.append("## Scenes")
     parts.append(
-        _markdown(
+        markdown_table(
             ["Scene", "Pairs", "Sites", "Predicted", "Precision", "Recall", "F"],
             [
                 [
@@ -147,7 +148,7 @@ def report(evaluation: Evaluation, pictures: tuple[str, ...] = ()) -> str:
     parts.append("## Confusion matrix")
     parts.append("Rows are true scenes, columns predicted ones.")
     parts.append(
-        _markdown(
+        markdown_table(
             ["", *evaluation.scenes],
             [
                 [scene, *counts]

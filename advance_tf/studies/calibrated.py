@@ -4,7 +4,8 @@ import dataclasses
 
 from advance_tf.metrics.calibration import Calibration, calibrate
 from advance_tf.metrics.evaluation import Evaluation
-from advance_tf.studies.evaluated import TaughtRun, evaluate_run
+from advance_tf.studies.evaluated import evaluate_run
+from advance_tf.studies.taught import TaughtRun
 
 VALIDATION = "validation"
 _SEEN = "temperature fitted on pairs that are shown"

@@ -1,6 +1,5 @@
-"""A trained run with what its teacher knows, and its evaluation on a split."""
+"""The evaluation of a trained run on a split."""
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -15,50 +14,11 @@ from advance_tf.data.notice import read_notice
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
 from advance_tf.metrics.report import join_labels, write_report
 from advance_tf.models.weights import file_sha256
-from advance_tf.serving.event_probs import event_probs, find_knowledge, softmax
-from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.serving.event_probs import event_probs, softmax
+from advance_tf.studies.taught import TaughtRun
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
-from advance_tf.training.workdir import Run, load_run
+from advance_tf.training.workdir import Run
 from advance_tf.visualization.plots import run_pictures
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TaughtRun:
-    """A run and the event knowledge that goes with it.
-
-    Attributes:
-        run: loaded, with its best weights.
-        knowledge: of its teacher on its manifest, None where there is none.
-        data_dir: folder of its data set.
-    """
-
-    run: Run
-    knowledge: EventKnowledge | None
-    data_dir: pathlib.Path
-
-
-def load_taught_run(
-    workdir: str | pathlib.Path, data_dir: str | None = None
-) -> TaughtRun:
-    """Loads a run and, where there is any, its event knowledge.
-
-    Args:
-        workdir: folder of the run.
-        data_dir: folder of the data set; by default as it was trained.
-
-    Returns:
-        The run with its knowledge.
-
-    Raises:
-        ValueError: a file of the run is missing, broken or of another run.
-    """
-    run = load_run(workdir)
-    folder = find_knowledge(run.workdir, run.knowledge_dir)
-    return TaughtRun(
-        run,
-        load_knowledge(folder, run.manifest) if folder else None,
-        pathlib.Path(data_dir or run.config.data.data_dir),
-    )
 
 
 def run_names(workdirs: Sequence[str | pathlib.Path]) -> list[str]:

@@ -14,7 +14,8 @@ from advance_tf.metrics.calibration import Calibration, Reliability
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.report import join_labels
 from advance_tf.studies.calibrated import VALIDATION, calibrate_run
-from advance_tf.studies.evaluated import TaughtRun, run_names
+from advance_tf.studies.evaluated import run_names
+from advance_tf.studies.taught import TaughtRun
 from advance_tf.visualization import embedding, plots
 from advance_tf.visualization.canvas import png
 from advance_tf.visualization.pairs_per_scene import pairs_per_scene_figure
@@ -108,7 +109,9 @@ def draw_figures(
     )
     confusion = plots.confusion_figure(evaluation.confusion, evaluation.scenes, **texts)
     files = {"pairs_per_scene.png": png(pairs), "confusion.png": png(confusion)}
-    calibration_files, calibration_remark = _reliability(taught, evaluation, batch_size)
+    calibration_files, calibration_remark = _reliability(
+        taught, evaluation, batch_size, texts["title"]
+    )
     tsne_files, tsne_remark = _tsne(evaluation, seed, **texts)
     remarks = (calibration_remark, tsne_remark, map_remark)
     return Figures(
@@ -147,7 +150,7 @@ def _manifest(taught: TaughtRun):
 
 
 def _reliability(
-    taught: TaughtRun, evaluation: Evaluation, batch_size: int | None
+    taught: TaughtRun, evaluation: Evaluation, batch_size: int | None, title: str
 ) -> tuple[dict[str, bytes], str]:
     found = calibrate_run(taught, evaluation, batch_size=batch_size)
     if found.calibration is None:
@@ -155,7 +158,7 @@ def _reliability(
     label = join_labels(found.remark, evaluation.label)
     figure = reliability_figure(
         found.calibration,
-        title=f"{run_names([taught.run.workdir])[0]}, {evaluation.split}",
+        title=title,
         label=label,
     )
     values = {

@@ -101,6 +101,7 @@ def plan(
         )
     points = [(alpha, beta) for alpha in over_alpha for beta in over_beta]
     runs_of: dict[tuple[float, float], list[Job]] = {point: [] for point in points}
+    jobs = []
     for seed in range(runs):
         for alpha, beta in points:
             job = study.job(
@@ -110,7 +111,7 @@ def plan(
                 changes={"alpha": alpha, "beta": beta},
             )
             runs_of[alpha, beta].append(job)
-    jobs = [runs_of[point][seed] for seed in range(runs) for point in points]
+            jobs.append(job)
     return Search(recipe, over_alpha, over_beta, jobs, runs_of)
 
 

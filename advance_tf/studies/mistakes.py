@@ -12,9 +12,9 @@ from advance_tf.data.layout import Pair
 from advance_tf.features.sound import waveform_from_bytes
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.studies.embedded import jpeg_uri, sound_uri
-from advance_tf.studies.evaluated import TaughtRun
 from advance_tf.studies.evidence import Evidence, find_evidence
 from advance_tf.studies.looked import Looked, look, shown_image
+from advance_tf.studies.taught import TaughtRun
 from advance_tf.visualization import overlay
 
 _SPECTROGRAM = (160, 320)

@@ -15,8 +15,9 @@ from advance_tf.metrics.tables import TITLES
 from advance_tf.studies import page_tables
 from advance_tf.studies.calibrated import calibrate_run
 from advance_tf.studies.embedded import data_uri
-from advance_tf.studies.evaluated import TaughtRun, evaluate_run, run_names
+from advance_tf.studies.evaluated import evaluate_run, run_names
 from advance_tf.studies.mistakes import find_mistakes
+from advance_tf.studies.taught import TaughtRun
 from advance_tf.training.callbacks import LOG
 from advance_tf.training.workdir import read_config, versions
 from advance_tf.visualization import curve_lines, number_text

@@ -7,9 +7,9 @@ import pathlib
 from collections.abc import Mapping
 
 from advance_tf.labels import asset_path
+from advance_tf.metrics.comparison import SCORES
 
 TABLES = (1, 2, 3)
-_SCORES = ("precision", "recall", "f_score")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ def _rows() -> dict[int, tuple[PaperRow, ...]]:
         for row in csv.DictReader(file):
             scores = {
                 score: (float(row[score]) / 100, float(row[f"{score}_deviation"]) / 100)
-                for score in _SCORES
+                for score in SCORES
             }
             found[int(row["table"])].append(
                 PaperRow(row["row"], row["recipe"], row["reference"], scores)

@@ -19,14 +19,11 @@ from advance_tf.metrics.comparison import (
 from advance_tf.metrics.paper_comparison import BesidePaper
 from advance_tf.metrics.report import METRICS, join_labels
 from advance_tf.models.weights import file_sha256
-from advance_tf.studies.evaluated import (
-    evaluate_run,
-    load_taught_run,
-    write_evaluation,
-)
+from advance_tf.studies.evaluated import evaluate_run, write_evaluation
 from advance_tf.studies.jobs import Job
-from advance_tf.studies.paper import PaperRow, paper_rows
+from advance_tf.studies.paper import paper_rows
 from advance_tf.studies.study import Study
+from advance_tf.studies.taught import load_taught_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
 _TITLES = {
@@ -110,12 +107,11 @@ def table_lines(study: Study, table: int, runs: int) -> tuple[list[BesidePaper],
         for line in compare(methods, names[reference]):
             compared.setdefault(line.name, line)
     told = {run.label for some in found.values() for run in some}
-    lines = [_line(row, compared[row.name], names[row.reference]) for row in rows]
+    lines = [
+        BesidePaper(compared[row.name], names[row.reference], row.scores)
+        for row in rows
+    ]
     return lines, join_labels(*sorted(told))
-
-
-def _line(row: PaperRow, measured: Row, reference: str) -> BesidePaper:
-    return BesidePaper(measured, reference, row.scores)
 
 
 def write_table(study: Study, table: int, runs: int) -> str:

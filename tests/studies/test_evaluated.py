@@ -5,7 +5,8 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run, run_names
+from advance_tf.studies.evaluated import evaluate_run, run_names
+from advance_tf.studies.taught import load_taught_run
 from tests.untrained_run import write_run
 
 

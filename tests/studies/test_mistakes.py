@@ -15,9 +15,10 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.features.sound import waveform_from_bytes
 from advance_tf.studies.embedded import jpeg_uri, sound_uri
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.evaluated import evaluate_run
 from advance_tf.studies.looked import shown_image
 from advance_tf.studies.mistakes import find_mistakes, most_confident
+from advance_tf.studies.taught import load_taught_run
 from advance_tf.training.workdir import load_run
 from advance_tf.visualization import overlay
 from advance_tf.visualization.cam import ActivationMaps

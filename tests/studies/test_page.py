@@ -15,7 +15,8 @@ from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
 from advance_tf.metrics.calibration import calibrate
 from advance_tf.studies import page, page_tables
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.evaluated import evaluate_run
+from advance_tf.studies.taught import load_taught_run
 from tests.untrained_run import with_validation, write_run
 
 HOSTILE = "<script>alert('x')</script>"

@@ -10,9 +10,10 @@ from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
 from advance_tf.labels import asset_path
 from advance_tf.studies import page
-from advance_tf.studies.evaluated import evaluate_run, load_taught_run
+from advance_tf.studies.evaluated import evaluate_run
 from advance_tf.studies.evidence import event_pulls
 from advance_tf.studies.mistakes import most_confident
+from advance_tf.studies.taught import load_taught_run
 from tests.studies.parsed_page import parse_page
 from tests.untrained_run import with_validation, write_run
 
