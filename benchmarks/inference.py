@@ -36,7 +36,8 @@ def cpu():
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {name.strip(): value.strip() for name, value in fields.items()}
     has = [name for name in FEATURES if name in fields.get("flags", "").split()]
-    cores = len(os.sched_getaffinity(0))
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
     return f"{fields.get('model name', 'CPU')}, {cores} cores, {' '.join(has)}"
 
 

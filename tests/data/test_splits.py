@@ -4,7 +4,6 @@ import collections
 import csv
 import hashlib
 import json
-import pathlib
 import random
 
 import pytest
@@ -12,8 +11,9 @@ import pytest
 from advance_tf import labels
 from advance_tf.data import splits
 from tests.data.placed_files import pairs_of
+from tests.imports import ROOT
 
-INDEX = pathlib.Path(__file__).parents[3] / "shared/reference/advance_index.json"
+STEMS = ROOT / "tests/golden/advance_stems.json"
 
 
 def sites_of(pairs, assigned):
@@ -62,9 +62,8 @@ def test_sizes_at_the_numbers_of_advance():
     check_by_site(pairs)
 
 
-@pytest.mark.skipif(not INDEX.exists(), reason="needs the index of ADVANCE")
 def test_the_real_stems():
-    stems = json.loads(INDEX.read_text())["stems"]
+    stems = json.loads(STEMS.read_text(encoding="utf-8"))
     pairs = pairs_of(stems)
     assert len(pairs) == 5075
     assert sorted(stems) == list(labels.scenes())

@@ -1,7 +1,5 @@
 """The towers' topology: sizes, names, padding, and narrow widths."""
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import tensorflow as tf
 
 from advance_tf.models.resnet import BLOCKS, build_resnet, embedding_size
 from advance_tf.models.weights import layer_arrays
+from tests.imports import ROOT
 
 
 def trainable(model):
@@ -79,12 +78,9 @@ def test_layers_are_named_after_pytorchs_keys(depth):
     assert sorted(map(torch_name, names)) == sorted(expected_keys(depth))
 
 
-KEYS = pathlib.Path(__file__).parents[3] / "shared/reference/checkpoint_keys.txt"
-
-
-@pytest.mark.skipif(not KEYS.exists(), reason="the list of published keys is not here")
 def test_the_rule_gives_the_published_keys():
-    lines = KEYS.read_text().splitlines()
+    path = ROOT / "tests/golden/checkpoint_keys.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()
     keys = [line.split()[0] for line in lines if line and not line.startswith("#")]
     keys = [k for k in keys if not k.endswith("num_batches_tracked")]
     towers = [k for k in keys if not k.startswith("fc.")]

@@ -1,7 +1,5 @@
 """Posteriors and relevance against NumPy and scikit-learn."""
 
-import pathlib
-
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -12,14 +10,13 @@ from advance_tf.teacher.relevance import (
     event_relevance,
     gram_direction,
 )
+from tests.imports import ROOT
 
 RNG = np.random.default_rng(5)
 NAMES = ("beach", "forest", "lake")
 SOFT = RNG.beta(0.3, 6, (40, 30))
 SCENES = RNG.integers(0, 3, 40)
-AUTHORS = (
-    pathlib.Path(__file__).parents[3] / "shared/reference/authors_event_knowledge.npz"
-)
+AUTHORS = ROOT / "tests/golden/authors_event_knowledge.npz"
 
 
 def rows_of(scene):
@@ -86,9 +83,9 @@ def test_rows_that_are_alike_have_no_principal_component():
     )
 
 
-@pytest.mark.skipif(not AUTHORS.exists(), reason="the authors' file is not here")
 def test_the_authors_vectors_have_length_one_and_a_free_sign():
-    directions = np.load(AUTHORS)["relevance_centred_pca"].astype(np.float64)
+    with np.load(AUTHORS) as authors:
+        directions = authors["relevance_centred_pca"].astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-5)
     largest = np.take_along_axis(
         directions, np.abs(directions).argmax(axis=1)[:, None], axis=1

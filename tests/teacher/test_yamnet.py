@@ -1,6 +1,6 @@
-"""YAMNet: windows, scores, labels, on a made LiteRT file and on the real one."""
+"""YAMNet: windows, scores and labels, on a LiteRT file with its interface."""
 
-import pathlib
+import os
 import zipfile
 
 import numpy as np
@@ -16,9 +16,11 @@ from advance_tf.teacher.yamnet import (
     score_logits,
 )
 
-REAL = pathlib.Path(__file__).parents[3] / "shared/weights/yamnet.tflite"
+# YAMNet's own file is not part of the repository. Where this variable names it, one
+# more test is defined.
+REAL = os.environ.get("ADVANCE_TF_YAMNET")
 RNG = np.random.default_rng(2)
-# The made file knows these events, in this order.
+# The made file covers these events, in this order.
 KNOWN = RNG.permutation(527)[:521]
 GAINS = RNG.normal(size=521).astype(np.float32)
 
@@ -112,25 +114,35 @@ def test_other_files_and_rates_are_refused(path, tmp_path):
         Yamnet(write_tflite(tmp_path / "short.tflite", names, samples=8000))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="YAMNet's file is not here")
-def test_yamnet_itself_knows_all_but_six_events_and_hears_a_tone():
-    teacher = Yamnet(REAL)
-    lacking = [
-        event.name for event in labels.events() if not teacher.event_mask[event.index]
-    ]
-    assert lacking == [
-        "Male speech, man speaking",
-        "Female speech, woman speaking",
-        "Battle cry",
-        "Male singing",
-        "Female singing",
-        "Funny music",
-    ]
-    time_seconds = np.arange(160_000) / 16_000
-    tone = 0.3 * np.sin(2 * np.pi * 1000 * time_seconds)
-    noise = np.random.default_rng(0).normal(0, 0.1, 160_000)
-    logits = teacher.logits(np.float32([np.zeros(160_000), tone, noise]))
-    heard = [labels.events()[row.argmax()].name for row in logits]
-    assert heard[0] == "Silence"
-    assert heard[1] in ("Sine wave", "Beep, bleep", "Busy signal", "Dial tone")
-    assert heard[2] in ("White noise", "Static", "Noise", "Waterfall", "Spray", "Rain")
+if REAL:
+
+    def test_yamnet_itself_covers_all_but_six_events_and_recognises_a_tone():
+        teacher = Yamnet(REAL)
+        lacking = [
+            event.name
+            for event in labels.events()
+            if not teacher.event_mask[event.index]
+        ]
+        assert lacking == [
+            "Male speech, man speaking",
+            "Female speech, woman speaking",
+            "Battle cry",
+            "Male singing",
+            "Female singing",
+            "Funny music",
+        ]
+        time_seconds = np.arange(160_000) / 16_000
+        tone = 0.3 * np.sin(2 * np.pi * 1000 * time_seconds)
+        noise = np.random.default_rng(0).normal(0, 0.1, 160_000)
+        logits = teacher.logits(np.float32([np.zeros(160_000), tone, noise]))
+        found = [labels.events()[row.argmax()].name for row in logits]
+        assert found[0] == "Silence"
+        assert found[1] in ("Sine wave", "Beep, bleep", "Busy signal", "Dial tone")
+        assert found[2] in (
+            "White noise",
+            "Static",
+            "Noise",
+            "Waterfall",
+            "Spray",
+            "Rain",
+        )
