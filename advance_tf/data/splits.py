@@ -1,4 +1,4 @@
-"""Training, validation and test: by site as in the paper, or by pair."""
+"""Training, validation and test by site or by pair, and a spread of their pairs."""
 
 import hashlib
 import math
@@ -79,6 +79,34 @@ def split_by_pair(
     return _split_units(units, train_fraction, validation_fraction, seed)
 
 
+def spread_over_scenes(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Pairs spread evenly over the scenes, and within a scene over its list.
+
+    Args:
+        pairs: of a split.
+        count: how many to choose.
+
+    Returns:
+        At most `count`, fewer where there are fewer, sorted as `pairs`; the
+        same at every call.
+    """
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair.scene].append(pair)
+    names = list(groups)
+    chosen = dict.fromkeys(names, 0)
+    while sum(chosen.values()) < min(count, len(pairs)):
+        free = [name for name in names if chosen[name] < len(groups[name])]
+        wanted = min(len(free), min(count, len(pairs)) - sum(chosen.values()))
+        for place in _even(len(free), wanted):
+            chosen[free[place]] += 1
+    return [
+        groups[name][place]
+        for name in names
+        for place in _even(len(groups[name]), chosen[name])
+    ]
+
+
 def _split_units(
     units: list[tuple[str, str]], train_fraction, validation_fraction, seed
 ) -> tuple[str, ...]:
@@ -122,3 +150,8 @@ def _shuffled(scene: str, members: Iterable[str], seed: int) -> list[str]:
 def _exact(fraction: float) -> Fraction:
     """The decimal number that was written, so that floor(0.7 · 10) is 7."""
     return Fraction(repr(float(fraction)))
+
+
+def _even(length: int, count: int) -> list[int]:
+    """`count` places in a list of `length`, each in the middle of its share."""
+    return [int((place + 0.5) * length / count) for place in range(count)]

@@ -1,6 +1,6 @@
 """Which pairs of a split are shown."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,39 +9,6 @@ from advance_tf.data.layout import Pair
 
 SPREAD, GAIN = "spread", "gain"
 CHOICES = (SPREAD, GAIN)
-
-
-def spread_over_scenes(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Pairs spread evenly over the scenes, and within a scene over its list.
-
-    Args:
-        pairs: of a split.
-        count: how many to choose.
-
-    Returns:
-        At most `count`, fewer where there are fewer, sorted as `pairs`; the
-        same at every call.
-    """
-    groups = defaultdict(list)
-    for pair in pairs:
-        groups[pair.scene].append(pair)
-    names = list(groups)
-    chosen = dict.fromkeys(names, 0)
-    while sum(chosen.values()) < min(count, len(pairs)):
-        free = [name for name in names if chosen[name] < len(groups[name])]
-        wanted = min(len(free), min(count, len(pairs)) - sum(chosen.values()))
-        for place in _even(len(free), wanted):
-            chosen[free[place]] += 1
-    return [
-        groups[name][place]
-        for name in names
-        for place in _even(len(groups[name]), chosen[name])
-    ]
-
-
-def _even(length: int, count: int) -> list[int]:
-    """`count` places in a list of `length`, each in the middle of its share."""
-    return [int((place + 0.5) * length / count) for place in range(count)]
 
 
 def by_stem(pairs: Sequence[Pair], stems: Sequence[str]) -> list[Pair]:

@@ -12,7 +12,7 @@ from advance_tf.config import FeatureConfig
 from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.notice import read_notice
-from advance_tf.data.splits import TRAINING
+from advance_tf.data.splits import TRAINING, spread_over_scenes
 from advance_tf.metrics.report import join_labels
 from advance_tf.serving.event_probs import softmax
 from advance_tf.studies import chosen
@@ -105,7 +105,7 @@ def explain(
         every = manifest.of(split)
         found, note = _gaining(workdirs, names, every, split, pairs, data_dir)
     else:
-        found = chosen.spread_over_scenes(manifest.of(split), pairs)
+        found = spread_over_scenes(manifest.of(split), pairs)
         note = f"Pairs spread evenly over the scenes of '{split}', whatever they show."
     parts = [_looked(workdir, found, data_dir) for workdir in workdirs]
     rows = [

@@ -9,6 +9,7 @@ from typing import Any
 from advance_tf import config as config_module
 from advance_tf import labels
 from advance_tf.data.layout import Pair
+from advance_tf.data.splits import spread_over_scenes
 from advance_tf.models.weights import file_sha256
 from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.workdir import Run, versions
@@ -64,10 +65,21 @@ class Media:
         self._make = make
 
     def some(self, split: str, number: int) -> list:
-        """Pairs of a split, evenly over its scenes; fewer where there are fewer."""
-        pairs = self._run.pairs_of(split)
-        step = max(1, len(pairs) // number)
-        return [self._read(pair) for pair in pairs[::step][:number]]
+        """Pairs of a split, spread evenly over its scenes and within each over its list.
+
+        Args:
+            split: "training", "validation", "test" or "all".
+            number: how many, at least 1.
+
+        Returns:
+            `number` pairs as `make` returns them, all of the split where it has
+            fewer; the same at every call.
+
+        Raises:
+            ValueError: the split has no pair, or a file is missing.
+        """
+        pairs = spread_over_scenes(self._run.pairs_of(split), number)
+        return [self._read(pair) for pair in pairs]
 
     def all(self, split: str) -> tuple[list, list[int]]:
         """Every pair of a split, and the index of its scene."""

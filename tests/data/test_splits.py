@@ -9,7 +9,7 @@ import random
 import pytest
 
 from advance_tf import labels
-from advance_tf.data import splits
+from advance_tf.data import layout, splits
 from tests.data.placed_files import pairs_of
 from tests.imports import ROOT
 
@@ -158,3 +158,32 @@ def test_by_pair_sizes_are_exact_and_places_leak():
 def test_fractions_out_of_range_are_refused(fractions):
     with pytest.raises(ValueError, match="--train_fraction must lie in"):
         splits.split_by_site(pairs_of({"lake": ["00001"]}), *fractions)
+
+
+def numbered(**counts):
+    """Scene → number of its pairs, with the stems a0, a1, …"""
+    return [
+        layout.Pair(f"{scene}{n}", scene, scene, "", "")
+        for scene, count in counts.items()
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "stems"),
+    [
+        (1, ["c1"]),
+        (2, ["b0", "d2"]),
+        (4, ["a1", "b0", "c1", "d2"]),
+        (6, ["a0", "a2", "b0", "c1", "d1", "d3"]),
+        (9, ["a0", "a1", "a2", "b0", "c0", "c2", "d0", "d2", "d4"]),
+    ],
+)
+def test_pairs_are_spread_over_scenes(count, stems):
+    found = splits.spread_over_scenes(numbered(a=3, b=1, c=3, d=5), count)
+    assert [pair.stem for pair in found] == stems
+
+
+def test_all_pairs_when_there_are_fewer():
+    every = numbered(a=2, b=1)
+    assert splits.spread_over_scenes(every, 10) == every

@@ -1,4 +1,4 @@
-"""Which pairs are shown: evenly, by name, or by gain."""
+"""Which pairs are shown: by name, or by gain."""
 
 import pytest
 
@@ -12,26 +12,6 @@ def pairs(**counts):
         for scene, count in counts.items()
         for n in range(count)
     ]
-
-
-@pytest.mark.parametrize(
-    ("count", "stems"),
-    [
-        (1, ["c1"]),
-        (2, ["b0", "d2"]),
-        (4, ["a1", "b0", "c1", "d2"]),
-        (6, ["a0", "a2", "b0", "c1", "d1", "d3"]),
-        (9, ["a0", "a1", "a2", "b0", "c0", "c2", "d0", "d2", "d4"]),
-    ],
-)
-def test_pairs_are_spread_over_scenes(count, stems):
-    found = chosen.spread_over_scenes(pairs(a=3, b=1, c=3, d=5), count)
-    assert [pair.stem for pair in found] == stems
-
-
-def test_all_pairs_when_there_are_fewer():
-    every = pairs(a=2, b=1)
-    assert chosen.spread_over_scenes(every, 10) == every
 
 
 def test_pairs_by_name_keep_their_order():
