@@ -10,6 +10,7 @@ from PIL import Image
 from advance_tf import labels
 from advance_tf.data.demo import LABEL
 from advance_tf.data.manifest import LEAKY, Manifest
+from advance_tf.metrics import calibration
 from advance_tf.metrics.calibration import reliability, with_temperature
 from advance_tf.studies import figures
 from advance_tf.studies.evaluated import evaluate_run
@@ -92,10 +93,24 @@ def test_everything_is_drawn(drawn):
         assert red.any(), f"{name} carries no label"
 
 
-def test_the_temperature_is_that_of_validation(workdir, drawn):
+def test_a_refused_temperature_is_said_with_its_reason(drawn):
     values = json.loads((drawn[0] / "calibration.json").read_text())
+    assert values["temperature"] == 1
+    assert values["refusal"] == (
+        "temperature not fitted, 1 stays: it takes at least 50 samples; received 6. "
+        "Fit it on more."
+    )
+    assert values["label"] == f"{values['refusal']}; {LABEL}; {LEAKY}"
+    assert values["fitted_on"] == {"split": "validation", "pairs": 6}
+    assert values["before"] == values["after"]
+
+
+def test_the_temperature_is_that_of_validation(workdir, monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_SAMPLES", 6)
     taught = load_taught_run(workdir)
     validation, test = (evaluate_run(taught, name) for name in ("validation", "test"))
+    values = json.loads(figures.draw_figures(taught, test).files["calibration.json"])
+    assert values["refusal"] == ""
 
     def nll(evaluation, temperature):
         probs = with_temperature(evaluation.scene_probs, temperature)
@@ -145,7 +160,8 @@ def test_what_is_left_out_is_said_and_removed(bare, tmp_path):
     }
 
 
-def test_a_temperature_of_the_pairs_shown_says_so(workdir):
+def test_a_temperature_of_the_pairs_shown_says_so(workdir, monkeypatch):
+    monkeypatch.setattr(calibration, "MIN_SAMPLES", 6)
     taught = load_taught_run(workdir)
     drawn = figures.draw_figures(taught, evaluate_run(taught, "validation"))
     values = json.loads(drawn.files["calibration.json"])

@@ -11,7 +11,7 @@ VALIDATION = "validation"
 _SEEN = "temperature fitted on pairs that are shown"
 _NO_PAIR = (
     "the temperature is fitted on validation, which has no pair. Split with a larger "
-    "--validation_fraction."
+    "`validation_fraction`."
 )
 
 
@@ -22,7 +22,8 @@ class Calibrated:
     Attributes:
         calibration: of the evaluation, None where there is none.
         pairs: how many the temperature is fitted on.
-        remark: what a label must say of the temperature, "" for nothing.
+        remark: what a label must say of the temperature, such as why it was not
+            fitted; "" for nothing.
         reason: why there is no calibration and the way out, "" where there is.
     """
 
@@ -44,7 +45,8 @@ def calibrate_run(
 
     Returns:
         The calibration of the evaluation. On pairs that the temperature is fitted
-        on it is made all the same, and the remark says so.
+        on it is made all the same, and the remark says so. Where the fit is refused
+        the temperature is 1, and the remark is the reason.
 
     Raises:
         ValueError: a file cannot be read.
@@ -62,4 +64,5 @@ def calibrate_run(
         evaluation.true,
     )
     seen = _SEEN if evaluation.split in (VALIDATION, "all") else ""
-    return Calibrated(calibration, len(validation.stems), seen)
+    remark = calibration.refusal or seen
+    return Calibrated(calibration, len(validation.stems), remark)

@@ -175,6 +175,7 @@ def _reliability(
 def _calibration_values(calibration: Calibration) -> dict[str, object]:
     return {
         "temperature": calibration.temperature,
+        "refusal": calibration.refusal,
         "before": _side(calibration.before, calibration.nll_before),
         "after": _side(calibration.after, calibration.nll_after),
     }

@@ -65,7 +65,7 @@ class Media:
         self._make = make
 
     def some(self, split: str, number: int) -> list:
-        """Pairs of a split, spread evenly over its scenes and within each over its list.
+        """Pairs of a split, evenly over its scenes and over the list of each.
 
         Args:
             split: "training", "validation", "test" or "all".

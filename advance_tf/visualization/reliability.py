@@ -45,6 +45,10 @@ class Calibration(Protocol):
         """T."""
 
     @property
+    def refusal(self) -> str:
+        """Why T was not fitted, "" where it was."""
+
+    @property
     def before(self) -> Reliability:
         """Without it."""
 
@@ -87,7 +91,7 @@ def reliability_figure(
         figure.add_subplot(grid[1, column], sharex=diagrams[column])
         for column in (0, 1)
     ]
-    t = f"at T = {calibration.temperature:.2f}"
+    t = "unscaled" if calibration.refusal else f"at T = {calibration.temperature:.2f}"
     sides = (
         ("as trained", calibration.before, calibration.nll_before),
         (t, calibration.after, calibration.nll_after),

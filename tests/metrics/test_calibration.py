@@ -55,15 +55,15 @@ def test_ece_agrees_with_a_loop_over_samples():
 def test_recovers_a_known_temperature(temperature):
     logits, true = _drawn(1)
     probs = _softmax(logits * temperature).astype(np.float32)
-    assert calibration.fit_temperature(probs, true) == pytest.approx(
-        temperature, rel=0.03
-    )
+    fit = calibration.fit_temperature(probs, true)
+    assert fit.temperature == pytest.approx(temperature, rel=0.03)
+    assert fit.refusal == ""
 
 
 def test_the_temperature_is_where_the_likelihood_is_flat():
     logits, true = _drawn(2, samples=300)
     probs = _softmax(2 * logits)
-    best = calibration.fit_temperature(probs, true)
+    best = calibration.fit_temperature(probs, true).temperature
 
     def nll(temperature):
         scaled = _softmax(2 * logits / temperature)
@@ -92,12 +92,69 @@ def test_a_temperature_divides_logits_and_keeps_predictions(temperature):
     np.testing.assert_array_equal(scaled.argmax(axis=1), probs.argmax(axis=1))
 
 
-def test_all_right_and_all_wrong_stay_finite():
-    sure, right, wrong = np.eye(3)[[0, 1, 2, 1]], [0, 1, 2, 1], [1, 2, 0, 2]
-    assert calibration.fit_temperature(sure * 0.7 + 0.1, right) < 0.1
-    assert calibration.fit_temperature(sure, wrong) == pytest.approx(20, rel=1e-3)
-    # One-hot and right: every temperature is as good as none.
-    assert calibration.fit_temperature(sure, right) == 1
+def _right(samples, sure=0.9):
+    """Probabilities of three classes and classes that are all predicted right."""
+    true = np.arange(samples) % 3
+    return np.full((samples, 3), (1 - sure) / 2) + (1.5 * sure - 0.5) * np.eye(3)[
+        true
+    ], true
+
+
+def test_without_an_error_no_temperature_is_fitted():
+    """Fitted, it would be 0.05 and make one error on other samples cost 58 nats."""
+    probs, true = _right(100)
+    fit = calibration.fit_temperature(probs, true)
+    assert fit.temperature == 1
+    assert "received 100 samples, all predicted right" in fit.refusal
+    true_of_test = np.where(np.arange(100) < 10, (true + 1) % 3, true)
+    done = calibration.calibrate(probs, true, probs, true_of_test)
+    assert done.refusal == fit.refusal
+    assert done.temperature == 1
+    expected = -0.9 * np.log(0.9) - 0.1 * np.log(0.05)
+    assert done.nll_before == done.nll_after == pytest.approx(expected)
+    assert done.before.ece == done.after.ece == pytest.approx(0, abs=1e-12)
+    # What the refusal avoids.
+    at_bound = calibration.with_temperature(probs, 0.05)[np.arange(100), true_of_test]
+    assert -np.log(at_bound.clip(1e-38)).mean() > 5
+
+
+def test_an_error_among_them_is_enough():
+    probs, true = _right(100)
+    true[0] = 1
+    fit = calibration.fit_temperature(probs, true)
+    assert fit.refusal == ""
+    # 99 of 100 are right: T where the top probability is 0.99.
+    expected = np.log(0.9 / 0.05) / np.log(0.99 / 0.005)
+    assert fit.temperature == pytest.approx(expected, rel=1e-4)
+
+
+def test_too_few_samples_fit_no_temperature():
+    logits, true = _drawn(6, samples=50)
+    probs = _softmax(2 * logits)
+    fit = calibration.fit_temperature(probs[:49], true[:49])
+    assert fit.temperature == 1
+    assert "at least 50 samples; received 49" in fit.refusal
+    enough = calibration.fit_temperature(probs, true)
+    assert enough.refusal == ""
+    assert 1.2 < enough.temperature < 3
+
+
+@pytest.mark.parametrize(("sure", "bound"), [(0.9, "20"), (0.35, "0.05")])
+def test_an_optimum_at_a_bound_is_refused(sure, bound):
+    probs, true = _right(100, sure)
+    # All wrong; or one wrong that hardly differs from being right.
+    if sure == 0.9:
+        true = (true + 1) % 3
+    else:
+        probs[0] = [1 / 3 - 1e-9, 1 / 3 + 1e-9, 1 / 3]
+    fit = calibration.fit_temperature(probs, true)
+    assert fit.temperature == 1
+    assert f"received one at the bound {bound}." in fit.refusal
+    assert "--" not in fit.refusal
+
+
+def test_one_hot_probabilities_stay_finite():
+    sure, wrong = np.eye(3)[np.arange(60) % 3], (np.arange(60) + 1) % 3
     done = calibration.calibrate(sure, wrong, sure, wrong)
     assert done.before.ece == 1
     assert np.isfinite([done.nll_before, done.nll_after]).all()
@@ -109,7 +166,8 @@ def test_only_validation_decides_the_temperature():
     done = calibration.calibrate(
         probs[:10000], true[:10000], probs[10000:], true[10000:]
     )
-    assert done.temperature == calibration.fit_temperature(probs[:10000], true[:10000])
+    fit = calibration.fit_temperature(probs[:10000], true[:10000])
+    assert done.temperature == fit.temperature
     assert done.temperature == pytest.approx(2.5, rel=0.05)
     expected = [
         -np.log(_softmax(scale * logits)[np.arange(20000), true][10000:]).mean()
@@ -125,7 +183,7 @@ def test_only_validation_decides_the_temperature():
 
 def test_calibration_changes_no_prediction():
     probs = np.array([[0.5 - 1e-9, 0.5 + 1e-9], [0.9, 0.1]])
-    done = calibration.calibrate([[0.9, 0.1]], [1], probs, [1, 0])
+    done = calibration.calibrate([[0.9, 0.1]] * 100, [0] * 55 + [1] * 45, probs, [1, 0])
     assert done.temperature > 10
     for measured in (done.before, done.after):
         assert np.nansum(measured.accuracy * measured.counts) == 2

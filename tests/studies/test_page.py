@@ -13,6 +13,7 @@ from PIL import Image
 
 from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
+from advance_tf.metrics import calibration as calibration_module
 from advance_tf.metrics.calibration import calibrate
 from advance_tf.studies import page, page_tables
 from advance_tf.studies.evaluated import evaluate_run
@@ -188,14 +189,17 @@ def test_without_validation_there_is_no_calibration(taught, written):
     text = page.render(values)
     assert (
         "There is no calibration: the temperature is fitted on validation, which has "
-        "no pair. Split with a larger --validation_fraction."
+        "no pair. Split with a larger `validation_fraction`."
     ) in text
     assert "ece_before" not in text
     assert "--mistakes=0" in text
 
 
 @pytest.mark.parametrize("split", ["validation", "all"])
-def test_a_temperature_of_the_pairs_shown_says_so(taught, split):
+def test_a_temperature_of_the_pairs_shown_says_so(taught, split, monkeypatch):
+    # The model is untrained: its own fit ends at a bound.
+    fit = calibration_module.TemperatureFit(1.5)
+    monkeypatch.setattr(calibration_module, "fit_temperature", lambda *_: fit)
     evaluation = evaluate_run(taught, split)
     text = page.render(page.page_values(taught, evaluation, mistakes=0))
     validation = evaluate_run(taught, "validation")
@@ -207,8 +211,20 @@ def test_a_temperature_of_the_pairs_shown_says_so(taught, split):
     )
     temperature = Parsed(text).scores["temperature"]
     assert temperature == pytest.approx(calibration.temperature, abs=0.005)
+    assert calibration.refusal == ""
     remark = "<span>temperature fitted on pairs that are shown</span>"
     assert text.count(remark) == 1
+    assert "not fitted" not in text
+
+
+def test_a_refused_temperature_is_said_with_its_reason(written):
+    _, text = written
+    scores = Parsed(text).scores
+    assert scores["temperature"] == 1
+    assert scores["ece_before"] == scores["ece_after"]
+    assert text.count("temperature not fitted, 1 stays: it takes at least 50") == 1
+    assert "Calibration error, unscaled" in text
+    assert 'alt="Reliability diagrams without temperature scaling' in text
 
 
 def test_settings_mark_what_is_not_the_default():

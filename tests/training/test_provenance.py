@@ -1,5 +1,6 @@
 """The encoded pairs that an export is calibrated and checked on."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -50,7 +51,7 @@ def test_some_pairs_are_of_every_scene_and_reach_the_end_of_the_list(run):
     assert set(counts.values()) == {7, 8}
     # A share is of 8 to 10 pairs; one of each, the last of the list among them.
     ends = [-1, *places, PAIRS]
-    assert max(b - a for a, b in zip(ends, ends[1:], strict=False)) <= 10
+    assert max(b - a for a, b in itertools.pairwise(ends)) <= 10
     assert sum(place >= PAIRS - 64 for place in places) >= 7
 
 

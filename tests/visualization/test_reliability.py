@@ -26,6 +26,7 @@ def calibration():
     nan = np.nan
     return SimpleNamespace(
         temperature=1.5,
+        refusal="",
         before=_side([nan, 0.4, 0.7, 0.9], [nan, 0.5, 0.2, 0.9], [0, 2, 5, 10], 0.123),
         after=_side([nan, 0.4, nan, 0.8], [nan, 0.3, nan, 1.0], [0, 10, 0, 7], 0.045),
         nll_before=2.0,
@@ -71,3 +72,10 @@ def test_scores_are_written(calibration):
     assert png(figure) == png(
         reliability_figure(calibration, title="a run", label="synthetic")
     )
+
+
+def test_without_a_temperature_the_second_panel_is_unscaled(calibration):
+    calibration.refusal = "temperature not fitted"
+    figure = reliability_figure(calibration, label=calibration.refusal)
+    assert figure.axes[1].get_xlabel() == "unscaled:  ECE 4.5 %,  NLL 1.250"
+    assert figure.get_suptitle() == "temperature not fitted"
