@@ -23,8 +23,13 @@ def imports_of(path: pathlib.Path, known: dict[str, pathlib.Path]) -> dict[str, 
 
     `from package import module` counts as the module where it is one.
     """
+    return imports_in(ast.parse(path.read_text(encoding="utf-8")), known)
+
+
+def imports_in(tree: ast.AST, known: dict[str, pathlib.Path]) -> dict[str, int]:
+    """As `imports_of`, of a syntax tree."""
     found: dict[str, int] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
