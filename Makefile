@@ -4,29 +4,37 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 # The tests run side by side; threads of one would only wait for those of another.
-ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+PYTEST := TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_NUM_INTRAOP_THREADS=1 \
+  TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
+  $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint browser format build-files benchmark clean
+.PHONY: demo test lint docs browser format build-files benchmark clean
 
 demo: $(VENV)/run.stamp
-	$(RUN) -m advance_tf.fit
+	$(RUN) -m advance_tf demo
 
-test: lint browser
-	$(ONE_THREAD) $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+# The tests, then the examples in the docstrings.
+test: lint docs browser
+	$(PYTEST)
+	$(PYTEST) --doctest-modules advance_tf
 
 lint: $(VENV)/dev.stamp
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-# The page of a run is tested in Debian's Chromium; without it that test is skipped.
+# The documentation site, in site/; any warning is an error.
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
+# The HTML report is tested in Debian's Chromium; without it that test is skipped.
 browser:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	    --no-install-recommends chromium chromium-driver >/dev/null; \
 	else \
-	  echo "no Chromium here: the test of the page in a browser is skipped"; \
+	  echo "no Chromium here: the test of the HTML report in a browser is skipped"; \
 	fi
 
 format: $(VENV)/dev.stamp
@@ -57,4 +65,4 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist site

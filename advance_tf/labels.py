@@ -1,4 +1,10 @@
-"""The scene and event lists, and where the assets are."""
+"""The 13 scenes, the 527 events and the paths of the assets.
+
+>>> scenes()[:3]
+('airport', 'beach', 'bridge')
+>>> events()[0].name, len(events())
+('Speech', 527)
+"""
 
 import csv
 import dataclasses
@@ -8,7 +14,13 @@ import pathlib
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """One of AudioSet's 527 sound events."""
+    """One of AudioSet's 527 sound events.
+
+    Attributes:
+        index: position in every list and output of events, 0 to 526.
+        mid: AudioSet's identifier, such as "/m/09x0r".
+        name: display name, such as "Speech".
+    """
 
     index: int
     mid: str
@@ -16,34 +28,34 @@ class Event:
 
 
 def asset_path(name: str) -> pathlib.Path:
-    """Where the asset `name` lies, in a checkout or in an installed wheel.
+    """Returns the path of an asset, in a checkout or in an installed wheel.
 
-    A wheel holds `assets/` inside the package; a checkout and an editable
-    install have it beside the package.
+    A wheel contains `assets/` inside the package; a checkout and an editable
+    install have it next to the package.
 
     Args:
-        name: path below `assets/`, with forward slashes.
+        name: path below `assets/`, with forward slashes, such as "scenes.csv".
 
     Returns:
         The path of an existing file or folder.
 
     Raises:
-        FileNotFoundError: the asset is in neither place.
+        FileNotFoundError: the asset is in neither folder.
     """
     package = pathlib.Path(__file__).resolve().parent
-    places = (package / "assets" / name, package.parent / "assets" / name)
-    for place in places:
-        if place.exists():
-            return place
+    candidates = (package / "assets" / name, package.parent / "assets" / name)
+    for path in candidates:
+        if path.exists():
+            return path
     raise FileNotFoundError(
-        f"Asset '{name}' must lie in one of {', '.join(map(str, places))}; it is in "
-        "neither. Install advance_tf again."
+        f"Asset '{name}' must be one of {', '.join(map(str, candidates))}; neither "
+        "exists. Install advance_tf again."
     )
 
 
 @functools.cache
 def scenes() -> tuple[str, ...]:
-    """The 13 scenes of ADVANCE, sorted by name (the order of every output)."""
+    """Returns the 13 scenes of ADVANCE, sorted by name: the order of every output."""
     with asset_path("scenes.csv").open(newline="", encoding="utf-8") as file:
         names = tuple(row["scene"] for row in csv.DictReader(file))
     if list(names) != sorted(names):
@@ -53,7 +65,7 @@ def scenes() -> tuple[str, ...]:
 
 @functools.cache
 def scenes_as_published() -> tuple[str, ...]:
-    """The 13 scenes in the authors' order, that of their checkpoints' outputs."""
+    """Returns the 13 scenes in the order of the outputs of the authors' checkpoints."""
     with asset_path("scenes.csv").open(newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: int(row["authors_index"]))
     return tuple(row["scene"] for row in rows)
@@ -61,7 +73,7 @@ def scenes_as_published() -> tuple[str, ...]:
 
 @functools.cache
 def events() -> tuple[Event, ...]:
-    """AudioSet's 527 events in the order of their index."""
+    """Returns AudioSet's 527 events in the order of their index."""
     with asset_path("events.csv").open(newline="", encoding="utf-8") as file:
         return tuple(
             Event(int(row["index"]), row["mid"], row["display_name"])

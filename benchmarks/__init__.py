@@ -1,1 +1,1 @@
-"""Ratios against a peer, measured in one run each."""
+"""Benchmarks: speed of advance_tf relative to other libraries."""

@@ -1,13 +1,14 @@
-"""Milliseconds per pair of the full recognizer on the CPU, against its peers.
+"""Milliseconds per pair of the full recognizer on the CPU, in several runtimes.
 
     python -m benchmarks.inference --batch_sizes=1,8 --repeats=5
 
-ResNet-101 on [256, 256, 3], ResNet-50 on [400, 64] and a scene head, the same
-float32 weights in every way. Each way lives in a process of its own and all of
-them are asked by turns, `--repeats` times `--calls` calls; the fastest call of
-each is compared, since what else runs on the machine only slows calls down. The
-peers read an ONNX file of the PyTorch twin and fold its batch norms themselves. A
-way takes up to 4 GB of memory; `--ways` and `--folder` measure some at a time.
+ResNet-101 on [256, 256, 3], ResNet-50 on [400, 64] and a scene head, with the same
+float32 weights in every runtime ("way"). Each way runs in a process of its own. The
+processes take turns, `--repeats` times `--calls` calls, and the fastest calls are
+compared: other load on the machine can only slow a call down. ONNX Runtime and
+OpenVINO read an ONNX file exported from the same model in PyTorch and fold its batch
+norms themselves. A way needs up to 4 GB of memory; use `--ways` and `--folder` to
+measure a few at a time.
 """
 
 import argparse
@@ -30,42 +31,42 @@ FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf
 
 
 def cpu():
-    """Model, cores and the features that matter to convolutions, as Linux says."""
+    """Describes the CPU: model, cores and instruction sets used by convolutions."""
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {name.strip(): value.strip() for name, value in fields.items()}
-    has = [name for name in FEATURES if name in fields.get("flags", "").split()]
-    known = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count()
-    return f"{fields.get('model name', 'CPU')}, {cores} cores, {' '.join(has)}"
+    supported = [name for name in FEATURES if name in fields.get("flags", "").split()]
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+    return f"{fields.get('model name', 'CPU')}, {cores} cores, {' '.join(supported)}"
 
 
 def serve(way, folder):
-    """Answers requests on stdin: one JSON line in, one JSON line out."""
-    # Libraries print to stdout too; the answers have it for themselves.
+    """Answers requests: one JSON line on stdin, one JSON line on stdout each."""
+    # Libraries print to stdout too; their output goes to stderr instead.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     bind = load(way, folder)
-    bound = {}
+    recognizers = {}
     for line in sys.stdin:
         batch, calls = json.loads(line)
-        if batch not in bound:
-            bound[batch] = bind(example(batch))
+        if batch not in recognizers:
+            recognizers[batch] = bind(example(batch))
             for _ in range(2):
-                logits = bound[batch]()
+                logits = recognizers[batch]()
             answer = np.asarray(logits).tolist()
         else:
             answer = []
             for _ in range(calls):
                 started = time.perf_counter()
-                bound[batch]()
+                recognizers[batch]()
                 answer.append(1e3 * (time.perf_counter() - started) / batch)
         print(json.dumps(answer), file=answers, flush=True)
 
 
 def start(way, folder):
-    """The process of a way, waiting for requests."""
+    """Starts the process of a way, which waits for requests."""
     command = [sys.executable, "-m", "benchmarks.inference"]
     return subprocess.Popen(
         [*command, f"--way={way}", f"--folder={folder}"],
@@ -77,8 +78,8 @@ def start(way, folder):
     )
 
 
-def ask(process, batch, calls):
-    """One request and its answer."""
+def request(process, batch, calls):
+    """Sends a request to a process and returns its answer."""
     line = ""
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(json.dumps([batch, calls]) + "\n")
@@ -93,17 +94,17 @@ def ask(process, batch, calls):
 
 
 def measure(processes, batch, repeats, calls):
-    """Way → milliseconds per pair of every call, and its logits."""
-    logits = {way: np.array(ask(p, batch, 0)) for way, p in processes.items()}
+    """Returns milliseconds per pair of every call, and the logits, of each way."""
+    logits = {way: np.array(request(p, batch, 0)) for way, p in processes.items()}
     times = {way: [] for way in processes}
     for _ in range(repeats):
         for way, process in processes.items():
-            times[way] += ask(process, batch, calls)
+            times[way] += request(process, batch, calls)
     return times, logits
 
 
 def print_table(batch, times, logits):
-    """The ways of one batch size."""
+    """Prints the results of one batch size."""
     peer = min(times[PEER])
     scale = np.abs(logits[PEER]).max()
     print(f"\nBatch {batch}; logits up to {scale:.3g}\n")
@@ -126,7 +127,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--calls", type=int, default=3)
     parser.add_argument("--ways", default=";".join(WAYS))
-    parser.add_argument("--folder", help="of the models; made anew by default")
+    parser.add_argument("--folder", help="Folder of the models; default: a new one.")
     parser.add_argument("--way", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:

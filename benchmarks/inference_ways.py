@@ -1,4 +1,4 @@
-"""The ways of `benchmarks.inference`: each loads the same weights and recognizes."""
+"""The runtimes ("ways") of `benchmarks.inference`; all load the same weights."""
 
 import pathlib
 
@@ -10,7 +10,7 @@ ONNX = "pair.onnx"
 
 
 def example(batch):
-    """A batch of inputs that is the same in every process."""
+    """Returns a batch of inputs that is the same in every process."""
     rng = np.random.default_rng(batch)
     return {
         "image": rng.uniform(0, 255, (batch, *SHAPES["image"])).astype(np.float32),
@@ -19,7 +19,7 @@ def example(batch):
 
 
 def randomize(recognizer):
-    """Batch-norm statistics as of a trained model, and maps that stay near 1."""
+    """Sets random batch norms whose outputs stay near 1, as in a trained model."""
     rng = np.random.default_rng(0)
     for name in ("image_tower", "audio_tower"):
         for layer in recognizer.get_layer(name).layers:
@@ -36,16 +36,16 @@ def randomize(recognizer):
 
 
 def prepare(folder):
-    """Writes the SavedModels, PyTorch's weights and the ONNX file.
+    """Writes the SavedModels, the PyTorch weights and the ONNX file.
 
     Args:
-        folder: an empty one, pathlib.Path.
+        folder: an empty folder, pathlib.Path.
     """
     import tensorflow as tf
     import torch
 
     from advance_tf.config import FeatureConfig, ModelConfig
-    from advance_tf.models.folding import fold_batch_norms, freeze
+    from advance_tf.models.folding import fold_batch_norms, freeze_graph
     from advance_tf.models.recognizer import build_recognizer
     from benchmarks.torch_twin import Pair, copy_weights
 
@@ -62,7 +62,7 @@ def prepare(folder):
         module.recognize = tf.function(model.call, input_signature=[signature])
         tf.saved_model.save(module, str(folder / name))
     module = tf.Module()
-    module.recognize = freeze(folded)
+    module.recognize = freeze_graph(folded)
     tf.saved_model.save(module, str(folder / "frozen"))
 
     pair = Pair().eval()
@@ -92,7 +92,7 @@ def _torch_inputs(inputs):
 
 
 def saved_model(folder, name, inter_op=0, jit_compile=False):
-    """A SavedModel, loaded again."""
+    """Loads a SavedModel in TensorFlow."""
     import tensorflow as tf
 
     tf.config.threading.set_inter_op_parallelism_threads(inter_op)
@@ -102,15 +102,15 @@ def saved_model(folder, name, inter_op=0, jit_compile=False):
         recognize = tf.function(loaded.recognize, jit_compile=True)
 
     def bind(inputs):
-        given = {name: tf.constant(value) for name, value in inputs.items()}
-        # `loaded` owns the variables.
-        return lambda owner=loaded: recognize(given)["scene_logits"].numpy()
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        # The default keeps `loaded` alive, which owns the variables.
+        return lambda owner=loaded: recognize(tensors)["scene_logits"].numpy()
 
     return bind
 
 
 def pytorch(folder):
-    """PyTorch's eager mode."""
+    """Loads the model in PyTorch's eager mode."""
     import torch
 
     from benchmarks.torch_twin import Pair
@@ -119,11 +119,11 @@ def pytorch(folder):
     pair.load_state_dict(torch.load(folder / "pair.pt"))
 
     def bind(inputs):
-        given = _torch_inputs(inputs)
+        tensors = _torch_inputs(inputs)
 
         def recognize():
             with torch.inference_mode():
-                return pair(*given).numpy()
+                return pair(*tensors).numpy()
 
         return recognize
 
@@ -131,7 +131,7 @@ def pytorch(folder):
 
 
 def onnx_runtime(folder):
-    """ONNX Runtime with all its graph optimizations, its default."""
+    """Loads the model in ONNX Runtime with all graph optimizations, its default."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(
@@ -139,32 +139,32 @@ def onnx_runtime(folder):
     )
 
     def bind(inputs):
-        given = _channels_first(inputs)
-        return lambda: session.run(None, given)[0]
+        arrays = _channels_first(inputs)
+        return lambda: session.run(None, arrays)[0]
 
     return bind
 
 
 def openvino(folder):
-    """OpenVINO for latency in float32, compiled for each batch size."""
+    """Loads the model in OpenVINO: latency hint, float32, compiled for each batch."""
     import openvino as ov
 
     core = ov.Core()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
     def bind(inputs):
-        given = _channels_first(inputs)
+        arrays = _channels_first(inputs)
         model = core.read_model(str(folder / ONNX))
-        model.reshape({name: list(value.shape) for name, value in given.items()})
+        model.reshape({name: list(value.shape) for name, value in arrays.items()})
         request = core.compile_model(model, "CPU", settings).create_infer_request()
-        return lambda: request.infer(given)[0]
+        return lambda: request.infer(arrays)[0]
 
     return bind
 
 
 FROZEN = "TensorFlow, folded, constants"
-# glibc returns large maps to Linux after every call otherwise, and the next call
-# waits for zeroed pages.
+# By default glibc returns large allocations to the kernel after every call, and the
+# next call waits for zeroed pages.
 KEEP_MEMORY = (
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592"
 )
@@ -201,6 +201,6 @@ WAYS = {
 
 
 def load(way, folder):
-    """A function of inputs that returns a function without arguments: logits."""
+    """Returns a function: inputs → function without arguments that returns logits."""
     _, loader, arguments = WAYS[way]
     return loader(pathlib.Path(folder), *arguments)

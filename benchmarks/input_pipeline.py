@@ -2,10 +2,10 @@
 
     python -m benchmarks.input_pipeline --data_dir=ADVANCE --pairs=200
 
-The peer decodes with PIL and librosa at the same settings (soxr resampling,
+The peer decodes with PIL and librosa with the same settings (soxr resampling,
 FFT 4096, window 1024, hop 400, magnitude through Slaney's mel matrix, 256 px).
-Both read the same pairs, each in one process on the same cores, by turns in one
-run; the best of each is compared.
+Both read the same pairs, each in a process of its own on the same cores. The
+processes take turns, and the best results are compared.
 """
 
 import argparse
@@ -21,7 +21,7 @@ WAYS = ("librosa + PIL", "files", "files, training", "cache", "cache, training")
 
 
 def peer_pair(image_path, sound_path):
-    """Image [256, 256, 3] and log-mel [400, 64] in dB, the common way."""
+    """Decodes an image [256, 256, 3] and a log-mel [400, 64] in dB with the peer."""
     import librosa
     import numpy as np
     from PIL import Image
@@ -45,7 +45,7 @@ def peer_pair(image_path, sound_path):
 
 
 def measure_peer(pairs, data_dir, repeats):
-    """Best pairs per second of the peer."""
+    """Returns the best pairs per second of the peer."""
     files = [(f"{data_dir}/{p.image}", f"{data_dir}/{p.sound}") for p in pairs]
     peer_pair(*files[0])
     best = 0.0
@@ -57,8 +57,8 @@ def measure_peer(pairs, data_dir, repeats):
     return best
 
 
-def measure_ours(way, pairs, data_dir, cache_dir, repeats):
-    """Best pairs per second of our dataset."""
+def measure_advance_tf(way, pairs, data_dir, cache_dir, repeats):
+    """Returns the best pairs per second of `make_dataset`."""
     from advance_tf.config import FeatureConfig
     from advance_tf.data.cache import PairCache
     from advance_tf.data.dataset import make_dataset
@@ -80,9 +80,9 @@ def measure_ours(way, pairs, data_dir, cache_dir, repeats):
 
 
 def difference(pairs, data_dir):
-    """Largest difference of image (levels) and log-mel (dB) on ten pairs.
+    """Returns the largest difference of image (levels) and log-mel (dB) on ten pairs.
 
-    The sound is compared on what both resamplers pass: below 7 kHz.
+    The sound is compared below 7 kHz, in the pass band of both resamplers.
     """
     import numpy as np
 
@@ -97,16 +97,16 @@ def difference(pairs, data_dir):
         image, log_mel = peer_pair(
             f"{data_dir}/{pair.image}", f"{data_dir}/{pair.sound}"
         )
-        ours = inputs["log_mel"][0].numpy() * stats.std_db + stats.mean_db
+        found = inputs["log_mel"][0].numpy() * stats.std_db + stats.mean_db
         image_gap = max(image_gap, np.abs(inputs["image"][0] - image).max())
         loud = log_mel > log_mel.max() - 40
         loud[:, 60:] = False
-        sound_gap = max(sound_gap, np.abs(ours - log_mel)[loud].max())
+        sound_gap = max(sound_gap, np.abs(found - log_mel)[loud].max())
     return float(image_gap), float(sound_gap)
 
 
 def child(arguments):
-    """Measures one way and prints the figure as JSON."""
+    """Measures one way and prints the result as JSON."""
     os.sched_setaffinity(0, set(range(arguments.cores)))
     from advance_tf.config import DataConfig
     from advance_tf.data.manifest import make_manifest
@@ -119,16 +119,16 @@ def child(arguments):
     elif arguments.way == WAYS[0]:
         result = measure_peer(pairs, data_dir, arguments.repeats)
     else:
-        result = measure_ours(
+        result = measure_advance_tf(
             arguments.way, pairs, data_dir, arguments.cache_dir, arguments.repeats
         )
     print(json.dumps(result))
 
 
 def spawn(arguments, way, cores, cache_dir):
-    """The figure of one way in a process of its own."""
+    """Measures one way in a process of its own."""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
-    # Set against faults of old OpenBLAS builds, they would slow NumPy down.
+    # Workarounds for old OpenBLAS builds; they slow NumPy down.
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)
     command = [sys.executable, "-m", "benchmarks.input_pipeline", f"--way={way}"]
@@ -159,8 +159,8 @@ def main():
             best = dict.fromkeys(WAYS, 0.0)
             for _ in range(arguments.repeats):
                 for way in WAYS:
-                    found = spawn(arguments, way, cores, pathlib.Path(folder))
-                    best[way] = max(best[way], found)
+                    rate = spawn(arguments, way, cores, pathlib.Path(folder))
+                    best[way] = max(best[way], rate)
             for way in WAYS:
                 ratio = best[way] / best[WAYS[0]]
                 print(f"| {cores} | {way} | {best[way]:.1f} | {ratio:.2f}× |")

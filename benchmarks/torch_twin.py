@@ -1,15 +1,15 @@
-"""The recognizer in PyTorch, as torchvision builds a ResNet: the benchmarks' peer."""
+"""The recognizer in PyTorch, built like torchvision's ResNet, for comparison."""
 
 import torch
 from torch import nn
 
 
 class Block(nn.Module):
-    """Three convolutions and a shortcut.
+    """A bottleneck block: three convolutions and a shortcut.
 
     Args:
-        inputs: channels that come.
-        width: channels of the 3×3 convolution; four times as many go out.
+        inputs: number of input channels.
+        width: channels of the 3×3 convolution; a quarter of the output channels.
         stride: of the 3×3 convolution.
     """
 
@@ -38,16 +38,16 @@ class Block(nn.Module):
             )
 
     def forward(self, x):
-        """Residual plus shortcut."""
+        """Returns residual plus shortcut."""
         return torch.relu(self.residual(x) + self.shortcut(x))
 
 
 def torch_tower(blocks, channels, first_stride):
-    """A bottleneck ResNet v1 of width 64.
+    """Builds a bottleneck ResNet v1 of width 64.
 
     Args:
         blocks: number of blocks of each stage.
-        channels: of the input.
+        channels: number of input channels.
         first_stride: of the first convolution.
 
     Returns:
@@ -78,48 +78,48 @@ class Pair(nn.Module):
         self.scene_head = nn.Linear(4096, 13)
 
     def forward(self, image, log_mel):
-        """Scene logits [B, 13]."""
-        seen, heard = self.image_tower(image), self.audio_tower(log_mel)
-        return self.scene_head(torch.cat([seen, heard], 1))
+        """Returns scene logits [B, 13]."""
+        embeddings = [self.image_tower(image), self.audio_tower(log_mel)]
+        return self.scene_head(torch.cat(embeddings, 1))
 
 
-def _named(tower):
-    """Our name of a convolution and its batch norm → the twin's two modules."""
+def _named_modules(tower):
+    """Yields the Keras names of a convolution and its batch norm, and both modules."""
     yield ("conv1", "bn1"), tower[:2]
     stage = number = 0
     for block in tower:
         if not isinstance(block, Block):
             continue
-        # A shortcut with a convolution begins a stage.
-        begins = isinstance(block.shortcut, nn.Sequential)
-        stage, number = (stage + 1, 0) if begins else (stage, number + 1)
+        # A shortcut with a convolution is in the first block of a stage.
+        is_first = isinstance(block.shortcut, nn.Sequential)
+        stage, number = (stage + 1, 0) if is_first else (stage, number + 1)
         prefix = f"layer{stage}_{number}"
         for step in range(3):
             names = (f"{prefix}_conv{step + 1}", f"{prefix}_bn{step + 1}")
             yield names, block.residual[3 * step : 3 * step + 2]
-        if begins:
+        if is_first:
             yield tuple(f"{prefix}_downsample_{i}" for i in (0, 1)), block.shortcut
 
 
 def copy_weights(recognizer, pair):
-    """Gives the twin the weights of a Keras recognizer.
+    """Copies the weights of a Keras recognizer to the PyTorch model.
 
     Args:
-        recognizer: of `build_recognizer` at its default sizes.
-        pair: the twin.
+        recognizer: of `build_recognizer` with default sizes.
+        pair: the PyTorch model.
     """
     copies = [(recognizer.get_layer("scene_head").kernel, pair.scene_head.weight)]
     copies.append((recognizer.get_layer("scene_head").bias, pair.scene_head.bias))
     for tower in ("image_tower", "audio_tower"):
         layers = recognizer.get_layer(tower)
-        for names, (convolution, norm) in _named(getattr(pair, tower)):
-            kernel, ours = (layers.get_layer(name) for name in names)
+        for names, (convolution, norm) in _named_modules(getattr(pair, tower)):
+            kernel, batch_norm = (layers.get_layer(name) for name in names)
             copies += [
                 (kernel.kernel, convolution.weight),
-                (ours.gamma, norm.weight),
-                (ours.beta, norm.bias),
-                (ours.moving_mean, norm.running_mean),
-                (ours.moving_variance, norm.running_var),
+                (batch_norm.gamma, norm.weight),
+                (batch_norm.beta, norm.bias),
+                (batch_norm.moving_mean, norm.running_mean),
+                (batch_norm.moving_variance, norm.running_var),
             ]
     with torch.no_grad():
         for source, target in copies:

@@ -3,9 +3,10 @@
     python -m benchmarks.train_step --steps=3
 
 Forward, backward and Adam of ResNet-101 on [256, 256, 3] and ResNet-50 on
-[400, 64], joined, with a scene head, batch 4, float32 on the CPU. The peer is
-the same model in PyTorch's eager mode (torch is an optional dependency). Each
-way runs in a process of its own, by turns; the best step of each is compared.
+[400, 64] with a joint scene head, batch 4, float32 on the CPU. The peer is the
+same model in PyTorch's eager mode (torch is an optional dependency). Each way
+runs in a process of its own. The processes take turns, and the best steps are
+compared.
 """
 
 import argparse
@@ -25,7 +26,7 @@ WAYS = {
 
 
 def torch_steps(steps):
-    """Seconds of each step in PyTorch."""
+    """Yields the seconds of each step in PyTorch."""
     import torch
 
     from benchmarks.torch_twin import Pair
@@ -44,11 +45,11 @@ def torch_steps(steps):
 
 
 def keras_steps(steps, jit_compile):
-    """Seconds of each step of our trainer."""
+    """Yields the seconds of each step of `Trainer`."""
     import numpy as np
 
     from advance_tf.config import Config, FeatureConfig, ModelConfig, TransferConfig
-    from advance_tf.losses.transfer import build_objective
+    from advance_tf.losses.objective import build_objective
     from advance_tf.models.recognizer import build_recognizer
     from advance_tf.training.optimizer import build_optimizer
     from advance_tf.training.trainer import Trainer
@@ -70,9 +71,12 @@ def keras_steps(steps, jit_compile):
 
 
 def child(way, steps):
-    """The best seconds per pair of one way; the first step only warms up."""
-    made = torch_steps(steps) if way == "PyTorch" else keras_steps(steps, "XLA" in way)
-    seconds = list(made)[1:]
+    """Prints the best seconds per pair of one way; the first step is a warm-up."""
+    if way == "PyTorch":
+        every_step = torch_steps(steps)
+    else:
+        every_step = keras_steps(steps, "XLA" in way)
+    seconds = list(every_step)[1:]
     print(json.dumps(min(seconds) / BATCH))
 
 
@@ -96,8 +100,8 @@ def main():
             done = subprocess.run(
                 command, env=environment, check=True, capture_output=True, text=True
             )
-            found = json.loads(done.stdout.splitlines()[-1])
-            best[way] = min(best.get(way, found), found)
+            seconds = json.loads(done.stdout.splitlines()[-1])
+            best[way] = min(best.get(way, seconds), seconds)
     print("| way | s/pair | ratio |\n| :-- | --: | --: |")
     for way, seconds in best.items():
         print(f"| {way} | {seconds:.2f} | {seconds / best['PyTorch']:.2f}× |")

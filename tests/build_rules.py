@@ -30,6 +30,7 @@ REQUIREMENTS = {
     "ai_edge_litert": "ai-edge-litert",
     "google": "protobuf",
     "grpc": "grpcio",
+    "lazy_loader": "lazy-loader",
     "ai_edge_quantizer": "ai-edge-quantizer",
     "sklearn": "scikit-learn",
     "tensorflow_serving": "tensorflow-serving-api",

@@ -45,6 +45,39 @@ def imports_in(tree: ast.AST, known: dict[str, pathlib.Path]) -> dict[str, int]:
     return found
 
 
+def room_of(module: str) -> str:
+    """The first folder or module below the package: "data" of advance_tf.data.wav."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else module
+
+
+def package_of(module: str, known: dict[str, pathlib.Path]) -> str:
+    """The dotted name of the folder that holds a module; a folder is its own."""
+    if module in known and known[module].name == "__init__.py":
+        return module
+    return module.rpartition(".")[0]
+
+
+def stubs() -> dict[str, pathlib.Path]:
+    """Dotted name of a package → the stub of the names that it re-exports."""
+    return {
+        ".".join(path.relative_to(ROOT).parent.parts): path
+        for path in sorted((ROOT / PACKAGE).rglob("__init__.pyi"))
+    }
+
+
+def stub_names(path: pathlib.Path) -> dict[str, str]:
+    """Re-exported name → dotted name of the object, of a package's stub."""
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            source = ".".join(filter(None, (package, node.module)))
+            for alias in node.names:
+                found[alias.asname or alias.name] = f"{source}.{alias.name}"
+    return found
+
+
 def third_party(name: str) -> str | None:
     """The top-level package of an import that is neither ours nor Python's."""
     top = name.split(".")[0]

@@ -1,4 +1,4 @@
-"""Programs and replica scripts in processes of their own."""
+"""Runs commands and replica scripts in processes of their own."""
 
 import os
 import pathlib
@@ -10,11 +10,12 @@ from tests.imports import ROOT
 _SECONDS = 300
 
 
-def run_program(program: str, *flags) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of `python -m advance_tf.…`."""
+def run_program(command: str, *flags, **environment: str) -> tuple[int, str, str]:
+    """Returns exit status, standard output and standard error of `advance COMMAND`."""
     done = subprocess.run(
-        [sys.executable, "-m", f"advance_tf.{program}", *map(str, flags)],
+        [sys.executable, "-m", "advance_tf", command, *map(str, flags)],
         cwd=ROOT,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=_SECONDS,
@@ -25,7 +26,7 @@ def run_program(program: str, *flags) -> tuple[int, str, str]:
 
 
 def run_on_replicas(script: pathlib.Path) -> str:
-    """The output of a script that sets logical devices before TensorFlow starts."""
+    """Returns the output of a script that sets logical devices at its start."""
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": str(ROOT),

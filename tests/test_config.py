@@ -1,4 +1,4 @@
-"""The configuration: checks and the strict JSON round trip."""
+"""The configuration: limits of the fields, JSON round trip and resuming."""
 
 import dataclasses
 import json
@@ -12,6 +12,13 @@ from advance_tf.config import (
     FeatureConfig,
     TrainingConfig,
     TransferConfig,
+)
+from advance_tf.config_io import (
+    check_resume,
+    from_dict,
+    load_config,
+    replace_fields,
+    to_dict,
 )
 
 
@@ -30,11 +37,11 @@ def test_json_round_trip_keeps_every_field():
         training=TrainingConfig(drop_epochs=(3, 5), learning_rate=0.5, seed=7),
         data=DataConfig(data_dir="a b", allow_missing=True),
     )
-    text = json.dumps(config_module.to_dict(config))
-    assert config_module.from_dict(json.loads(text)) == config
+    text = json.dumps(to_dict(config))
+    assert from_dict(json.loads(text)) == config
 
 
-def test_field_names_are_unique_over_the_groups():
+def test_field_names_are_unique_across_groups():
     names = [
         field.name
         for group in config_module.groups().values()
@@ -44,7 +51,7 @@ def test_field_names_are_unique_over_the_groups():
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         (lambda v: v["model"].pop("dropout"), "missing: dropout"),
         (lambda v: v["model"].update(colour="red"), "unknown: colour"),
@@ -54,27 +61,78 @@ def test_field_names_are_unique_over_the_groups():
         (lambda v: v.pop("data"), "missing: data"),
     ],
 )
-def test_an_unknown_missing_or_mistyped_key_is_named(change, named):
-    values = config_module.to_dict(Config())
+def test_unknown_missing_or_mistyped_key_is_named(change, message):
+    values = to_dict(Config())
     change(values)
-    with pytest.raises(ValueError, match=named):
-        config_module.from_dict(values)
+    with pytest.raises(ValueError, match=message):
+        from_dict(values)
 
 
 @pytest.mark.parametrize(
-    ("make", "named"),
+    ("create", "message"),
     [
-        (lambda: TransferConfig(transfer="both"), "--transfer must be one of none"),
-        (lambda: TransferConfig(alpha=-1.0), "--alpha must be at least 0"),
-        (lambda: TransferConfig(alpha=float("nan")), "--alpha must be finite"),
+        (lambda: TransferConfig(transfer="both"), "transfer must be one of none"),
+        (lambda: TransferConfig(alpha=-1.0), "alpha must be at least 0"),
+        (lambda: TransferConfig(alpha=float("nan")), "alpha must be finite"),
         (lambda: TransferConfig(transfer="none", scene_weight=0.0), "nothing to"),
         (lambda: DataConfig(train_fraction=0.8, validation_fraction=0.3), "exceed 1"),
-        (lambda: FeatureConfig(window_samples=8192), "--window_samples may not"),
+        (lambda: FeatureConfig(window_samples=8192), "window_samples may not"),
         (lambda: FeatureConfig(mel_max_hz=9000.0), "half the sampling rate"),
-        (lambda: FeatureConfig(clip_seconds=0.01), "at least one frame"),
-        (lambda: TrainingConfig(drop_epochs=(0,)), "--drop_epochs must be at least"),
+        (
+            lambda: FeatureConfig(clip_seconds=0.01),
+            "clip_seconds must be at least one hop",
+        ),
+        (lambda: TrainingConfig(drop_epochs=(0,)), "drop_epochs must be at least"),
     ],
 )
-def test_a_value_outside_its_range_is_refused(make, named):
-    with pytest.raises(ValueError, match=named):
-        make()
+def test_value_outside_its_limits_raises(create, message):
+    with pytest.raises(ValueError, match=message):
+        create()
+
+
+def test_replaced_fields_may_belong_to_any_group():
+    config = replace_fields(Config(), {"alpha": 2, "drop_epochs": [3], "data_dir": "a"})
+    assert (config.transfer.alpha, config.data.data_dir) == (2.0, "a")
+    assert config.training == TrainingConfig(drop_epochs=(3,))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"alfa": 1.0}, "received 'alfa'; the nearest name is 'alpha'"),
+        ({"epochs": "3"}, "epochs must be of type int"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_field_that_cannot_be_replaced_is_named(values, message):
+    with pytest.raises(ValueError, match=message):
+        replace_fields(Config(), values)
+
+
+def test_configuration_is_loaded_from_its_file_or_that_of_a_run(tmp_path):
+    config = replace_fields(Config(), {"epochs": 3})
+    values = to_dict(config)
+    path = tmp_path / "config.json"
+    for contents in (values, {"config": values, "label": "label"}):
+        path.write_text(json.dumps(contents))
+        assert load_config(path) == config
+    for text in ("[1", "[1]", "{}"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"config\.json must contain a config"):
+            load_config(path)
+
+
+def test_resumed_run_may_be_longer_and_its_data_moved():
+    stored = Config()
+    requested = replace_fields(stored, {"epochs": 500, "data_dir": "b", "patience": 3})
+    check_resume(stored, requested)
+
+
+def test_resumed_run_with_other_settings_raises():
+    requested = replace_fields(Config(), {"alpha": 0.2, "image_depth": 50, "epochs": 9})
+    with pytest.raises(ValueError, match="must be resumed with the settings") as raised:
+        check_resume(Config(), requested)
+    message = str(raised.value)
+    assert "`image_depth` was 101, now 50; `alpha` was 0.1, now 0.2" in message
+    assert "epochs" not in message
+    assert "--" not in message

@@ -1,11 +1,11 @@
-"""A replaced file is the old or the new one, never half of it."""
+"""Atomic replacement of files, and output paths."""
 
 import pytest
 
 from advance_tf.files import check_output, replacing
 
 
-def test_the_file_appears_whole(tmp_path):
+def test_file_is_replaced_after_the_block(tmp_path):
     path = tmp_path / "folder" / "a.weights.h5"
     with replacing(path) as temporary:
         temporary.write_text("new")
@@ -15,21 +15,25 @@ def test_the_file_appears_whole(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["a.weights.h5"]
 
 
-def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+def test_failure_keeps_the_previous_file_and_removes_the_temporary_one(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("old")
     with pytest.raises(RuntimeError, match="stop"), replacing(path) as temporary:
-        temporary.write_text("half")
+        temporary.write_text("incomplete")
         raise RuntimeError("stop")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_an_output_is_a_file_of_its_kind(tmp_path):
+def test_output_must_be_a_file_with_the_suffix(tmp_path):
     check_output(tmp_path / "new" / "a.html")
     check_output(tmp_path / "a.PNG", ".png")
-    with pytest.raises(ValueError, match=r"received the folder .*output\.png"):
+    with pytest.raises(
+        ValueError, match=r"^output must be a file; received the folder .*output\.png"
+    ):
         check_output(tmp_path, ".png")
-    with pytest.raises(ValueError, match=r"must end in \.png; .* Name it .*b\.png\."):
+    with pytest.raises(
+        ValueError, match=r"^output must end in \.png; .* Use .*b\.png\."
+    ):
         check_output(tmp_path / "b.jpg", ".png")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The scene and event lists, and the assets in a checkout and in a wheel."""
+"""The scenes, the events, and the assets in a checkout and in a wheel."""
 
 import csv
 import subprocess
@@ -31,13 +31,13 @@ def test_events_are_the_527_of_audioset_in_order():
     assert events[526].name == "Field recording"
 
 
-def test_a_missing_asset_is_named_with_the_places():
-    with pytest.raises(FileNotFoundError, match=r"Asset 'none\.csv' must lie in"):
+def test_missing_asset_is_named_with_the_candidate_paths():
+    with pytest.raises(FileNotFoundError, match=r"Asset 'none\.csv' must be one of"):
         labels.asset_path("none.csv")
 
 
-def test_a_wheel_holds_and_finds_its_assets(tmp_path):
-    """Built by the backend itself, unpacked, and read from another folder."""
+def test_wheel_contains_and_finds_its_assets(tmp_path):
+    """The wheel is built by the backend, unpacked and imported from another folder."""
     code = (
         "import hatchling.build, os, sys; os.chdir(sys.argv[1]); "
         "print(hatchling.build.build_wheel(sys.argv[2]))"

@@ -1,7 +1,7 @@
-"""authors_code.flags and paper.flags: what each switch does, by the numbers.
+"""The effect of each setting of authors_code.flags and paper.flags.
 
-Every expectation is computed here in float64 from the equations of the paper or
-the step of the authors' optimizer.
+The expected values are computed here in float64 from the equations of the paper
+or the step of the authors' optimizer.
 """
 
 import dataclasses
@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from advance_tf import config_flags, labels
+from advance_tf import labels
+from advance_tf.config import Config
+from advance_tf.config_io import replace_fields
 from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.experiments.recipes import read_recipe
 from advance_tf.labels import asset_path
-from advance_tf.losses.transfer import build_objective
+from advance_tf.losses.objective import build_objective
 from advance_tf.teacher.knowledge import build_knowledge
 from advance_tf.training.optimizer import build_optimizer, learning_rate_at
 from tests.losses import expected
@@ -24,15 +27,16 @@ RNG = np.random.default_rng(11)
 EVENTS, SCENES, B = 527, 13, 6
 TEACHER = RNG.normal(-3, 2, (B, EVENTS)).astype(np.float32)
 SOFT = (1 / (1 + np.exp(-TEACHER.astype(np.float64)))).astype(np.float32)
-HEARD = RNG.normal(-3, 2, (B, EVENTS)).astype(np.float32)
+EVENT_LOGITS = RNG.normal(-3, 2, (B, EVENTS)).astype(np.float32)
 SCENE_LOGITS = RNG.normal(size=(B, SCENES)).astype(np.float32)
 SCENE = RNG.integers(SCENES, size=B)
 POSTERIORS = RNG.beta(0.3, 6, (SCENES, EVENTS))
 DIRECTIONS = np.abs(RNG.normal(size=(SCENES, EVENTS)))
 
 
-def recipe(name, *more):
-    return config_flags.parse([f"--flagfile={asset_path(f'recipes/{name}')}", *more])
+def recipe(name, **more):
+    values = read_recipe(asset_path(f"recipes/{name}"))
+    return replace_fields(Config(), values | more)
 
 
 AUTHORS, PAPER = "authors_code.flags", "paper.flags"
@@ -40,7 +44,7 @@ OVER_EVENTS = {AUTHORS: np.mean, PAPER: np.sum}
 
 
 def objective(name, transfer):
-    config = recipe(name, f"--transfer={transfer}")
+    config = recipe(name, transfer=transfer)
     return build_objective(config.transfer, posteriors=POSTERIORS, relevance=DIRECTIONS)
 
 
@@ -52,15 +56,15 @@ def objective(name, transfer):
             "kl_audio",
             "transfer",
             SOFT,
-            HEARD,
-            expected.binary_kl_from_logits(np.float64(SOFT), np.float64(HEARD)),
+            EVENT_LOGITS,
+            expected.binary_kl_from_logits(np.float64(SOFT), np.float64(EVENT_LOGITS)),
         ),
         (
             "sq_audiovisual",
             "transfer",
             TEACHER,
-            HEARD,
-            (np.float64(HEARD) - TEACHER) ** 2,
+            EVENT_LOGITS,
+            (np.float64(EVENT_LOGITS) - TEACHER) ** 2,
         ),
         (
             "event",
@@ -76,19 +80,19 @@ def objective(name, transfer):
 def test_event_reduction_is_the_mean_of_the_code_and_the_sum_of_the_paper(
     name, transfer, term, target, output, per_event
 ):
-    made = objective(name, transfer)[term]
-    wanted = OVER_EVENTS[name](per_event, axis=1)
-    np.testing.assert_allclose(made.loss.call(target, output), wanted, rtol=1e-5)
-    assert made.weight == 0.1
-    # The whole batch, weighted as the objective weighs it (Eq. 2).
-    total = made.weight * made.loss(target, output)
-    assert float(total) == pytest.approx(0.1 * wanted.mean(), rel=1e-5)
+    found = objective(name, transfer)[term]
+    reduced = OVER_EVENTS[name](per_event, axis=1)
+    np.testing.assert_allclose(found.loss.call(target, output), reduced, rtol=1e-5)
+    assert found.weight == 0.1
+    # The mean over the batch with the weight of the objective (Eq. 2).
+    total = found.weight * found.loss(target, output)
+    assert float(total) == pytest.approx(0.1 * reduced.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("transfer", ["kl_audio", "sq_audio", "event"])
 def test_the_sum_with_a_527th_of_alpha_is_the_codes_objective(transfer):
     code = objective(AUTHORS, transfer)
-    transfer_config = recipe(PAPER, f"--transfer={transfer}").transfer
+    transfer_config = recipe(PAPER, transfer=transfer).transfer
     alpha = transfer_config.alpha / EVENTS
     paper = build_objective(
         dataclasses.replace(transfer_config, alpha=alpha, beta=0.001 * EVENTS),
@@ -96,7 +100,7 @@ def test_the_sum_with_a_527th_of_alpha_is_the_codes_objective(transfer):
         relevance=DIRECTIONS,
     )
     targets = {"scene": SCENE, "soft_labels": SOFT, "teacher_logits": TEACHER}
-    outputs = {"scene_logits": SCENE_LOGITS, "audio_event_logits": HEARD}
+    outputs = {"scene_logits": SCENE_LOGITS, "audio_event_logits": EVENT_LOGITS}
     totals = [
         sum(
             term.weight * float(term.loss(targets[term.target], outputs[term.output]))
@@ -107,8 +111,8 @@ def test_the_sum_with_a_527th_of_alpha_is_the_codes_objective(transfer):
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
 
 
-def knowledge():
-    """Teacher logits of three training pairs and one test pair of each scene."""
+def random_knowledge():
+    """Knowledge of three training pairs and a test pair of each scene; soft labels."""
     pairs, splits = [], []
     for number, scene in enumerate(labels.scenes()):
         for k in range(4):
@@ -117,22 +121,23 @@ def knowledge():
             splits.append("training" if k < 3 else "test")
     logits = RNG.normal(-3, 2, (len(pairs), EVENTS)).astype(np.float32)
     manifest = Manifest(tuple(pairs), tuple(splits), "site", 0)
-    made = build_knowledge(manifest, logits, np.ones(EVENTS, bool), "made", "0" * 64)
+    mask = np.ones(EVENTS, bool)
+    knowledge = build_knowledge(manifest, logits, mask, "random", "0" * 64)
     probs = 1 / (1 + np.exp(-logits.astype(np.float64)))
     training = np.array(splits) == "training"
-    return made, probs[training].reshape(SCENES, 3, EVENTS)
+    return knowledge, probs[training].reshape(SCENES, 3, EVENTS)
 
 
 def test_relevance_is_the_gram_of_the_paper_and_the_centred_pca_of_the_code():
-    made, rows = knowledge()
-    paper = made.relevance(recipe(PAPER).transfer.relevance)
-    code = made.relevance(recipe(AUTHORS).transfer.relevance)
+    knowledge, rows = random_knowledge()
+    paper = knowledge.relevance(recipe(PAPER).transfer.relevance)
+    code = knowledge.relevance(recipe(AUTHORS).transfer.relevance)
     for k in range(SCENES):
         vectors = np.linalg.eigh(rows[k].T @ rows[k])[1]
         gram = vectors[:, -1] * np.sign(vectors[:, -1].sum())
         np.testing.assert_allclose(paper[k], gram, atol=1e-5)
         component = PCA(1).fit(rows[k]).components_[0]
-        # The sign is free.
+        # The sign of a principal component is arbitrary.
         component *= np.sign(component @ code[k])
         np.testing.assert_allclose(code[k], component, atol=1e-5)
     assert paper.min() > -1e-6
@@ -141,7 +146,7 @@ def test_relevance_is_the_gram_of_the_paper_and_the_centred_pca_of_the_code():
 
 @pytest.mark.parametrize("name", OVER_EVENTS)
 def test_weight_decay_is_l2_inside_adam_on_every_parameter(name):
-    training = recipe(name, "--weight_decay=0.5", "--learning_rate=0.01").training
+    training = recipe(name, weight_decay=0.5, learning_rate=0.01).training
     optimizer = build_optimizer(training)
     kernel = keras.Variable(np.full((2, 2), 3.0, np.float32), name="kernel")
     bias = keras.Variable(np.full(2, -2.0, np.float32), name="bias")
@@ -152,11 +157,12 @@ def test_weight_decay_is_l2_inside_adam_on_every_parameter(name):
     np.testing.assert_allclose(bias.numpy(), -2.0 + 0.01, rtol=1e-5)
 
 
-def test_decoupled_decay_shrinks_by_the_rate_times_the_decay():
+def test_decoupled_decay_scales_by_one_minus_rate_times_decay():
     training = recipe(
         AUTHORS,
-        *("--weight_decay=0.5", "--learning_rate=0.01"),
-        "--weight_decay_mode=decoupled",
+        weight_decay=0.5,
+        learning_rate=0.01,
+        weight_decay_mode="decoupled",
     ).training
     kernel = keras.Variable(np.full((2, 2), 3.0, np.float32))
     build_optimizer(training).apply([keras.ops.zeros((2, 2))], [kernel])
@@ -170,10 +176,10 @@ def test_the_rate_drops_in_the_code_and_not_in_the_paper():
         assert learning_rate_at(paper, epoch) == 1e-5
 
 
-def test_each_recipe_sets_every_switch():
-    """The defaults may change; a recipe still says what it means."""
-    switches = ("event_reduction", "relevance", "weight_decay_mode", "drop_epochs")
+def test_each_recipe_sets_every_setting():
+    """Recipes do not depend on the defaults, which may change."""
+    settings = ("event_reduction", "relevance", "weight_decay_mode", "drop_epochs")
     for name in OVER_EVENTS:
         text = asset_path(f"recipes/{name}").read_text(encoding="utf-8")
-        for switch in switches:
-            assert f"--{switch}=" in text, f"{name} lacks --{switch}"
+        for setting in settings:
+            assert f"--{setting}=" in text, f"{name} lacks --{setting}"

@@ -1,4 +1,4 @@
-"""A small untrained run on synthetic pairs, for programs that read one."""
+"""A small untrained run on synthetic pairs, for tests of what reads a run."""
 
 import dataclasses
 import pathlib
@@ -13,17 +13,16 @@ from advance_tf.config import (
     ModelConfig,
     TransferConfig,
 )
-from advance_tf.data.demo import LABEL, write_pairs
 from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.synthetic.pairs import LABEL, write_pairs
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.studies.taught import TaughtRun
+from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST, Run, write_config
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
-from advance_tf.training.workdir import KNOWLEDGE, MANIFEST, write_config
 
 
 def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
-    """A run split by pair: its figures carry two labels."""
+    """Writes a run split by pair, whose figures have two labels; returns its folder."""
     data_dir = folder / "data"
     write_pairs(data_dir, sites_per_scene=2)
     config = Config(
@@ -54,13 +53,12 @@ def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
     return folder
 
 
-def with_validation(taught: TaughtRun) -> TaughtRun:
+def with_validation(run: Run) -> Run:
     """The run with one third of its test pairs as validation pairs."""
-    manifest = taught.run.manifest
+    manifest = run.manifest
     splits = [
-        "validation" if split == "test" and place % 3 == 0 else split
-        for place, split in enumerate(manifest.splits)
+        "validation" if split == "test" and index % 3 == 0 else split
+        for index, split in enumerate(manifest.splits)
     ]
     manifest = Manifest(manifest.pairs, tuple(splits), "pair", 0)
-    run = dataclasses.replace(taught.run, manifest=manifest)
-    return dataclasses.replace(taught, run=run)
+    return dataclasses.replace(run, manifest=manifest)

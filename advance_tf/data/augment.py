@@ -1,30 +1,38 @@
-"""Augmentation of images and the random cut of sounds, in training only."""
+"""Augmentation of images and log-mel spectrograms as stateless operations.
+
+Every function gets its random numbers or its seed as an argument, so that the result
+does not depend on the number of threads.
+"""
 
 import tensorflow as tf
 
-# Factors of brightness and colour are uniform between these.
-LOWEST_FACTOR, HIGHEST_FACTOR = 0.7, 1.3
-# ITU-R 601 luma, the grey that PIL blends with.
+# Range of the uniform factors of brightness and saturation.
+MIN_FACTOR, MAX_FACTOR = 0.7, 1.3
+# ITU-R 601 luma, the grey value that PIL uses.
 _LUMA = (0.299, 0.587, 0.114)
 
 
 def element_seed(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """A seed that depends on run, epoch and pair, and on nothing else.
+    """A seed that depends only on run, epoch and element.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         epoch: int scalar.
-        index: int scalar, position of the pair in its split.
+        index: int scalar, position of the element in its split.
 
     Returns:
         int64 [2], for stateless operations.
+
+    Example:
+        >>> element_seed(3, epoch=tf.constant(1), index=tf.constant(2)).numpy().tolist()
+        [3, 4294967298]
     """
-    place = tf.cast(epoch, tf.int64) * (1 << 32) + tf.cast(index, tf.int64)
-    return tf.stack([tf.constant(seed, tf.int64), place])
+    position = tf.cast(epoch, tf.int64) * (1 << 32) + tf.cast(index, tf.int64)
+    return tf.stack([tf.constant(seed, tf.int64), position])
 
 
 def flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
-    """The image mirrored left to right where draw < 0.5.
+    """Mirrors the image left to right when `draw` < 0.5.
 
     Args:
         image: float32 [S, S, 3].
@@ -37,58 +45,138 @@ def flip(image: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
 
 
 def brighten(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Every level times a factor, kept in 0..255.
+    """Multiplies every value by a factor and clips to [0, 255].
 
     Args:
-        image: float32 [S, S, 3], 0..255.
+        image: float32 [S, S, 3] in [0, 255].
         factor: float32 scalar ≥ 0; 1 changes nothing, 0 gives black.
 
     Returns:
-        float32 [S, S, 3], 0..255.
+        float32 [S, S, 3] in [0, 255].
+
+    Example:
+        >>> brighten(tf.constant([[[100.0, 200.0, 250.0]]]), 1.5).numpy().tolist()
+        [[[150.0, 255.0, 255.0]]]
     """
     return tf.clip_by_value(image * factor, 0.0, 255.0)
 
 
 def saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Colours away from or towards their grey, kept in 0..255.
+    """Moves every colour away from its grey value or towards it.
 
     Args:
-        image: float32 [S, S, 3], 0..255.
+        image: float32 [S, S, 3] in [0, 255].
         factor: float32 scalar ≥ 0; 1 changes nothing, 0 gives grey.
 
     Returns:
-        float32 [S, S, 3], 0..255.
+        float32 [S, S, 3], clipped to [0, 255].
     """
-    grey = tf.tensordot(image, tf.constant(_LUMA), 1)[..., None]
+    grey = tf.tensordot(image, tf.constant(_LUMA), 1)[..., None]  # [S, S, 1]
     return tf.clip_by_value(grey + factor * (image - grey), 0.0, 255.0)
 
 
 def augment_image(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """A random flip, brightness and saturation, repeatable by seed.
+    """Applies a random flip, brightness and saturation.
+
+    Flips with probability 0.5; both factors are uniform in [0.7, 1.3].
 
     Args:
-        image: float32 [S, S, 3], 0..255.
-        seed: int64 [2] of `element_seed`.
+        image: float32 [S, S, 3] in [0, 255].
+        seed: int64 [2], see `element_seed`; the same seed gives the same image.
 
     Returns:
-        float32 [S, S, 3], 0..255.
+        float32 [S, S, 3] in [0, 255].
 
-    Source: the paper; its code also augments validation and test, a fault that
-    is not repeated here.
+    Source: the paper. The authors' code also augments validation and test; here
+    these are not augmented.
     """
     draws = tf.random.stateless_uniform([3], seed)
-    factors = LOWEST_FACTOR + (HIGHEST_FACTOR - LOWEST_FACTOR) * draws
+    factors = MIN_FACTOR + (MAX_FACTOR - MIN_FACTOR) * draws
     return saturate(brighten(flip(image, draws[0]), factors[1]), factors[2])
 
 
 def random_offset(seed: tf.Tensor) -> tf.Tensor:
-    """Where to cut a sound that is longer than a clip.
+    """The position at which a recording longer than a clip is cut.
 
     Args:
-        seed: int64 [2] of `element_seed`.
+        seed: int64 [2], see `element_seed`.
 
     Returns:
-        float32 scalar in [0, 1).
+        float32 scalar in [0, 1), a fraction of the possible start positions.
     """
-    # Another stream than the image's three draws.
+    # A separate stream, independent of the three draws of `augment_image`.
     return tf.random.stateless_uniform([], seed + tf.constant([0, 1 << 62], tf.int64))
+
+
+# SpecAugment: masks on each axis, and the largest width of one as a fraction of it.
+_MASKS = 2
+_MAX_TIME_FRACTION = 0.16
+_MAX_MEL_FRACTION = 0.125
+
+
+def _unmasked(length: int, max_fraction: float, seed: tf.Tensor) -> tf.Tensor:
+    """Whether each of `length` positions is outside all masks: bool [length]."""
+    max_width = max(1, round(length * max_fraction))
+    draws = tf.random.stateless_uniform([2, _MASKS], seed)
+    widths = tf.cast(draws[0] * (max_width + 1), tf.int32)  # [masks]
+    starts = tf.cast(draws[1] * tf.cast(length - widths + 1, tf.float32), tf.int32)
+    position = tf.range(length)[:, None]  # [length, 1]
+    masked = (position >= starts) & (position < starts + widths)  # [length, masks]
+    return ~tf.reduce_any(masked, axis=1)
+
+
+def spec_augment(log_mel: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Masks two ranges of frames and two of mel bands (SpecAugment).
+
+    Args:
+        log_mel: float32 [frames, mel_bins], normalized, so that 0 is the mean.
+        seed: int [2], determines the masks.
+
+    Returns:
+        float32 [frames, mel_bins] with 0 in the masks.
+
+    Source: Park et al., "SpecAugment", Interspeech 2019, without time warping.
+
+    Example:
+        >>> masked = spec_augment(tf.ones([400, 64]), seed=tf.constant([1, 2]))
+        >>> masked.shape, sorted(set(masked.numpy().ravel().tolist()))
+        (TensorShape([400, 64]), [0.0, 1.0])
+    """
+    frames, bins = log_mel.shape
+    seeds = tf.random.split(seed, 2)
+    frames_kept = _unmasked(frames, _MAX_TIME_FRACTION, seeds[0])  # [frames]
+    bins_kept = _unmasked(bins, _MAX_MEL_FRACTION, seeds[1])  # [mel_bins]
+    kept = frames_kept[:, None] & bins_kept[None, :]  # [frames, mel_bins]
+    return tf.where(kept, log_mel, tf.zeros_like(log_mel))
+
+
+def mixup(
+    log_mel: tf.Tensor, targets: tf.Tensor, strength: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes each clip of a batch with another clip of the batch.
+
+        x ← λ x + (1 − λ) x',  t ← λ t + (1 − λ) t',  λ ~ Beta(a, a)
+
+    λ is drawn for each clip; x' is the batch in reverse order.
+
+    Args:
+        log_mel: float32 [B, frames, mel_bins].
+        targets: float32 [B, events].
+        strength: a > 0 of the Beta distribution.
+        seed: int [2], determines λ.
+
+    Returns:
+        The mixed log-mel spectrograms, float32 [B, frames, mel_bins], and their
+        targets, float32 [B, events].
+
+    Source: Zhang et al., "mixup", ICLR 2018.
+    """
+    batch_size = tf.shape(log_mel)[0]
+    # Gamma(a) / (Gamma(a) + Gamma(a)) is Beta(a, a).
+    gammas = tf.random.stateless_gamma([2, batch_size], seed, alpha=strength)
+    weights = gammas[0] / tf.maximum(gammas[0] + gammas[1], 1e-30)  # [B]
+
+    def mix(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return weights * values + (1 - weights) * tf.reverse(values, [0])
+
+    return mix(log_mel, weights[:, None, None]), mix(targets, weights[:, None])

@@ -1,4 +1,4 @@
-"""Decoded pairs on disk, so that later epochs do not decode again."""
+"""A cache of decoded pairs on disk, so that files are decoded only once."""
 
 import dataclasses
 import hashlib
@@ -12,54 +12,63 @@ from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data.layout import Pair
-from advance_tf.data.media import media_errors
-from advance_tf.features.clip import fit_clip
-from advance_tf.features.image import decode_image
-from advance_tf.features.log_mel import log_mel_db
-from advance_tf.features.sound import recording_from_bytes
+from advance_tf.data.media_errors import media_errors
+from advance_tf.features.frontend import Frontend
 from advance_tf.files import replacing
 
-# Counts up when a decoder changes its result.
-_FORMAT = 1
+# Increased when a decoder changes its result.
+_FORMAT_VERSION = 1
 
 
 class PairCache:
-    """One file for each pair: decoded image and log-mel of the centre cut.
+    """One file for each pair: the decoded image and the log-mel of the centre cut.
 
-    A file's name depends on the settings of the features and on path, size and
-    time of both sources, so that a changed source is decoded again and runs
-    with other settings do not meet. A recording longer than a clip is marked,
-    because training cuts it at random and needs the sound itself.
+    The name of a cache file depends on the feature settings and on path, size and
+    modification time of both source files: a changed source is decoded again, and
+    runs with different settings use different files. A recording longer than a clip
+    is marked, because training cuts it at random and decodes the sound itself.
 
     Args:
-        cache_dir: folder, may be shared by any number of runs.
-        features: what to decode to.
+        cache_dir: folder; any number of runs may share it.
+        features: settings of image and sound.
+
+    Attributes:
+        features: settings of image and sound.
+        folder: subfolder of `cache_dir` for these settings.
     """
 
-    def __init__(self, cache_dir: str | pathlib.Path, features: FeatureConfig):
+    def __init__(self, cache_dir: str | pathlib.Path, features: FeatureConfig) -> None:
         self.features = features
+        self._frontend = Frontend(features, normalized=False)
         settings = dataclasses.asdict(features)
-        # The cache holds dB before normalization.
+        # The cache stores dB before normalization.
         settings.pop("log_mel_stats")
-        key = _digest(json.dumps([_FORMAT, settings], sort_keys=True))
+        key = _digest(json.dumps([_FORMAT_VERSION, settings], sort_keys=True))
         self.folder = pathlib.Path(cache_dir) / key
 
     def path(self, pair: Pair, data_dir: str | pathlib.Path) -> pathlib.Path:
-        """The cache file of a pair, whether it is there or not.
+        """The path of a pair's cache file, which need not exist.
 
         Args:
-            pair: of a manifest.
+            pair: a pair of the data set.
             data_dir: folder of the data set.
 
         Returns:
-            A path that changes when a source does.
+            A path that changes when a source file changes.
+
+        Raises:
+            FileNotFoundError: a source file does not exist.
         """
         root = pathlib.Path(data_dir).resolve()
         sources = []
         for name in (pair.image, pair.sound):
-            found = (root / name).stat()
-            sources.append([str(root / name), found.st_size, found.st_mtime_ns])
-        return self.folder / pair.scene / f"{pair.stem}-{_digest(sources)}.pair"
+            status = (root / name).stat()
+            sources.append([str(root / name), status.st_size, status.st_mtime_ns])
+        return (
+            self.folder
+            / pair.scene
+            / f"{pair.stem}-{_digest(json.dumps(sources))}.pair"
+        )
 
     def fill(
         self,
@@ -67,18 +76,22 @@ class PairCache:
         data_dir: str | pathlib.Path,
         progress: bool = True,
     ) -> int:
-        """Decodes what is missing; what is written stays if it is interrupted.
+        """Decodes the pairs that the cache does not contain.
+
+        Files are written one by one: after an interruption the next call decodes
+        only the remaining pairs.
 
         Args:
-            pairs: of a manifest.
+            pairs: pairs of the data set.
             data_dir: folder of the data set.
-            progress: show a bar.
+            progress: show a progress bar.
 
         Returns:
             The number of pairs that were decoded.
 
         Raises:
-            ValueError: a file is missing or cannot be decoded; it is named.
+            ValueError: a file cannot be decoded; the message names it.
+            FileNotFoundError: a source file does not exist.
         """
         root = pathlib.Path(data_dir)
         missing = [
@@ -102,8 +115,8 @@ class PairCache:
             unit="pair",
             disable=not progress,
         )
-        left = [pair for pair, _ in missing]
-        with media_errors(left, root, self.features):
+        undecoded = [pair for pair, _ in missing]
+        with media_errors(undecoded, root, self.features):
             for (_, path), (image, log_mel, is_long) in bar:
                 record = np.concatenate(
                     [
@@ -116,27 +129,27 @@ class PairCache:
                     temporary.write_bytes(record.tobytes())
         return len(missing)
 
-    def _decode(self, image_path, sound_path):
-        features = self.features
-        image = decode_image(
-            tf.io.read_file(image_path), features.image_size, image_path
-        )
-        recording = recording_from_bytes(
-            tf.io.read_file(sound_path), features, sound_path
-        )
-        clip = fit_clip(recording, features.clip_samples)
-        is_long = tf.size(recording) > features.clip_samples
-        return tf.cast(image, tf.uint8), log_mel_db(clip, features), is_long
+    def _decode(
+        self, image_path: tf.Tensor, sound_path: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Image uint8 [S, S, 3], log-mel in dB, and whether the recording is long."""
+        frontend = self._frontend
+        image = frontend.decode_image(tf.io.read_file(image_path), image_path)
+        recording = frontend.decode_recording(tf.io.read_file(sound_path), sound_path)
+        clip = frontend.fit_clip(recording)
+        is_long = tf.size(recording) > self.features.clip_samples
+        return tf.cast(image, tf.uint8), frontend.log_mel_db(clip), is_long
 
     def read(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Reads a cache file, in graph.
+        """Reads a cache file with TensorFlow operations.
 
         Args:
-            path: string scalar.
+            path: string scalar, see `path`.
 
         Returns:
-            The image, float32 [S, S, 3], 0..255; the log-mel in dB, float32
-            [frames, mel_bins]; and whether the recording is longer than a clip.
+            The image, float32 [S, S, 3] in [0, 255]; the log-mel in dB, float32
+            [frames, mel_bins]; and whether the recording is longer than a clip, a
+            bool scalar.
         """
         features = self.features
         shape = (features.frames, features.mel_bins)
@@ -144,11 +157,11 @@ class PairCache:
         raw = tf.io.decode_raw(tf.io.read_file(path), tf.uint8)
         side = features.image_size
         raw = tf.ensure_shape(raw, [sound_bytes + 3 * side * side + 1])
-        log_mel = tf.bitcast(tf.reshape(raw[:sound_bytes], [*shape, 4]), tf.float32)
-        image = tf.reshape(raw[sound_bytes:-1], [side, side, 3])
+        log_mel_bytes = tf.reshape(raw[:sound_bytes], [*shape, 4])
+        log_mel = tf.bitcast(log_mel_bytes, tf.float32)  # [frames, mel_bins]
+        image = tf.reshape(raw[sound_bytes:-1], [side, side, 3])  # [S, S, 3]
         return tf.cast(image, tf.float32), log_mel, raw[-1] > 0
 
 
-def _digest(value) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

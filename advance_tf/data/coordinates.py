@@ -1,4 +1,4 @@
-"""Where the sites of a data set are: a CSV file of latitudes and longitudes."""
+"""Coordinates of the sites: a CSV file of latitudes and longitudes."""
 
 import csv
 import dataclasses
@@ -12,23 +12,23 @@ from advance_tf import labels
 from advance_tf.data import layout
 from advance_tf.data.layout import Pair
 
-KEYS = ("stem", "site")
-_DEGREES = {"latitude": 90.0, "longitude": 180.0}
+KEY_COLUMNS = ("stem", "site")
+_LIMITS_DEGREES = {"latitude": 90.0, "longitude": 180.0}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PlacedSites:
-    """The sites of a data set that a file has coordinates of.
+    """The sites of a data set whose coordinates are known.
 
-    A site of two scenes (in ADVANCE there is none) is there twice.
+    A site that occurs in two scenes (none does in ADVANCE) is listed twice.
 
     Attributes:
         sites: [n] names, sorted within a scene.
-        scenes: [n] int64, the place of the scene in `labels.scenes()`.
-        latitudes_degrees: [n] float64 in [-90, 90], north positive.
-        longitudes_degrees: [n] float64 in [-180, 180], east positive.
-        missing: sites of the data set that the file has not.
-        unknown: sites of the file that the data set has not.
+        scenes: int64 [n], index of the scene in `labels.scenes()`.
+        latitudes_degrees: float64 [n] in [-90, 90], north positive.
+        longitudes_degrees: float64 [n] in [-180, 180], east positive.
+        missing: number of sites of the data set without coordinates.
+        unknown: number of sites with coordinates that are not in the data set.
     """
 
     sites: tuple[str, ...]
@@ -40,65 +40,74 @@ class PlacedSites:
 
 
 def read_coordinates(path: str | pathlib.Path) -> dict[str, tuple[float, float]]:
-    """Reads the coordinates of sites.
+    r"""Reads the coordinates of sites.
 
     Args:
-        path: CSV file with a header; columns `latitude` and `longitude` in
-            degrees and `stem` or `site`, further ones are ignored. Of the stems
-            of a site the first by name places it: ADVANCE's others are the same
-            place, shifted a little.
+        path: CSV file with a header and the columns `latitude`, `longitude` (in
+            degrees) and `stem` or `site`; further columns are ignored. If several
+            stems belong to one site, the first by name determines its coordinates:
+            ADVANCE's other stems are small shifts of the same location.
 
     Returns:
         Site → (latitude, longitude) in degrees.
 
     Raises:
-        ValueError: a column is missing, a name begins with no site or is there
-            twice, or a coordinate is no number in its range.
-        FileNotFoundError: there is no such file.
+        ValueError: a column is missing, a name does not begin with a site or occurs
+            twice, or a coordinate is not a number in its range.
+        FileNotFoundError: the file does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "coordinates.csv"
+        ...     _ = path.write_text("site,latitude,longitude\n00017,52.5,13.4\n")
+        ...     read_coordinates(path)
+        {'00017': (52.5, 13.4)}
     """
     path = pathlib.Path(path)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         rows = [(reader.line_num, row) for row in reader]
         columns = tuple(reader.fieldnames or ())
-    key = next((name for name in KEYS if name in columns), None)
-    if key is None or not set(_DEGREES) <= set(columns) or not rows:
+    key = next((name for name in KEY_COLUMNS if name in columns), None)
+    if key is None or not set(_LIMITS_DEGREES) <= set(columns) or not rows:
         raise ValueError(
             f"{path} must have the columns site (or stem), latitude and longitude "
             f"and at least one row; received {','.join(columns) or 'an empty file'} "
-            f"and {len(rows)} rows. Name the columns so in the first line."
+            f"and {len(rows)} rows. Write these column names in the first line."
         )
     found: dict[str, tuple[float, float]] = {}
     for line, row in rows:
         where = f"{path}, line {line}"
-        name = _named(where, key, row[key])
+        name = _checked_name(where, key, row[key])
         if name in found:
             raise ValueError(
                 f"{where}: a {key} may have one row; received '{name}' again. Remove "
-                "the row that is too many."
+                "the duplicate."
             )
         found[name] = (
-            _degrees(where, "latitude", row),
-            _degrees(where, "longitude", row),
+            _parse_degrees(where, "latitude", row),
+            _parse_degrees(where, "longitude", row),
         )
-    # Backwards, so that the first stem of a site has the last word.
+    # In reverse order, so that the first stem of a site overwrites the others.
     return {layout.site_of(name): found[name] for name in sorted(found, reverse=True)}
 
 
-def _named(where: str, key: str, received: str | None) -> str:
+def _checked_name(where: str, key: str, received: str | None) -> str:
     name = (received or "").strip()
     site = layout.site_of(name)
     if not site or (key == "site" and site != name):
         rule = "be" if key == "site" else "begin with"
         raise ValueError(
             f"{where}: a {key} must {rule} five digits, as in 00017; received "
-            f"'{name}'. A spreadsheet keeps zeros in front in a column of text."
+            f"'{name}'. In a spreadsheet format the column as text to keep leading "
+            "zeros."
         )
     return name
 
 
-def _degrees(where: str, column: str, row: Mapping[str, str | None]) -> float:
-    limit = _DEGREES[column]
+def _parse_degrees(where: str, column: str, row: Mapping[str, str | None]) -> float:
+    limit = _LIMITS_DEGREES[column]
     try:
         degrees = float(row[column] or "")
     except ValueError:
@@ -118,11 +127,11 @@ def place_sites(
     """Joins the sites of a data set with their coordinates.
 
     Args:
-        pairs: of the data set.
-        coordinates: site → (latitude, longitude), as `read_coordinates` gives it.
+        pairs: the pairs of the data set.
+        coordinates: site → (latitude, longitude) in degrees, see `read_coordinates`.
 
     Returns:
-        The sites with coordinates, and how many are on one side only.
+        The sites that have coordinates, and the numbers of those that do not match.
 
     Raises:
         ValueError: no site of the data set has coordinates.
@@ -133,9 +142,9 @@ def place_sites(
     )
     if not placed:
         raise ValueError(
-            f"At least one of {len(sites)} sites of the data set must have "
-            f"coordinates; the {len(coordinates)} sites given are others. Are they "
-            "of another data set?"
+            f"coordinates must contain at least one of the {len(sites)} sites of the "
+            f"data set; received {len(coordinates)} other sites. Use a file of this "
+            "data set."
         )
     names = tuple(site for _, site in placed)
     latitudes, longitudes = np.array([coordinates[site] for site in names]).T

@@ -1,7 +1,7 @@
-"""Pairs → batches: reads, decodes, augments in training, and attaches targets."""
+"""Batches for training and evaluation: reading, decoding, augmentation, targets."""
 
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,27 +11,33 @@ from advance_tf.config import FeatureConfig
 from advance_tf.data import augment
 from advance_tf.data.cache import PairCache
 from advance_tf.data.layout import Pair
-from advance_tf.features.image import decode_image
-from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
-from advance_tf.features.sound import waveform_from_bytes
+from advance_tf.features.frontend import Frontend
+
+_Tensors = dict[str, tf.Tensor]
+_Loader = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 def epoch_indices(
     count: int, *, shuffle: bool, seed: int = 0, first_epoch: int = 0
 ) -> tf.data.Dataset:
-    """(epoch, index) of every element, one epoch for each pass over the dataset.
+    """The epoch and the index of every element; one pass is one epoch.
 
-    The order of an epoch depends on seed and epoch alone, so that a run that
-    resumes at `first_epoch` sees what it would have seen.
+    The order within an epoch depends only on `seed` and the epoch number, so that a
+    run resumed at `first_epoch` gets the same order as an uninterrupted run.
 
     Args:
         count: number of elements.
-        shuffle: draw a new order for each epoch.
-        seed: of the orders.
-        first_epoch: the epoch of the first pass.
+        shuffle: draw a new order in each epoch.
+        seed: seed of the orders.
+        first_epoch: epoch number of the first pass.
 
     Returns:
-        A dataset of two int64 scalars.
+        A data set of (epoch, index), two int64 scalars, with `count` elements.
+
+    Example:
+        >>> indices = epoch_indices(3, shuffle=False)
+        >>> [(int(epoch), int(index)) for epoch, index in indices]
+        [(0, 0), (0, 1), (0, 2)]
     """
     passes = iter(range(first_epoch, 1 << 31))
 
@@ -62,39 +68,41 @@ def make_dataset(
     cache: PairCache | None = None,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
-    """Batches of inputs and targets.
+    """Batches of model inputs and targets.
 
-    Training reshuffles in every pass, augments the images, cuts longer sounds
-    at random and drops the incomplete batch; all of it depends on seed, epoch
-    and pair alone, however many threads map. Evaluation does none of it.
+    In training each pass uses a new order, images are augmented, recordings longer
+    than a clip are cut at random, and an incomplete last batch is dropped. All random
+    choices depend only on `seed`, the epoch and the pair, not on the number of
+    threads. In evaluation pairs keep their order, recordings are cut at the centre
+    and every pair is used. `load_advance` shows an example.
 
     Args:
-        pairs: of one split.
+        pairs: the pairs of one split.
         data_dir: folder of the data set.
-        features: how to decode.
+        features: settings of image and sound.
         batch_size: pairs in a batch.
         training: shuffle and augment.
-        seed: of order and augmentation.
+        seed: seed of order and augmentation.
         targets: name → array with one row for each pair.
-        cache: filled with these pairs; None decodes the files.
-        first_epoch: the epoch of the first pass, for a resumed run.
+        cache: decoded pairs, already filled; None decodes the files in each pass.
+        first_epoch: epoch number of the first pass, for a resumed run.
 
     Returns:
-        A dataset of ({"image": float32 [B, S, S, 3] 0..255, "log_mel": float32
+        A data set of ({"image": float32 [B, S, S, 3] in [0, 255], "log_mel": float32
         [B, frames, mel_bins] normalized}, {"scene": int32 [B], and each of
         `targets`}).
 
     Raises:
-        ValueError: there are no pairs, or a target has another number of rows.
+        ValueError: `pairs` is empty, or a target has a different number of rows.
     """
-    columns = _columns(pairs, targets)
-    load = _loader(pairs, pathlib.Path(data_dir), features, training, cache)
+    columns = _target_columns(pairs, targets)
+    load = _pair_loader(pairs, pathlib.Path(data_dir), features, training, cache)
 
-    def element(epoch, index):
-        place = augment.element_seed(seed, epoch, index)
-        image, log_mel = load(index, place)
+    def load_pair(epoch: tf.Tensor, index: tf.Tensor) -> tuple[_Tensors, _Tensors]:
+        pair_seed = augment.element_seed(seed, epoch, index)
+        image, log_mel = load(index, pair_seed)  # [S, S, 3], [frames, mel_bins]
         if training:
-            image = augment.augment_image(image, place)
+            image = augment.augment_image(image, pair_seed)
         inputs = {"image": image, "log_mel": log_mel}
         return inputs, {name: tf.gather(rows, index) for name, rows in columns.items()}
 
@@ -102,54 +110,71 @@ def make_dataset(
         len(pairs), shuffle=training, seed=seed, first_epoch=first_epoch
     )
     return (
-        indices.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        indices.map(load_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training)
         .prefetch(2)
     )
 
 
-def _columns(pairs, targets) -> dict[str, tf.Tensor]:
+def _target_columns(
+    pairs: Sequence[Pair], targets: Mapping[str, np.ndarray] | None
+) -> _Tensors:
+    """The scene index and each target of every pair: [n], [n, …]."""
     if not pairs:
-        raise ValueError("A dataset must have at least one pair; received none.")
+        raise ValueError(
+            "pairs must contain at least one pair; received none. Choose another "
+            "split or add data."
+        )
     scenes = labels.scenes()
     columns = {"scene": tf.constant([scenes.index(p.scene) for p in pairs], tf.int32)}
     for name, rows in (targets or {}).items():
         if len(rows) != len(pairs):
             raise ValueError(
                 f"The target '{name}' must have a row for each of {len(pairs)} pairs; "
-                f"received {len(rows)}."
+                f"received {len(rows)} rows. Compute it for the same pairs."
             )
         columns[name] = tf.constant(rows)
     return columns
 
 
-def _loader(pairs, data_dir, features, training, cache):
-    """A function from index and seed to the image and the normalized log-mel."""
-    stats = load_stats(features)
+def _pair_loader(
+    pairs: Sequence[Pair],
+    data_dir: pathlib.Path,
+    features: FeatureConfig,
+    training: bool,
+    cache: PairCache | None,
+) -> _Loader:
+    """A function of index and seed: the image and the normalized log-mel."""
+    frontend = Frontend(features)
     image_paths = tf.constant([str(data_dir / pair.image) for pair in pairs])
     sound_paths = tf.constant([str(data_dir / pair.sound) for pair in pairs])
 
-    def from_sound(index, place):
+    def decode_sound(index: tf.Tensor, pair_seed: tf.Tensor) -> tf.Tensor:
         path = tf.gather(sound_paths, index)
-        offset = augment.random_offset(place) if training else 0.5
-        clip = waveform_from_bytes(tf.io.read_file(path), features, offset, path)
-        return log_mel_db(clip, features)
+        offset = augment.random_offset(pair_seed) if training else 0.5
+        clip = frontend.decode_waveform(tf.io.read_file(path), offset, path)
+        return frontend.log_mel_db(clip)  # [frames, mel_bins]
 
-    def from_files(index, place):
+    def load_files(
+        index: tf.Tensor, pair_seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         path = tf.gather(image_paths, index)
-        image = decode_image(tf.io.read_file(path), features.image_size, path)
-        return image, normalize(from_sound(index, place), stats)
+        image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
+        return image, frontend.normalize(decode_sound(index, pair_seed))
 
     if cache is None:
-        return from_files
+        return load_files
     cache_paths = tf.constant([str(cache.path(pair, data_dir)) for pair in pairs])
 
-    def from_cache(index, place):
+    def load_cached(
+        index: tf.Tensor, pair_seed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         image, log_mel, is_long = cache.read(tf.gather(cache_paths, index))
         if training:
+            # The cache holds the centre cut; training cuts a long recording at random.
             log_mel = tf.cond(
-                is_long, lambda: from_sound(index, place), lambda: log_mel
+                is_long, lambda: decode_sound(index, pair_seed), lambda: log_mel
             )
-        return image, normalize(log_mel, stats)
+        return image, frontend.normalize(log_mel)
 
-    return from_cache
+    return load_cached

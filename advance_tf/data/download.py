@@ -1,4 +1,4 @@
-"""ADVANCE from Zenodo: sizes, checksums, resumed downloads, safe unpacking."""
+"""Downloads ADVANCE from Zenodo: resumed transfers, checksums, unpacking."""
 
 import dataclasses
 import errno
@@ -13,19 +13,25 @@ import urllib.request
 
 from tqdm import tqdm
 
-from advance_tf.data import unpack
+from advance_tf.data.archives import unpack
 
 BASE_URL = "https://zenodo.org/records/3828124/files"
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
-_LONGEST_WAIT_SECONDS = 60.0
-# What a server answers when it is busy, not when the request is wrong.
+_MAX_WAIT_SECONDS = 60.0
+# HTTP status codes of a temporary failure.
 _RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """A published archive: its name, its md5, and the folder that it holds."""
+    """A published archive.
+
+    Attributes:
+        name: file name.
+        md5: published checksum, 32 hexadecimal digits.
+        folder: name of the folder it is unpacked to, "vision" or "sound".
+    """
 
     name: str
     md5: str
@@ -38,11 +44,11 @@ ARCHIVES = (
 )
 
 
-class _DroppedError(Exception):
-    """The connection ended too early, or the server was busy."""
+class _TransferError(Exception):
+    """The connection ended too early, or the server was busy; a retry may succeed."""
 
 
-def download(
+def download_advance(
     data_dir: str | pathlib.Path,
     base_url: str = BASE_URL,
     archives: tuple[Archive, ...] = ARCHIVES,
@@ -52,33 +58,37 @@ def download(
     wait_seconds: float = 1.0,
     progress: bool = True,
 ) -> list[str]:
-    """Downloads, checks and unpacks the archives; what is there is skipped.
+    """Downloads, verifies and unpacks the archives of ADVANCE.
+
+    A folder that exists is skipped. After an error or an interruption the next call
+    resumes the download, unless the checksum was wrong.
 
     Args:
-        data_dir: gets vision/ and sound/; made if need be.
-        base_url: where the archives lie, http or https.
-        archives: what to get.
-        keep_archives: keep the zip files after they are unpacked.
-        retries: attempts in a row that may bring nothing before it gives up.
-        wait_seconds: pause before the first of them, doubled for each next.
+        data_dir: folder that receives vision/ and sound/; created if it does not
+            exist.
+        base_url: address of the folder of the archives, http or https.
+        archives: the archives to download.
+        keep_archives: keep the zip files after unpacking.
+        retries: consecutive attempts without progress before an error is raised.
+        wait_seconds: pause in seconds before the first retry, doubled for each
+            further one up to 60 s.
         progress: show progress bars.
 
     Returns:
-        The folders that were newly made, in the order of `archives`.
+        The folders that were created, in the order of `archives`.
 
     Raises:
-        ValueError: a checksum differs, the disk is too small, the server refuses
-            or is out of reach, or an archive is not sound. What was downloaded
-            stays and the next call goes on from there, unless its checksum was
-            wrong.
+        ValueError: a checksum differs, the disk has too little space, the server
+            refuses the request or cannot be reached, or an archive is damaged.
     """
     root = pathlib.Path(data_dir)
     if not base_url.startswith(("http://", "https://")):
         raise ValueError(
-            f"--base_url must begin with http:// or https://; received {base_url!r}."
+            f"base_url must begin with http:// or https://; received {base_url!r}. "
+            f"The published archives are at {BASE_URL}."
         )
     root.mkdir(parents=True, exist_ok=True)
-    made = []
+    created = []
     for archive in archives:
         target = root / archive.folder
         if target.is_dir():
@@ -91,11 +101,11 @@ def download(
             wait_seconds=wait_seconds,
             progress=progress,
         )
-        unpack.unpack(path, target, progress=progress)
+        unpack(path, target, progress=progress)
         if not keep_archives:
             path.unlink()
-        made.append(archive.folder)
-    return made
+        created.append(archive.folder)
+    return created
 
 
 def fetch(
@@ -107,24 +117,25 @@ def fetch(
     wait_seconds: float = 1.0,
     progress: bool = True,
 ) -> pathlib.Path:
-    """Downloads one archive to <folder>/<name> and verifies its md5.
+    """Downloads one archive to <folder>/<name> and verifies its MD5 checksum.
 
-    Bytes go to <name>.part, which a later call resumes by an HTTP Range request;
-    only a verified file gets its name.
+    Data are written to <name>.part, which a later call resumes with an HTTP Range
+    request; the file is renamed once it is verified.
 
     Args:
         archive: name and checksum.
-        url: where it lies.
-        folder: where it goes.
-        retries: attempts in a row that may bring nothing before it gives up.
-        wait_seconds: pause before the first of them, doubled for each next.
+        url: address of the file.
+        folder: existing folder to write to.
+        retries: consecutive attempts without progress before an error is raised.
+        wait_seconds: pause in seconds before the first retry, doubled for each
+            further one up to 60 s.
         progress: show a progress bar.
 
     Returns:
         The path of the verified file.
 
     Raises:
-        ValueError: as for `download`.
+        ValueError: as in `download_advance`.
     """
     path = folder / archive.name
     if path.exists():
@@ -133,24 +144,26 @@ def fetch(
     part = folder / f"{archive.name}.part"
     part.touch()
     transfer = _Download(url, part, progress)
-    failures, furthest = 0, part.stat().st_size
+    failures, max_bytes = 0, part.stat().st_size
     while True:
         try:
             transfer.attempt()
             break
-        except (_DroppedError, OSError, http.client.HTTPException) as error:
+        except (_TransferError, OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise  # A full disk does not empty itself by waiting.
-            # A server without Range begins anew: only new ground is progress.
-            failures = 0 if part.stat().st_size > furthest else failures + 1
-            furthest = max(furthest, part.stat().st_size)
+                raise  # Waiting does not free disk space.
+            # A server without Range support sends the file from its start again:
+            # only bytes beyond the previous maximum count as progress.
+            failures = 0 if part.stat().st_size > max_bytes else failures + 1
+            max_bytes = max(max_bytes, part.stat().st_size)
             if failures > retries:
                 raise ValueError(
-                    f"{url} must be reachable; {failures} attempts in a row brought "
-                    f"nothing, the last one ended with: {error}. Run the program "
-                    f"again later: it goes on after {part.stat().st_size:,} bytes."
+                    f"{url} must be reachable; {failures} attempts in a row made no "
+                    f"progress, the last one ended with: {error}. Run `advance "
+                    f"download` again later: it resumes after "
+                    f"{part.stat().st_size:,} bytes."
                 ) from error
-            time.sleep(min(wait_seconds * 2**failures, _LONGEST_WAIT_SECONDS))
+            time.sleep(min(wait_seconds * 2**failures, _MAX_WAIT_SECONDS))
         finally:
             transfer.close_bar()
     _verify(archive, part, transfer.digest.hexdigest())
@@ -159,9 +172,9 @@ def fetch(
 
 
 class _Download:
-    """One file on its way: bytes so far, their md5, a progress bar."""
+    """A partial file with the MD5 digest of its bytes and a progress bar."""
 
-    def __init__(self, url: str, part: pathlib.Path, progress: bool):
+    def __init__(self, url: str, part: pathlib.Path, progress: bool) -> None:
         self.url = url
         self.part = part
         self.progress = progress
@@ -174,7 +187,7 @@ class _Download:
             self.bar = None
 
     def attempt(self) -> None:
-        """Asks for what is missing; returns when all of it is there."""
+        """Requests the missing bytes; returns when the file is complete."""
         done = self.part.stat().st_size
         headers = {"User-Agent": "advance_tf", "Accept-Encoding": "identity"}
         if done:
@@ -183,37 +196,40 @@ class _Download:
         try:
             response = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
-            self._refused(error, done)
+            self._handle_status(error, done)
             return
         with response:
-            begin, total = _extent(response)
+            begin, total = _byte_range(response)
             if begin != done:
                 self._restart(begin)
             self._check_disk(total)
             self._receive(response, begin, total)
 
-    def _refused(self, error: urllib.error.HTTPError, done: int) -> None:
-        """Returns when nothing was missing; else raises what that answer means."""
+    def _handle_status(self, error: urllib.error.HTTPError, done: int) -> None:
+        """Returns if the file was complete; otherwise raises the matching error."""
         with error:
-            total = _total(error.headers.get("Content-Range", ""))
+            total = _total_bytes(error.headers.get("Content-Range", ""))
             if error.code == 416 and total == done:
                 return
             if error.code == 416:
                 self._restart(0)
-                raise _DroppedError("the part was longer than the file") from error
+                raise _TransferError(
+                    "the partial file was longer than the file"
+                ) from error
             if error.code in _RETRIED_STATUS:
-                raise _DroppedError(f"HTTP {error.code} {error.reason}") from error
+                raise _TransferError(f"HTTP {error.code} {error.reason}") from error
             raise ValueError(
-                f"{self.url} must be there; the server answered HTTP {error.code} "
-                f"{error.reason}. Check --base_url."
+                f"{self.url} must exist; the server answered HTTP {error.code} "
+                f"{error.reason}. Check `base_url`."
             ) from error
 
     def _restart(self, begin: int) -> None:
-        """Drops the part when the server sends the whole file once more."""
+        """Discards the partial file if the server sends the file from its start."""
         if begin != 0:
             raise ValueError(
                 f"{self.url} must be sent from byte {self.part.stat().st_size}; the "
-                f"server sent it from {begin}. Remove {self.part} and run again."
+                f"server sent it from byte {begin}. Remove {self.part} and run "
+                "`advance download` again."
             )
         self.part.write_bytes(b"")
         self.digest = hashlib.md5(usedforsecurity=False)
@@ -224,11 +240,13 @@ class _Download:
         if missing > free:
             raise ValueError(
                 f"{self.part.parent} must have {missing:,} bytes free for the rest of "
-                f"{self.part.stem}; it has {free:,}. Free some or use another "
-                "--data_dir."
+                f"{self.part.stem}; it has {free:,}. Free disk space or choose another "
+                "`data_dir`."
             )
 
-    def _receive(self, response, begin: int, total: int | None) -> None:
+    def _receive(
+        self, response: http.client.HTTPResponse, begin: int, total: int | None
+    ) -> None:
         self.bar = tqdm(
             desc=self.part.stem,
             total=total,
@@ -244,33 +262,34 @@ class _Download:
                 self.digest.update(block)
                 self.bar.update(len(block))
                 received += len(block)
-        # A dropped connection may look like an end: only the length tells.
+        # A dropped connection may end like a complete transfer: compare the lengths.
         if total is not None and received < total:
-            raise _DroppedError(f"only {received:,} of {total:,} bytes came")
+            raise _TransferError(f"only {received:,} of {total:,} bytes were received")
 
 
-def _extent(response) -> tuple[int, int | None]:
-    """First byte of a response, and the length of the whole file if it says so."""
+def _byte_range(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+    """First byte of a response and the length of the file, None if not stated."""
     if response.status == 206:
         value = response.headers.get("Content-Range", "")
         match = re.match(r"bytes (\d+)-", value)
         if match:
-            return int(match.group(1)), _total(value)
+            return int(match.group(1)), _total_bytes(value)
         raise ValueError(
-            f"{response.url} must say which bytes it sends; its Content-Range is "
-            f"{value!r}. Remove the .part file and run again."
+            f"{response.url} must be sent with the range of its bytes; received the "
+            f"Content-Range {value!r}. Remove the .part file and run `advance "
+            "download` again."
         )
     length = response.headers.get("Content-Length")
     return 0, int(length) if length else None
 
 
-def _total(content_range: str) -> int | None:
+def _total_bytes(content_range: str) -> int | None:
     match = re.search(r"/(\d+)$", content_range)
     return int(match.group(1)) if match else None
 
 
-def _hash_file(path: pathlib.Path, progress: bool):
-    """The md5 of what a file holds so far."""
+def _hash_file(path: pathlib.Path, progress: bool) -> "hashlib._Hash":
+    """The MD5 digest of a file's contents."""
     digest = hashlib.md5(usedforsecurity=False)
     size = path.stat().st_size
     bar = tqdm(
@@ -288,16 +307,16 @@ def _hash_file(path: pathlib.Path, progress: bool):
 
 
 def _verify(archive: Archive, path: pathlib.Path, received: str) -> None:
-    """Raises ValueError, and removes a part, when the md5 is another."""
+    """Raises ValueError, and removes a partial file, if the MD5 differs."""
     if received == archive.md5:
         return
     size = path.stat().st_size
     if path.suffix == ".part":
         path.unlink()
-        way_out = "It was removed: run the program again."
+        remedy = "It was removed: run `advance download` again."
     else:
-        way_out = "Remove it and run the program again."
+        remedy = "Remove it and run `advance download` again."
     raise ValueError(
-        f"{path} must have md5 {archive.md5}; its {size:,} bytes have {received}. "
-        f"{way_out}"
+        f"{path} must have the MD5 checksum {archive.md5}; its {size:,} bytes have "
+        f"{received}. {remedy}"
     )

@@ -1,4 +1,4 @@
-"""ADVANCE's layout: vision/<scene>/<stem>.jpg with sound/<scene>/<stem>.wav."""
+"""ADVANCE's layout: vision/<scene>/<stem>.jpg and sound/<scene>/<stem>.wav."""
 
 import collections
 import dataclasses
@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 
 from advance_tf import labels
+from advance_tf.files import join_names
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SOUND_ENDINGS = (".wav",)
 
+# Reasons for which files are left out.
 UNKNOWN_SCENE = "unknown scene"
 NO_SITE = "stem without site"
 TWO_SCENES = "stem in two scenes"
@@ -19,21 +21,20 @@ EMPTY = "empty file"
 UNPAIRED_IMAGE = "unpaired image"
 UNPAIRED_SOUND = "unpaired sound"
 
-_NAMED_AT_MOST = 10
 _SITE = re.compile(r"([0-9]{5})(?![0-9])")
-_IGNORED = ("__MACOSX", "Thumbs.db")
+_SYSTEM_NAMES = ("__MACOSX", "Thumbs.db")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image and a sound of the same place.
+    """An image and a sound of the same location.
 
     Attributes:
-        stem: name of both files without ending, unique in a data set.
+        stem: name of both files without extension, unique in a data set.
         scene: one of the 13 scenes.
-        site: the place, the first five digits of the stem.
-        image: path below the data folder, with forward slashes.
-        sound: path below the data folder, with forward slashes.
+        site: identifier of the location, the first five digits of the stem.
+        image: path relative to the data folder, with forward slashes.
+        sound: path relative to the data folder, with forward slashes.
     """
 
     stem: str
@@ -45,11 +46,11 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """The pairs of a folder, and what was left out and why.
+    """The pairs of a folder, and the files that were left out.
 
     Attributes:
         pairs: sorted by scene and stem.
-        skipped: reason → names; empty unless missing files were allowed.
+        skipped: reason → file names; empty unless missing files were allowed.
     """
 
     pairs: tuple[Pair, ...]
@@ -63,37 +64,40 @@ def site_of(stem: str) -> str:
         stem: for example "00017_3".
 
     Returns:
-        Five digits, "00017"; "" when the stem does not begin with exactly five.
+        Five digits, "00017"; "" if the stem does not begin with exactly five digits.
+
+    Example:
+        >>> site_of("00017_3"), site_of("lake")
+        ('00017', '')
     """
     match = _SITE.match(stem)
     return match.group(1) if match else ""
 
 
 def modality_folder(data_dir: pathlib.Path, name: str) -> pathlib.Path:
-    """The folder of the images or of the sounds.
+    """The folder of one modality, images or sounds.
 
     Args:
         data_dir: folder of the data set.
         name: "vision" or "sound".
 
     Returns:
-        <name>, ADVANCE_<name>/<name> or ADVANCE_<name>, as the published
-        archives and the tools that unpack them make them.
+        <name>, ADVANCE_<name>/<name> or ADVANCE_<name>, the names that the published
+        archives and common unpacking tools create.
 
     Raises:
-        ValueError: none of them is there, or two are.
+        ValueError: none or two of these folders exist.
     """
     archive = data_dir / f"ADVANCE_{name}"
     nested = archive / name
-    places = (data_dir / name, nested if nested.is_dir() else archive)
-    found = [place for place in places if place.is_dir()]
+    candidates = (data_dir / name, nested if nested.is_dir() else archive)
+    found = [folder for folder in candidates if folder.is_dir()]
     if len(found) != 1:
-        received = " and ".join(str(place) for place in found) or "neither"
+        received = " and ".join(str(folder) for folder in found) or "neither"
         raise ValueError(
-            f"{data_dir} must hold exactly one folder '{name}' or 'ADVANCE_{name}'; "
-            f"received {received}. Get ADVANCE with `python -m advance_tf.download "
-            "--data_dir=...`, bring your own files into the layout with `python -m "
-            "advance_tf.prepare`, or remove the folder that is too many."
+            f"{data_dir} must contain exactly one folder '{name}' or 'ADVANCE_{name}'; "
+            f"received {received}. Get ADVANCE with `advance download`, convert your "
+            "own files with `advance prepare`, or remove the duplicate folder."
         )
     return found[0]
 
@@ -103,15 +107,24 @@ def scan(data_dir: str | pathlib.Path, *, allow_missing: bool = False) -> Scan:
 
     Args:
         data_dir: folder with vision/<scene>/<stem>.jpg and
-            sound/<scene>/<stem>.wav, or the folder names of ADVANCE's archives.
-        allow_missing: leave out what does not pair, instead of refusing it.
+            sound/<scene>/<stem>.wav, or with the folder names of ADVANCE's archives.
+        allow_missing: leave out unpaired and empty files instead of raising an error.
 
     Returns:
         The pairs, with paths relative to `data_dir`.
 
     Raises:
-        ValueError: a file is unpaired or empty, a scene unknown, a stem without
-            a site or in two scenes; or there is no pair at all.
+        ValueError: a file is unpaired or empty, a scene is unknown, a stem has no
+            site or is in two scenes; or there is no pair.
+
+    Example:
+        >>> import tempfile
+        >>> from advance_tf.data.synthetic.pairs import write_pairs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_pairs(folder, sites_per_scene=1, progress=False)
+        ...     first = scan(folder).pairs[0]
+        >>> first.scene, first.site, first.image
+        ('airport', '00000', 'vision/airport/00000.jpg')
     """
     root = pathlib.Path(data_dir)
     image_dir = modality_folder(root, "vision")
@@ -141,72 +154,84 @@ def pair_folders(
     Args:
         image_dir: folder with one folder for each scene.
         sound_dir: the same for the sounds.
-        sound_endings: lower-case endings of the files that are sounds.
-        allow_missing: leave out what does not pair, instead of refusing it.
+        sound_endings: extensions of sound files in lower case, such as ".wav".
+        allow_missing: leave out unpaired and empty files instead of raising an error.
 
     Returns:
-        The pairs, `image` relative to `image_dir`, `sound` to `sound_dir`.
+        The pairs, with `image` relative to `image_dir` and `sound` relative to
+        `sound_dir`.
 
     Raises:
-        ValueError: as for `scan`.
+        ValueError: as in `scan`.
     """
-    images = _files(image_dir, IMAGE_ENDINGS)
-    sounds = _files(sound_dir, sound_endings)
+    images = _list_files(image_dir, IMAGE_ENDINGS)
+    sounds = _list_files(sound_dir, sound_endings)
     pairs, skipped = _match(images, sounds)
     if skipped and not allow_missing:
         raise ValueError(
             f"Every image in {image_dir} must have a sound "
             f"({', '.join(sound_endings)}) of the same scene and stem in "
-            f"{sound_dir}, and the reverse; received {describe(skipped)}. "
-            "Repair the files, convert sounds other than WAV with `python -m "
-            "advance_tf.prepare`, or leave these out with --allow_missing."
+            f"{sound_dir}, and vice versa; received {describe(skipped)}. "
+            "Repair the files, convert sounds other than WAV with `advance prepare`, "
+            "or leave these files out with `allow_missing=True`."
         )
     if not pairs:
         raise ValueError(
-            f"{image_dir} and {sound_dir} must hold at least one pair in folders "
+            f"{image_dir} and {sound_dir} must contain at least one pair in folders "
             f"named after the scenes ({', '.join(labels.scenes())}); received none"
-            f"{', but ' + describe(skipped) if skipped else ''}."
+            f"{', but ' + describe(skipped) if skipped else ''}. Add pairs or choose "
+            "another folder."
         )
     return Scan(pairs, skipped)
 
 
 def describe(skipped: Mapping[str, Iterable[str]]) -> str:
-    """What was left out in words: reason, count and the first ten names."""
+    """Describes files that were left out, for a message.
+
+    Args:
+        skipped: reason → file names.
+
+    Returns:
+        Each reason with its number of files and the first ten names.
+
+    Example:
+        >>> describe({"empty file": ["vision/lake/00001.jpg"]})
+        'empty file (1): vision/lake/00001.jpg'
+    """
     parts = []
-    for reason, names in skipped.items():
-        names = list(names)
-        rest = len(names) - _NAMED_AT_MOST
-        more = f" and {rest} more" if rest > 0 else ""
-        shown = ", ".join(names[:_NAMED_AT_MOST])
-        parts.append(f"{reason} ({len(names)}): {shown}{more}")
+    for reason, files in skipped.items():
+        names = list(files)
+        parts.append(f"{reason} ({len(names)}): {join_names(names)}")
     return "; ".join(parts)
 
 
-def _files(folder: pathlib.Path, endings: tuple[str, ...]) -> list[pathlib.Path]:
-    """Files with one of `endings` in the scene folders, in sorted order."""
+def _list_files(folder: pathlib.Path, endings: tuple[str, ...]) -> list[pathlib.Path]:
+    """Files with one of `endings` in the scene folders, sorted."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} must be a folder; there is none.")
+        raise ValueError(
+            f"{folder} must be a folder; it does not exist. Check the path."
+        )
     return [
         file
         for scene in sorted(folder.iterdir())
-        if scene.is_dir() and not _is_foreign(scene.name)
+        if scene.is_dir() and not _is_system_file(scene.name)
         for file in sorted(scene.iterdir())
-        if file.suffix.lower() in endings and not _is_foreign(file.name)
+        if file.suffix.lower() in endings and not _is_system_file(file.name)
     ]
 
 
-def _is_foreign(name: str) -> bool:
-    """Whether an operating system left it there ("._a.jpg" is no image)."""
-    return name.startswith(".") or name in _IGNORED
+def _is_system_file(name: str) -> bool:
+    """Whether an operating system created the file, such as "._a.jpg"."""
+    return name.startswith(".") or name in _SYSTEM_NAMES
 
 
 def _match(
     images: list[pathlib.Path], sounds: list[pathlib.Path]
 ) -> tuple[tuple[Pair, ...], dict[str, tuple[str, ...]]]:
-    """Pairs by (scene, stem); whatever does not pair, by reason."""
+    """Pairs by scene and stem, and the other files by reason."""
     files = {"image": _by_stem(images), "sound": _by_stem(sounds)}
     keys = sorted(files["image"].keys() | files["sound"].keys())
-    scenes_of = collections.defaultdict(set)
+    scenes_of: dict[str, set[str]] = collections.defaultdict(set)
     for scene, stem in keys:
         if scene in labels.scenes():
             scenes_of[stem].add(scene)
@@ -215,12 +240,12 @@ def _match(
     for scene, stem in keys:
         image = files["image"].get((scene, stem), [])
         sound = files["sound"].get((scene, stem), [])
-        reason = _refusal(scene, stem, image, sound, scenes_of[stem])
+        reason = _skip_reason(scene, stem, image, sound, scenes_of[stem])
         if reason:
-            at_fault = {UNPAIRED_IMAGE: image, UNPAIRED_SOUND: sound}.get(
+            affected = {UNPAIRED_IMAGE: image, UNPAIRED_SOUND: sound}.get(
                 reason, image + sound
             )
-            skipped[reason] += ["/".join(file.parts[-3:]) for file in at_fault]
+            skipped[reason] += ["/".join(file.parts[-3:]) for file in affected]
             continue
         paths = [f"{scene}/{file.name}" for file in image + sound]
         pairs.append(Pair(stem, scene, site_of(stem), *paths))
@@ -229,14 +254,20 @@ def _match(
 
 
 def _by_stem(files: list[pathlib.Path]) -> dict[tuple[str, str], list[pathlib.Path]]:
-    grouped = collections.defaultdict(list)
+    grouped: dict[tuple[str, str], list[pathlib.Path]] = collections.defaultdict(list)
     for file in files:
         grouped[file.parent.name, file.stem].append(file)
     return grouped
 
 
-def _refusal(scene, stem, image, sound, scenes) -> str:
-    """Why the files of one scene and stem are no pair; "" when they are one."""
+def _skip_reason(
+    scene: str,
+    stem: str,
+    image: list[pathlib.Path],
+    sound: list[pathlib.Path],
+    scenes: set[str],
+) -> str:
+    """Why the files of one scene and stem are left out; "" if they are a pair."""
     if scene not in labels.scenes():
         return UNKNOWN_SCENE
     if not site_of(stem):
@@ -252,3 +283,44 @@ def _refusal(scene, stem, image, sound, scenes) -> str:
     if not image:
         return UNPAIRED_SOUND
     return ""
+
+
+NOTICE = "NOTICE.txt"
+
+
+def read_notice(data_dir: str | pathlib.Path) -> str:
+    """Reads the first line of a data set's NOTICE.txt.
+
+    Args:
+        data_dir: folder of the data set.
+
+    Returns:
+        The remark that reports show, for example "synthetic data: …"; "" if there
+        is no such file.
+    """
+    path = pathlib.Path(data_dir) / NOTICE
+    if not path.exists():
+        return ""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return lines[0].strip() if lines else ""
+
+
+def join_labels(*remarks: str) -> str:
+    """Joins labels into one, without repetition.
+
+    Args:
+        *remarks: labels, "" for none.
+
+    Returns:
+        The labels that are neither empty nor part of an earlier one, separated by
+        "; ".
+
+    Example:
+        >>> join_labels("synthetic data", "", "leaky", "leaky")
+        'synthetic data; leaky'
+    """
+    label = ""
+    for remark in remarks:
+        if remark and remark not in label:
+            label = f"{label}; {remark}" if label else remark
+    return label

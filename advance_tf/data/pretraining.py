@@ -1,18 +1,146 @@
-"""Batches to pretrain a tower on: tagged clips, or a folder of classes."""
+"""Data sets for the pretraining of a tower: image classes or tagged clips."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from advance_tf import labels
 from advance_tf.config import FeatureConfig
-from advance_tf.data import augment, augment_sound
+from advance_tf.data import augment
 from advance_tf.data.dataset import epoch_indices
-from advance_tf.data.tagged import TaggedClip, balanced_weights, multi_hot
-from advance_tf.features.image import decode_image
-from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
-from advance_tf.features.sound import waveform_from_bytes
+from advance_tf.data.layout import IMAGE_ENDINGS
+from advance_tf.data.splits import hash_key
+from advance_tf.data.tagged_clips import TaggedClip
+from advance_tf.features.frontend import Frontend
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """The images of a folder with one subfolder for each class.
+
+    Attributes:
+        classes: names of the subfolders, sorted.
+        training: (path relative to the folder, class index) of each training image.
+        validation: the same for the validation images; no image is in both.
+    """
+
+    classes: tuple[str, ...]
+    training: tuple[tuple[str, int], ...]
+    validation: tuple[tuple[str, int], ...]
+
+
+def read_image_folder(
+    folder: str | pathlib.Path, validation_fraction: float = 0.2, seed: int = 0
+) -> ImageFolder:
+    """Lists <folder>/<class>/<image> and selects validation images of each class.
+
+    Args:
+        folder: folder with one subfolder for each class.
+        validation_fraction: fraction of each class for validation, in (0, 1);
+            rounded, at least one image.
+        seed: seed of the selection, which does not depend on the order of files.
+
+    Returns:
+        Classes sorted by name, images sorted by path.
+
+    Raises:
+        ValueError: there are fewer than two classes, or a class has fewer than
+            two images.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("farm/1.jpg", "farm/2.jpg", "port/1.jpg", "port/2.jpg"):
+        ...         path = pathlib.Path(folder) / name
+        ...         path.parent.mkdir(exist_ok=True)
+        ...         path.touch()
+        ...     images = read_image_folder(folder, validation_fraction=0.5)
+        >>> images.classes, len(images.training), len(images.validation)
+        (('farm', 'port'), 2, 2)
+    """
+    root = pathlib.Path(folder)
+    if not 0 < validation_fraction < 1:
+        raise ValueError(
+            "validation_fraction must be between 0 and 1; received "
+            f"{validation_fraction}."
+        )
+    classes = (
+        sorted(p.name for p in root.iterdir() if p.is_dir()) if root.exists() else []
+    )
+    if len(classes) < 2:
+        raise ValueError(
+            "data_dir must contain a subfolder for each of at least two classes; "
+            f"{root} has {len(classes)}. Add classes or choose another folder."
+        )
+    training: list[tuple[str, int]] = []
+    validation: list[tuple[str, int]] = []
+    for index, name in enumerate(classes):
+        paths = sorted(
+            f"{name}/{path.name}"
+            for path in (root / name).iterdir()
+            if path.suffix.lower() in IMAGE_ENDINGS
+        )
+        if len(paths) < 2:
+            raise ValueError(
+                f"Each class must have at least two images ({', '.join(IMAGE_ENDINGS)}"
+                f"); '{name}' has {len(paths)}. Add images or remove the class."
+            )
+        count = min(max(1, round(validation_fraction * len(paths))), len(paths) - 1)
+        held_out = set(sorted(paths, key=lambda path: hash_key(seed, path))[:count])
+        training += [(path, index) for path in paths if path not in held_out]
+        validation += [(path, index) for path in sorted(held_out)]
+    return ImageFolder(tuple(classes), tuple(training), tuple(validation))
+
+
+def multi_hot(clips: Sequence[TaggedClip]) -> np.ndarray:
+    """Encodes the events of clips as targets.
+
+    Args:
+        clips: n tagged clips.
+
+    Returns:
+        float32 [n, 527], 1 where the clip has the event, otherwise 0.
+
+    Example:
+        >>> targets = multi_hot([TaggedClip("a.wav", (0, 3)), TaggedClip("b.wav", ())])
+        >>> targets.shape, targets.sum(axis=1).tolist()
+        ((2, 527), [2.0, 0.0])
+    """
+    targets = np.zeros((len(clips), len(labels.events())), np.float32)
+    for row, clip in enumerate(clips):
+        targets[row, list(clip.events)] = 1
+    return targets
+
+
+def balanced_weights(targets: np.ndarray) -> np.ndarray:
+    """Sampling weights that draw rare events as often as common ones.
+
+        w_n ∝ Σ_i t_ni / Σ_m t_mi
+
+    Args:
+        targets: [n, events], 0 or 1.
+
+    Returns:
+        float64 [n] with a sum of 1.
+
+    Raises:
+        ValueError: no clip has an event.
+
+    Example:
+        >>> balanced_weights(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).tolist()
+        [0.25, 0.25, 0.5]
+    """
+    counts = targets.sum(0)  # [events]
+    shares = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
+    weights = np.asarray(targets @ shares, np.float64)  # [n]
+    if not weights.sum():
+        raise ValueError(
+            "At least one clip must have an event; received none. Add clips that do."
+        )
+    return weights / weights.sum()
 
 
 def make_clip_dataset(
@@ -28,70 +156,89 @@ def make_clip_dataset(
     masked: bool = True,
     mixup_strength: float = 1.0,
 ) -> tf.data.Dataset:
-    """Batches of spectrograms and the events heard in them.
+    """Batches of log-mel spectrograms and the events of the clips.
 
-    Training draws clips with replacement so that rare events are heard as often
-    as common ones, cuts at random, hides stripes and mixes clips; evaluation
-    does none of it.
+    Training draws clips with replacement by `balanced_weights`, cuts them at random
+    and applies SpecAugment and mixup. Evaluation uses every clip once, in order and
+    cut at the centre.
 
     Args:
         clips: n tagged clips.
         clips_dir: folder of the WAV files.
-        features: how to decode.
+        features: settings of the log-mel spectrogram.
         batch_size: clips in a batch.
-        training: draw and augment.
-        seed: of every draw.
-        first_epoch: the epoch of the first pass.
-        balanced: draw by `balanced_weights`; otherwise each clip once.
-        masked: apply SpecAugment.
-        mixup_strength: of the Beta distribution; 0 mixes nothing.
+        training: shuffle and augment.
+        seed: seed of order and augmentation.
+        first_epoch: epoch number of the first pass, for a resumed run.
+        balanced: draw by `balanced_weights`; otherwise use each clip once per epoch.
+        masked: apply `augment.spec_augment`.
+        mixup_strength: parameter of the Beta distribution of `augment.mixup`; 0
+            disables mixup.
 
     Returns:
-        A dataset of ({"log_mel": float32 [B, frames, mel_bins]}, {"events":
+        A data set of ({"log_mel": float32 [B, frames, mel_bins]}, {"events":
         float32 [B, 527]}).
+
+    Raises:
+        ValueError: no clip has an event.
+
+    Example:
+        >>> import tempfile
+        >>> from advance_tf.data.synthetic.pairs import write_tagged_clips
+        >>> from advance_tf.data.tagged_clips import read_tags
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_tagged_clips(folder, clips=2, progress=False)
+        ...     clips = read_tags(f"{folder}/tags.csv", folder)
+        ...     batches = make_clip_dataset(clips, folder, FeatureConfig(), 2)
+        ...     inputs, targets = next(iter(batches))
+        >>> inputs["log_mel"].shape, targets["events"].shape
+        (TensorShape([2, 400, 64]), TensorShape([2, 527]))
     """
-    stats = load_stats(features)
-    events = multi_hot(clips)
+    frontend = Frontend(features)
+    events = multi_hot(clips)  # [n, 527]
     paths = tf.constant([str(pathlib.Path(clips_dir) / clip.path) for clip in clips])
     targets = tf.constant(events)
-
-    def element(epoch, index):
-        place = augment.element_seed(seed, epoch, index)
-        if training and balanced:
-            index = _drawn(cumulative, place)
-        path = tf.gather(paths, index)
-        offset = augment.random_offset(place) if training else 0.5
-        clip = waveform_from_bytes(tf.io.read_file(path), features, offset, path)
-        log_mel = normalize(log_mel_db(clip, features), stats)
-        if training and masked:
-            log_mel = augment_sound.spec_augment(log_mel, place)
-        return log_mel, tf.gather(targets, index), place
-
-    def batch(log_mel, heard, places):
-        if training and mixup_strength > 0:
-            log_mel, heard = augment_sound.mixup(
-                log_mel, heard, mixup_strength, places[0]
-            )
-        return {"log_mel": log_mel}, {"events": heard}
-
     cumulative = tf.constant(np.cumsum(balanced_weights(events)), tf.float64)
+
+    def load_clip(
+        epoch: tf.Tensor, index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        clip_seed = augment.element_seed(seed, epoch, index)
+        if training and balanced:
+            index = _draw_index(cumulative, clip_seed)
+        path = tf.gather(paths, index)
+        offset = augment.random_offset(clip_seed) if training else 0.5
+        waveform = frontend.decode_waveform(tf.io.read_file(path), offset, path)
+        log_mel = frontend.log_mel(waveform)  # [frames, mel_bins]
+        if training and masked:
+            log_mel = augment.spec_augment(log_mel, clip_seed)
+        return log_mel, tf.gather(targets, index), clip_seed
+
+    def mix_batch(
+        log_mel: tf.Tensor, events: tf.Tensor, seeds: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        if training and mixup_strength > 0:
+            log_mel, events = augment.mixup(log_mel, events, mixup_strength, seeds[0])
+        return {"log_mel": log_mel}, {"events": events}
+
     indices = epoch_indices(
         len(clips), shuffle=training, seed=seed, first_epoch=first_epoch
     )
     return (
-        indices.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        indices.map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training)
-        .map(batch)
+        .map(mix_batch)
         .prefetch(2)
     )
 
 
-def _drawn(cumulative: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """An index by weight, from the cumulative weights and a seed."""
-    stream = place + tf.constant([1 << 40, 0], tf.int64)
+def _draw_index(cumulative: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws an index by weight, from the cumulative weights [n] and a seed [2]."""
+    # A separate stream, independent of the draws of augmentation.
+    stream = seed + tf.constant([1 << 40, 0], tf.int64)
     draw = tf.random.stateless_uniform([1], stream, dtype=tf.float64)
-    found = tf.searchsorted(cumulative, draw * cumulative[-1], side="right")[0]
-    return tf.cast(tf.minimum(found, tf.size(cumulative) - 1), tf.int64)
+    index = tf.searchsorted(cumulative, draw * cumulative[-1], side="right")[0]
+    return tf.cast(tf.minimum(index, tf.size(cumulative) - 1), tf.int64)
 
 
 def make_image_dataset(
@@ -107,34 +254,37 @@ def make_image_dataset(
     """Batches of images and their classes.
 
     Args:
-        images: (path below the folder, class index) of each image.
+        images: (path relative to the folder, class index) of each image.
         images_dir: the folder.
-        features: image_size is read.
+        features: settings of the image; only `image_size` is used.
         batch_size: images in a batch.
-        training: shuffle and augment as `make_dataset` does.
-        seed: of every draw.
-        first_epoch: the epoch of the first pass.
+        training: shuffle and augment as in `make_dataset`.
+        seed: seed of order and augmentation.
+        first_epoch: epoch number of the first pass, for a resumed run.
 
     Returns:
-        A dataset of ({"image": float32 [B, S, S, 3] 0..255}, {"class": int32
+        A data set of ({"image": float32 [B, S, S, 3] in [0, 255]}, {"class": int32
         [B]}).
     """
+    frontend = Frontend(features, normalized=False)
     paths = tf.constant([str(pathlib.Path(images_dir) / path) for path, _ in images])
     classes = tf.constant([index for _, index in images], tf.int32)
 
-    def element(epoch, index):
+    def load_image(
+        epoch: tf.Tensor, index: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         path = tf.gather(paths, index)
-        image = decode_image(tf.io.read_file(path), features.image_size, path)
+        image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
         if training:
-            place = augment.element_seed(seed, epoch, index)
-            image = augment.augment_image(image, place)
+            image_seed = augment.element_seed(seed, epoch, index)
+            image = augment.augment_image(image, image_seed)
         return {"image": image}, {"class": tf.gather(classes, index)}
 
     indices = epoch_indices(
         len(images), shuffle=training, seed=seed, first_epoch=first_epoch
     )
     return (
-        indices.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        indices.map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training)
         .prefetch(2)
     )

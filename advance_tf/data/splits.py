@@ -1,9 +1,9 @@
-"""Training, validation and test by site or by pair, and a spread of their pairs."""
+"""Splits into training, validation and test, by site or by pair."""
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from advance_tf.data.layout import Pair
@@ -12,7 +12,6 @@ TRAINING = "training"
 VALIDATION = "validation"
 TEST = "test"
 SPLITS = (TRAINING, VALIDATION, TEST)
-PROTOCOLS = ("site", "pair")
 
 
 def split_by_site(
@@ -21,34 +20,42 @@ def split_by_site(
     validation_fraction: float = 0.1,
     seed: int = 0,
 ) -> tuple[str, ...]:
-    """Shares out the sites of each scene; every site is in one split only.
+    """Splits the sites of each scene, so that no site is in two splits.
 
-    Of the n sites of a scene floor(train_fraction n) are training,
+    Of the n sites of a scene, floor(train_fraction n) are training,
     floor(validation_fraction n) validation and the rest test, in the order of
-    the SHA-256 of "seed:scene:site". That order is the same on every machine,
-    whatever the order of the files. A site that occurs in several scenes (in
-    ADVANCE none does) is shared out once, with the sites of the first of them
-    by name, and takes its pairs of the other scenes along.
+    the SHA-256 of "seed:scene:site". This order is the same on every machine and
+    does not depend on the order of the files. A site that occurs in several scenes
+    (none does in ADVANCE) is counted with the first of these scenes by name, and all
+    its pairs are in one split.
 
     Args:
-        pairs: the data set.
-        train_fraction: in (0, 1].
-        validation_fraction: in [0, 1 - train_fraction].
-        seed: another seed, another split.
+        pairs: the pairs of the data set.
+        train_fraction: fraction of sites in training, in (0, 1].
+        validation_fraction: fraction in validation, in [0, 1 - train_fraction].
+        seed: seed of the split.
 
     Returns:
-        The split of each pair, in the order of `pairs`.
+        The split of each pair, in the order of `pairs`: "training", "validation" or
+        "test".
 
     Raises:
         ValueError: a fraction is out of range.
 
     Source: Section 3 of the paper (70/10/20, no coordinate in two splits); the
     floors are those of the authors' code.
+
+    Example:
+        >>> pairs = [Pair(f"{n:05d}", "lake", f"{n:05d}", "", "") for n in range(10)]
+        >>> splits = split_by_site(pairs, seed=1)
+        >>> [splits.count(name) for name in SPLITS]
+        [7, 1, 2]
     """
-    home: dict[str, str] = {}
+    scene_of_site: dict[str, str] = {}
     for pair in pairs:
-        home[pair.site] = min(pair.scene, home.get(pair.site, pair.scene))
-    units = [(home[pair.site], pair.site) for pair in pairs]
+        scene = scene_of_site.get(pair.site, pair.scene)
+        scene_of_site[pair.site] = min(pair.scene, scene)
+    units = [(scene_of_site[pair.site], pair.site) for pair in pairs]
     return _split_units(units, train_fraction, validation_fraction, seed)
 
 
@@ -58,19 +65,20 @@ def split_by_pair(
     validation_fraction: float = 0.1,
     seed: int = 0,
 ) -> tuple[str, ...]:
-    """Shares out the pairs of each scene; places leak between the splits.
+    """Splits the pairs of each scene, so that sites leak between the splits.
 
-    As `split_by_site` with the stem in the place of the site. What is measured
-    on such a split says little about places that were never seen.
+    Works like `split_by_site` with the stem instead of the site. Scores on such a
+    split are not an estimate for new sites.
 
     Args:
-        pairs: the data set.
-        train_fraction: in (0, 1].
-        validation_fraction: in [0, 1 - train_fraction].
-        seed: another seed, another split.
+        pairs: the pairs of the data set.
+        train_fraction: fraction of pairs in training, in (0, 1].
+        validation_fraction: fraction in validation, in [0, 1 - train_fraction].
+        seed: seed of the split.
 
     Returns:
-        The split of each pair, in the order of `pairs`.
+        The split of each pair, in the order of `pairs`: "training", "validation" or
+        "test".
 
     Raises:
         ValueError: a fraction is out of range.
@@ -80,78 +88,91 @@ def split_by_pair(
 
 
 def spread_over_scenes(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Pairs spread evenly over the scenes, and within a scene over its list.
+    """Selects pairs evenly from the scenes, and evenly within each scene.
 
     Args:
-        pairs: of a split.
-        count: how many to choose.
+        pairs: the pairs of a split, grouped by scene.
+        count: number of pairs to select.
 
     Returns:
-        At most `count`, fewer where there are fewer, sorted as `pairs`; the
-        same at every call.
+        `count` pairs, or all if there are fewer, in the order of `pairs`. The
+        selection is deterministic.
+
+    Example:
+        >>> pairs = [Pair(f"{n:05d}", "lake", "", "", "") for n in range(6)]
+        >>> [pair.stem for pair in spread_over_scenes(pairs, 2)]
+        ['00001', '00004']
     """
     groups: dict[str, list[Pair]] = defaultdict(list)
     for pair in pairs:
         groups[pair.scene].append(pair)
-    names = list(groups)
-    chosen = dict.fromkeys(names, 0)
-    while sum(chosen.values()) < min(count, len(pairs)):
-        free = [name for name in names if chosen[name] < len(groups[name])]
-        wanted = min(len(free), min(count, len(pairs)) - sum(chosen.values()))
-        for place in _even(len(free), wanted):
-            chosen[free[place]] += 1
+    scenes = list(groups)
+    counts = dict.fromkeys(scenes, 0)
+    while (missing := min(count, len(pairs)) - sum(counts.values())) > 0:
+        open_scenes = [name for name in scenes if counts[name] < len(groups[name])]
+        for index in _even_indices(len(open_scenes), min(len(open_scenes), missing)):
+            counts[open_scenes[index]] += 1
     return [
-        groups[name][place]
-        for name in names
-        for place in _even(len(groups[name]), chosen[name])
+        groups[name][index]
+        for name in scenes
+        for index in _even_indices(len(groups[name]), counts[name])
     ]
 
 
+def hash_key(*parts: object) -> str:
+    """A sort key for a random order that is the same on every machine.
+
+    Args:
+        *parts: seed, and what identifies an element.
+
+    Returns:
+        The SHA-256 of the parts, joined with ":", as 64 hexadecimal digits.
+
+    Example:
+        >>> sorted(["a", "b", "c"], key=lambda name: hash_key(0, name))
+        ['a', 'c', 'b']
+    """
+    return hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()
+
+
 def _split_units(
-    units: list[tuple[str, str]], train_fraction, validation_fraction, seed
+    units: list[tuple[str, str]],
+    train_fraction: float,
+    validation_fraction: float,
+    seed: int,
 ) -> tuple[str, ...]:
     """The split of each (scene, unit); equal units get equal splits."""
-    train = _exact(train_fraction)
-    validation = _exact(validation_fraction)
+    train = _decimal_fraction(train_fraction)
+    validation = _decimal_fraction(validation_fraction)
     if not (0 < train <= 1 and 0 <= validation <= 1 - train):
         raise ValueError(
-            "--train_fraction must lie in (0, 1] and --validation_fraction in "
+            "train_fraction must be in (0, 1] and `validation_fraction` in "
             f"[0, 1 - train_fraction]; received {train_fraction} and "
-            f"{validation_fraction}."
+            f"{validation_fraction}. Lower one of them."
         )
-    by_scene = defaultdict(set)
+    by_scene: dict[str, set[str]] = defaultdict(set)
     for scene, unit in units:
         by_scene[scene].add(unit)
     split_of = {}
     for scene, members in by_scene.items():
         first_validation = math.floor(train * len(members))
         first_test = first_validation + math.floor(validation * len(members))
-        for rank, unit in enumerate(_shuffled(scene, members, seed)):
-            split_of[scene, unit] = (
-                TRAINING
-                if rank < first_validation
-                else VALIDATION
-                if rank < first_test
-                else TEST
-            )
+        order = sorted(members, key=lambda unit: hash_key(seed, scene, unit))
+        for rank, unit in enumerate(order):
+            if rank < first_validation:
+                split_of[scene, unit] = TRAINING
+            elif rank < first_test:
+                split_of[scene, unit] = VALIDATION
+            else:
+                split_of[scene, unit] = TEST
     return tuple(split_of[unit] for unit in units)
 
 
-def _shuffled(scene: str, members: Iterable[str], seed: int) -> list[str]:
-    """Members in the order of their hash, which no platform can change."""
-    return sorted(
-        members,
-        key=lambda member: hashlib.sha256(
-            f"{seed}:{scene}:{member}".encode()
-        ).hexdigest(),
-    )
-
-
-def _exact(fraction: float) -> Fraction:
-    """The decimal number that was written, so that floor(0.7 · 10) is 7."""
+def _decimal_fraction(fraction: float) -> Fraction:
+    """The exact decimal number, so that floor(0.7 · 10) is 7."""
     return Fraction(repr(float(fraction)))
 
 
-def _even(length: int, count: int) -> list[int]:
-    """`count` places in a list of `length`, each in the middle of its share."""
-    return [int((place + 0.5) * length / count) for place in range(count)]
+def _even_indices(length: int, count: int) -> list[int]:
+    """`count` evenly spaced indices into a list of `length` elements."""
+    return [int((number + 0.5) * length / count) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Mean and deviation of each mel band over many clips."""
+"""Mean and standard deviation of each mel band over the clips of a data set."""
 
 import pathlib
 from collections.abc import Sequence
@@ -9,45 +9,60 @@ from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data.layout import Pair
-from advance_tf.data.media import media_errors
-from advance_tf.features.log_mel import LogMelStats, log_mel_db
-from advance_tf.features.sound import waveform_from_bytes
+from advance_tf.data.media_errors import media_errors
+from advance_tf.features.frontend import Frontend
+from advance_tf.features.log_mel import LogMelStats
 
 
 class RunningStats:
-    """Mean and variance of rows that come in parts, in float64.
+    """Mean and standard deviation of rows that arrive in batches, in float64.
 
-    Parts are merged by their means and squared deviations, which does not
-    cancel as E[x²] − E[x]² does:
+    Batches are merged by their means and sums of squared deviations, which avoids
+    the cancellation of E[x²] − E[x]²:
 
         μ = μ_a + δ n_b/n,  M = M_a + M_b + δ² n_a n_b/n,  δ = μ_b − μ_a
 
     Args:
-        columns: numbers in a row.
+        columns: number of values in a row.
+
+    Attributes:
+        count: number of rows.
+        mean: float64 [columns], mean of all rows.
 
     Source: Chan, Golub and LeVeque, 1979.
+
+    Example:
+        >>> stats = RunningStats(columns=1)
+        >>> stats.add(np.array([[1.0], [2.0]]))
+        >>> stats.add(np.array([[3.0]]))
+        >>> stats.mean.tolist(), round(float(stats.std[0]), 4)
+        ([2.0], 0.8165)
     """
 
-    def __init__(self, columns: int):
+    def __init__(self, columns: int) -> None:
         self.count = 0
         self.mean = np.zeros(columns)
-        self._squares = np.zeros(columns)
+        self._squared_deviations = np.zeros(columns)
 
     def add(self, rows: np.ndarray) -> None:
-        """Takes in rows [n, columns]."""
+        """Adds a batch of rows.
+
+        Args:
+            rows: [n, columns], n ≥ 1.
+        """
         rows = np.asarray(rows, np.float64)
-        mean = rows.mean(0)
+        mean = rows.mean(0)  # [columns]
         total = self.count + len(rows)
-        apart = mean - self.mean
-        self._squares += ((rows - mean) ** 2).sum(0)
-        self._squares += apart**2 * self.count * len(rows) / total
-        self.mean = self.mean + apart * len(rows) / total
+        difference = mean - self.mean
+        self._squared_deviations += ((rows - mean) ** 2).sum(0)
+        self._squared_deviations += difference**2 * self.count * len(rows) / total
+        self.mean = self.mean + difference * len(rows) / total
         self.count = total
 
     @property
     def std(self) -> np.ndarray:
-        """Deviation [columns] of all rows so far (divided by n)."""
-        return np.sqrt(self._squares / max(self.count, 1))
+        """Standard deviation of all rows, float64 [columns] (divisor n)."""
+        return np.sqrt(self._squared_deviations / max(self.count, 1))
 
 
 def log_mel_statistics(
@@ -56,24 +71,39 @@ def log_mel_statistics(
     features: FeatureConfig,
     progress: bool = True,
 ) -> LogMelStats:
-    """The statistics that normalize the log-mel, over the frames of all clips.
+    """Computes the statistics that normalize the log-mel spectrogram.
+
+    They are taken over all frames of all clips.
 
     Args:
-        pairs: of the training split only.
+        pairs: the pairs of the training split.
         data_dir: folder of the data set.
-        features: how the sound becomes a log-mel.
-        progress: show a bar.
+        features: settings of the log-mel spectrogram.
+        progress: show a progress bar.
 
     Returns:
-        Mean and deviation of each band in dB, float64 [mel_bins].
+        Mean and standard deviation of each mel band in dB, float64 [mel_bins].
 
     Raises:
-        ValueError: a sound cannot be read, or a band never changes.
+        ValueError: a sound cannot be read, or a band is constant.
+
+    Example:
+        >>> import tempfile
+        >>> from advance_tf.data.layout import scan
+        >>> from advance_tf.data.synthetic.pairs import write_pairs
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_pairs(folder, sites_per_scene=1, progress=False)
+        ...     stats = log_mel_statistics(
+        ...         scan(folder).pairs[:2], folder, FeatureConfig(), progress=False
+        ...     )
+        >>> stats.mean_db.shape, stats.std_db.shape
+        ((64,), (64,))
     """
+    frontend = Frontend(features, normalized=False)
     paths = [str(pathlib.Path(data_dir) / pair.sound) for pair in pairs]
     spectrograms = tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: log_mel_db(
-            waveform_from_bytes(tf.io.read_file(path), features, name=path), features
+        lambda path: frontend.log_mel_db(
+            frontend.decode_waveform(tf.io.read_file(path), name=path)
         ),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
@@ -86,6 +116,7 @@ def log_mel_statistics(
     if not (running.std > 0).all():
         raise ValueError(
             "Every mel band must vary over the clips to be normalized; band "
-            f"{int(np.argmin(running.std))} does not. Are the sounds silent?"
+            f"{int(np.argmin(running.std))} is constant. Check that the sounds are not "
+            "silent."
         )
     return LogMelStats(running.mean, running.std)

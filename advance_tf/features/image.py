@@ -1,4 +1,4 @@
-"""Encoded image → [S, S, 3], as training, evaluation and serving all see it."""
+"""Decodes and resizes images, identically for training, evaluation and serving."""
 
 import tensorflow as tf
 
@@ -15,7 +15,7 @@ def _is_webp(contents: tf.Tensor) -> tf.Tensor:
 
 
 def _three_channels(image: tf.Tensor) -> tf.Tensor:
-    """RGB from grey or from RGB with an opacity, which is dropped."""
+    """Converts grey or RGBA to RGB; the alpha channel is dropped."""
     return tf.cond(
         tf.shape(image)[-1] < 3,
         lambda: tf.repeat(image[..., :1], 3, axis=-1),
@@ -23,8 +23,8 @@ def _three_channels(image: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _decode(contents: tf.Tensor, name) -> tf.Tensor:
-    """uint8 [H, W, 3] of JPEG, PNG, BMP or WebP."""
+def _decode(contents: tf.Tensor, name: tf.Tensor | str) -> tf.Tensor:
+    """Decodes a JPEG, PNG, BMP or WebP file to uint8 [H, W, 3]."""
     long_enough = tf.strings.length(contents) >= 12
     padded = tf.where(long_enough, contents, tf.strings.join([contents, "." * 12]))
     kinds = [
@@ -39,7 +39,7 @@ def _decode(contents: tf.Tensor, name) -> tf.Tensor:
         ),
         (
             _is_webp(padded),
-            # Of an animation, the first frame.
+            # The first frame of an animation.
             lambda: tf.io.decode_webp(contents, channels=3)[0],
         ),
     ]
@@ -47,9 +47,9 @@ def _decode(contents: tf.Tensor, name) -> tf.Tensor:
     for number, (matches, _) in enumerate(kinds):
         index = tf.where(matches, number, index)
 
-    def unknown():
+    def unknown() -> tf.Tensor:
         message = tf.strings.join(
-            ["The image ", name, " must be a whole JPEG, PNG, BMP or WebP; it is none."]
+            ["The image ", name, " must be a valid JPEG, PNG, BMP or WebP."]
         )
         with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
             return tf.zeros([1, 1, 3], tf.uint8)
@@ -59,42 +59,52 @@ def _decode(contents: tf.Tensor, name) -> tf.Tensor:
 
 
 def _jpeg(contents: tf.Tensor) -> tf.Tensor:
-    """As PIL decodes it; the default transform is off by up to 4 levels."""
+    """Decodes as PIL does; TensorFlow's default transform differs by up to 4 levels."""
     return tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def resize_image(image: tf.Tensor, image_size: int) -> tf.Tensor:
-    """A square image, bilinear with antialiasing, rounded to whole levels.
+    """Resizes to a square, bilinear with antialiasing, and rounds to integers.
 
-    Whole levels, as PIL gives them to the authors' code, make the cache of
+    Integers, which PIL returns in the authors' code too, make the cache of
     decoded images and the uint8 input of an edge model exact.
 
+    >>> resize_image(tf.fill([1, 20, 30, 3], 7), 8).shape
+    TensorShape([1, 8, 8, 3])
+
     Args:
-        image: [..., H, W, 3], levels 0..255, of one image or a batch.
-        image_size: S in pixels.
+        image: [..., H, W, 3], 0..255, one image or a batch.
+        image_size: side S in pixels.
 
     Returns:
-        float32 [..., S, S, 3], whole numbers 0..255; the aspect ratio is not
-        kept.
+        float32 [..., S, S, 3], integers 0..255; the aspect ratio is not kept.
     """
     side = [image_size, image_size]
+    # [..., S, S, 3]
     resized = tf.image.resize(image, side, method="bilinear", antialias=True)
     levels = tf.clip_by_value(tf.round(resized), 0.0, 255.0)
     return tf.ensure_shape(levels, (*image.shape[:-3], *side, 3))
 
 
-def decode_image(contents: tf.Tensor, image_size: int, name="") -> tf.Tensor:
-    """The image of a JPEG, PNG, BMP or WebP file.
+def decode_image(
+    contents: tf.Tensor, image_size: int, name: tf.Tensor | str = ""
+) -> tf.Tensor:
+    """Decodes a JPEG, PNG, BMP or WebP file and resizes the image.
 
-    EXIF rotation is not applied: aerial images have no upright.
+    EXIF rotation is not applied: aerial images have no upright orientation.
+
+    >>> levels = tf.fill([20, 30, 3], tf.constant(200, tf.uint8))
+    >>> image = decode_image(tf.io.encode_png(levels), 8)
+    >>> image.shape, float(image[0, 0, 0])
+    (TensorShape([8, 8, 3]), 200.0)
 
     Args:
         contents: string scalar, the bytes of the file.
-        image_size: S in pixels.
-        name: of the file, for the error.
+        image_size: side S in pixels.
+        name: name of the file, for the error.
 
     Returns:
-        float32 [S, S, 3], RGB, whole numbers 0..255.
+        float32 [S, S, 3], RGB, integers 0..255.
 
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be decoded.

@@ -1,7 +1,10 @@
-"""The losses of the event heads against the teacher, Eq. 3 to 6."""
+"""Losses between the event head and the teacher (Eq. 3 to 6)."""
+
+from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from advance_tf import labels
@@ -10,77 +13,83 @@ from advance_tf.losses.binary_kl import binary_kl_from_logits
 _EVENT_REDUCTIONS = ("mean", "sum")
 
 
-def checked_mask(event_mask) -> np.ndarray:
-    """The events that count.
+def validate_event_mask(event_mask: npt.ArrayLike | None) -> np.ndarray:
+    """Validates a mask of events.
 
     Args:
-        event_mask: bool [events]; None for all of AudioSet's 527.
+        event_mask: bool [events]; None selects all 527 events of AudioSet.
 
     Returns:
         bool [events].
 
     Raises:
-        ValueError: it is no vector, or no event counts.
+        ValueError: the mask is not a vector or selects no event.
     """
     if event_mask is None:
         return np.ones(len(labels.events()), bool)
     mask = np.asarray(event_mask).astype(bool)
     if mask.ndim != 1 or not mask.any():
         raise ValueError(
-            "event_mask must be [events] with at least one event that counts; "
-            f"received shape {mask.shape} with {int(mask.sum())} that count. Give "
-            "None to count all."
+            "event_mask must be [events] and select at least one event; received "
+            f"shape {mask.shape} with {int(mask.sum())} selected. Use None to select "
+            "all events."
         )
     return mask
 
 
 class EventLoss(keras.losses.Loss):
-    """Base of the losses that are reduced over the events that count.
+    """Base class of the losses that are reduced over the events.
 
     Args:
-        event_mask: bool [events], True where the teacher knows the event; None
-            for all 527.
-        event_reduction: "mean" over the events that count (authors' code), or
-            "sum" (Eq. 3, 5, 8). Over n events, sum with α/n is mean with α.
-        name: of the loss.
-        reduction: over the batch, as in Keras.
+        event_mask: bool [events], True for the events that the teacher covers;
+            masked events have no effect. None selects all 527 events.
+        event_reduction: "mean" over the selected events (authors' code), or "sum"
+            (Eq. 3, 5, 8). With n events, "sum" with the weight α/n equals "mean"
+            with the weight α.
+        name: name of the loss.
+        reduction: reduction over the batch, as in Keras.
+
+    Raises:
+        ValueError: the mask or the reduction is not valid.
     """
 
     def __init__(
         self,
-        event_mask=None,
-        event_reduction="mean",
-        name=None,
-        reduction="sum_over_batch_size",
-    ):
+        event_mask: npt.ArrayLike | None = None,
+        event_reduction: str = "mean",
+        name: str | None = None,
+        reduction: str = "sum_over_batch_size",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype="float32")
         if event_reduction not in _EVENT_REDUCTIONS:
             raise ValueError(
                 f"event_reduction must be one of {', '.join(_EVENT_REDUCTIONS)}; "
-                f"received {event_reduction!r}."
+                f"received {event_reduction!r}. Choose one of these."
             )
-        self.event_mask = checked_mask(event_mask)
+        self.event_mask = validate_event_mask(event_mask)
         self.event_reduction = event_reduction
 
     def reduce_events(self, per_event: tf.Tensor) -> tf.Tensor:
-        """Values [B, events] over the events that count, float32 [B]."""
-        kept = tf.where(self.event_mask, per_event, tf.zeros_like(per_event))
-        total = tf.reduce_sum(kept, axis=-1)
+        """Reduces values [B, events] over the selected events, float32 [B]."""
+        # [B, events]
+        selected = tf.where(self.event_mask, per_event, tf.zeros_like(per_event))
+        # [B]
+        total = tf.reduce_sum(selected, axis=-1)
         if self.event_reduction == "mean":
             total /= float(self.event_mask.sum())
         return tf.cast(total, tf.float32)
 
-    def only_counted(self, values: tf.Tensor) -> tf.Tensor:
-        """Values as float64 [B, events] with 0 where the event does not count.
+    def mask_events(self, values: tf.Tensor) -> tf.Tensor:
+        """Converts values to float64 [B, events] and sets masked events to 0.
 
-        A masked event may hold anything, even NaN, whose gradient would outlive
-        a mask on the result alone.
+        Masked events may have any value. Masking the result alone would not
+        suffice: the gradient of a masked NaN is NaN.
         """
         values = tf.cast(values, tf.float64)
         return tf.where(self.event_mask, values, tf.zeros_like(values))
 
-    def get_config(self):
-        """The arguments that make this loss again."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
         return {
             "event_mask": self.event_mask.tolist(),
             "event_reduction": self.event_reduction,
@@ -93,16 +102,21 @@ class EventLoss(keras.losses.Loss):
 class EventKL(EventLoss):
     """Σ_i C(y_i(a) ‖ σ(f_e)_i) (Eq. 3 on audio, Eq. 5 audiovisual).
 
-    Called with the soft labels y, float [B, events] in [0, 1], and the event
-    logits, float [B, events]; the value of an example is ≥ 0. The authors' code
-    takes the mean over the events, and binary cross-entropy, whose gradient is
-    the same.
+    `y_true` are the soft labels y, float [B, events] in [0, 1], and `y_pred` the
+    event logits, float [B, events]; the loss of an example is ≥ 0. The authors'
+    code takes the mean over the events, and binary cross-entropy, which has the
+    same gradient.
+
+    >>> loss = EventKL(event_mask=[True, True, False])
+    >>> soft_labels = tf.constant([[0.5, 1.0, 0.2]])
+    >>> round(float(loss(soft_labels, tf.zeros([1, 3]))), 4)
+    0.3466
     """
 
-    def call(self, y_true, y_pred):
-        """The divergence of each example, float32 [B]."""
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Computes the divergence of each example, float32 [B]."""
         return self.reduce_events(
-            binary_kl_from_logits(self.only_counted(y_true), self.only_counted(y_pred))
+            binary_kl_from_logits(self.mask_events(y_true), self.mask_events(y_pred))
         )
 
 
@@ -110,12 +124,16 @@ class EventKL(EventLoss):
 class EventSquaredDistance(EventLoss):
     """‖f_e(x) − f_e(a, N_a^(0))‖² of logits (Eq. 4 on audio, Eq. 6 audiovisual).
 
-    Called with the teacher's logits and the event logits, float [B, events];
-    the value of an example is ≥ 0. The authors' code takes the mean of the
-    squares.
+    `y_true` are the teacher's logits and `y_pred` the event logits, both float
+    [B, events]; the loss of an example is ≥ 0. The authors' code takes the mean
+    of the squares.
+
+    >>> loss = EventSquaredDistance(event_mask=[True, True], event_reduction="sum")
+    >>> float(loss(tf.constant([[1.0, -2.0]]), tf.zeros([1, 2])))
+    5.0
     """
 
-    def call(self, y_true, y_pred):
-        """The squared distance of each example, float32 [B]."""
-        distance = self.only_counted(y_pred) - self.only_counted(y_true)
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Computes the squared distance of each example, float32 [B]."""
+        distance = self.mask_events(y_pred) - self.mask_events(y_true)
         return self.reduce_events(tf.square(distance))

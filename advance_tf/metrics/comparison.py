@@ -1,4 +1,4 @@
-"""Several runs of several methods, side by side and against a reference."""
+"""Comparison of methods over several runs, with paired differences to a reference."""
 
 import csv
 import dataclasses
@@ -22,11 +22,11 @@ class Predictions:
     """The predictions of one run on one split.
 
     Attributes:
-        stems: of the samples, in the order of the file.
-        sites: of the samples.
-        true: scene indices [n].
-        predicted: scene indices [n].
-        label: what the report says of the data, "" for nothing.
+        stems: names of the pairs, in the order of the file, [n].
+        sites: sites of the pairs, [n].
+        true: true scenes, int [n].
+        predicted: predicted scenes, int [n].
+        label: notice about the data that reports show, "" for none.
     """
 
     stems: tuple[str, ...]
@@ -38,17 +38,18 @@ class Predictions:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One method: scores over its runs, and its difference to the reference.
+    """Scores of one method over its runs, and its difference to the reference.
 
     Attributes:
-        name: of the method.
+        name: name of the method.
         runs: number of runs.
         mean: precision, recall, f_score → mean over the runs, in [0, 1].
         deviation: the same → standard deviation over the runs (n − 1).
-        difference: of the mean F to the reference's: value, lower and upper end
+        difference: mean F minus that of the reference: value, lower and upper end
             of the interval over sites; None for the reference itself.
-        over_runs: the same with the interval over sites and runs; None where one
-            of both has a single run, which tells nothing of training's chance.
+        over_runs: the same with an interval over sites and runs; None where either
+            method has a single run, which does not sample the randomness of
+            training.
     """
 
     name: str
@@ -60,16 +61,16 @@ class Row:
 
 
 def read_predictions(path: pathlib.Path) -> Predictions:
-    """Reads predictions.csv of `python -m advance_tf.evaluate`.
+    """Reads the predictions.csv of an evaluation.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
         Stems, sites, true and predicted scenes.
 
     Raises:
-        ValueError: the file is missing or not of that form.
+        ValueError: the file is missing or has another format.
     """
     names = labels.scenes()
     try:
@@ -84,8 +85,8 @@ def read_predictions(path: pathlib.Path) -> Predictions:
         )
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(
-            f"{path} must be predictions of `python -m advance_tf.evaluate`; "
-            f"reading it failed: {error!r}. Evaluate the run first."
+            f"{path} must contain the predictions of an evaluation; reading it failed: "
+            f"{error!r}. Run `advance evaluate` first."
         ) from error
 
 
@@ -97,31 +98,45 @@ def compare(
     Args:
         methods: name → predictions of its runs, all of the same samples.
         reference: name of the method to compare with.
-        samples: resamples over sites.
+        samples: number of resamples over sites.
 
     Returns:
-        One row for each method, in their order.
+        One row for each method, in the order of `methods`.
 
     Raises:
-        ValueError: the reference is none of them, or samples differ.
+        ValueError: `reference` is not among the methods, or the samples differ.
+
+    Example:
+        >>> stems = ("00001", "00002", "00003", "00004")
+        >>> true = np.array([0, 0, 1, 1])
+        >>> def run(predicted):
+        ...     return Predictions(stems, stems, true, np.array(predicted), "")
+        >>> methods = {"image": [run([0, 1, 1, 0])], "both": [run([0, 0, 1, 1])]}
+        >>> image, both = compare(methods, "image")
+        >>> both.mean["f_score"], both.difference[0]
+        (1.0, 0.5)
     """
     if reference not in methods:
         raise ValueError(
-            f"--reference must be one of {', '.join(methods)}; received {reference!r}."
+            f"reference must be one of {', '.join(methods)}; received {reference!r}."
         )
     base = methods[reference][0]
     for name, runs in methods.items():
         if any(run.stems != base.stems for run in runs):
             raise ValueError(
-                "Methods are compared on the same samples; those of "
+                "All methods must be evaluated on the same samples; those of "
                 f"'{name}' differ from those of '{reference}'. Use one manifest."
             )
-    return [
-        _row(name, runs, methods, reference, samples) for name, runs in methods.items()
-    ]
+    return [_row(name, methods, reference, samples) for name in methods]
 
 
-def _row(name, runs, methods, reference, samples) -> Row:
+def _row(
+    name: str,
+    methods: Mapping[str, Sequence[Predictions]],
+    reference: str,
+    samples: int,
+) -> Row:
+    runs, base = methods[name], methods[reference]
     scores = [
         weighted_scores(confusion_matrix(run.true, run.predicted, len(labels.scenes())))
         for run in runs
@@ -139,20 +154,28 @@ def _row(name, runs, methods, reference, samples) -> Row:
     )
     if name == reference:
         return row
-    compared = methods[reference]
-    several = min(len(runs), len(compared)) > 1
+    several = min(len(runs), len(base)) > 1
     return dataclasses.replace(
         row,
-        difference=_difference(runs, compared, samples, False),
-        over_runs=_difference(runs, compared, samples, True) if several else None,
+        difference=_f_difference(runs, base, samples, resample_runs=False),
+        over_runs=(
+            _f_difference(runs, base, samples, resample_runs=True) if several else None
+        ),
     )
 
 
-def _difference(runs, compared, samples, resample_runs) -> Difference:
+def _f_difference(
+    runs: Sequence[Predictions],
+    base: Sequence[Predictions],
+    samples: int,
+    *,
+    resample_runs: bool,
+) -> Difference:
+    """Difference of weighted F between runs and those of the reference."""
     value, low, high = paired_difference(
         runs[0].true,
         np.stack([run.predicted for run in runs]),
-        np.stack([run.predicted for run in compared]),
+        np.stack([run.predicted for run in base]),
         runs[0].sites,
         lambda confusion: weighted_scores(confusion)["f_score"],
         samples=samples,
@@ -163,18 +186,32 @@ def _difference(runs, compared, samples, resample_runs) -> Difference:
 
 
 def score_cell(mean: float, deviation: float) -> str:
-    """A score as `72.71 ± 0.76` percent; without ± for a single run.
+    """Formats a score as `72.71 ± 0.76` percent; without ± for a single run.
 
     Args:
-        mean: in [0, 1].
+        mean: mean over runs, in [0, 1].
         deviation: standard deviation over runs, NaN for one run.
+
+    Returns:
+        The text of a table cell.
+
+    Example:
+        >>> score_cell(0.7271, 0.0076), score_cell(0.7271, float("nan"))
+        ('72.71 ± 0.76', '72.71')
     """
     shown = f"{100 * mean:.2f}"
     return shown if np.isnan(deviation) else f"{shown} ± {100 * deviation:.2f}"
 
 
 def difference_cell(difference: Difference | None) -> str:
-    """A difference as `+1.87 (+0.42 to +3.10)` points; "reference" for None."""
+    """Formats a difference as `+1.87 (+0.42 to +3.10)` points.
+
+    Args:
+        difference: value, lower and upper end in [-1, 1]; None for the reference.
+
+    Returns:
+        The text of a table cell, "reference" for None.
+    """
     if difference is None:
         return "reference"
     value, low, high = (100 * part for part in difference)
@@ -185,12 +222,12 @@ def markdown(rows: Sequence[Row], reference: str, label: str = "") -> str:
     """The comparison as a Markdown table, in percent.
 
     Args:
-        rows: of `compare`.
-        reference: its name, for the heading.
-        label: what to say of the data above the table.
+        rows: rows of `compare`.
+        reference: name of the reference, for the heading.
+        label: notice about the data, above the table.
 
     Returns:
-        Lines with mean ± deviation over runs and F's difference with its 95 %
+        Lines with mean ± deviation over runs, and the difference of F with its 95 %
         interval over sites.
     """
     lines = [f"> **{label}**", ""] if label else []

@@ -1,12 +1,14 @@
-"""What a set of predictions is worth: scores, intervals, tables."""
+"""Evaluation of predictions: scores with intervals, overall and per scene."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.metrics import bootstrap, scores
+from advance_tf.metrics.probabilities import check_distributions, check_probs
 
 _SCENE_SCORES = ("precision", "recall", "f_score")
 
@@ -22,17 +24,17 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class SceneRow:
-    """One line of the table per scene.
+    """Scores of one scene.
 
     Attributes:
-        scene: its name.
-        precision: of the predictions of this scene.
-        recall: of its samples. Its interval, like that of F, leaves out
+        scene: name of the scene.
+        precision: precision of the predictions of this scene.
+        recall: recall of its samples. Its interval, like that of F, excludes
             resamples without the scene.
-        f_score: harmonic mean of both.
-        support: samples of the scene.
-        sites: places that they come from.
-        predicted: samples taken for the scene.
+        f_score: harmonic mean of precision and recall.
+        support: number of samples of the scene.
+        sites: number of sites of these samples.
+        predicted: number of samples predicted as the scene.
     """
 
     scene: str
@@ -46,28 +48,28 @@ class SceneRow:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Predictions of one split and all that is derived from them.
+    """Predictions of one split and the scores derived from them.
 
     Attributes:
         split: "training", "validation", "test" or "all".
-        label: what every report must say of the figures, "" for nothing.
-        stems: [n] names of the pairs.
-        sites: [n] their places.
-        true: [n] int64 scenes.
-        predicted: [n] int64, the most probable scenes.
-        scene_probs: [n, scenes] float32.
-        event_probs: [n, 527] float32 or None.
-        event_source: where the event probabilities come from, "" without.
-        scenes: names, in the order of the columns.
-        confusion: [scenes, scenes] counts, rows true.
+        label: notice that every report of these scores shows, "" for none.
+        stems: names of the pairs, [n].
+        sites: sites of the pairs, [n].
+        true: true scenes, int64 [n].
+        predicted: the most probable scenes, int64 [n].
+        scene_probs: float32 [n, scenes].
+        event_probs: float32 [n, 527], or None.
+        event_source: origin of the event probabilities, "" without them.
+        scenes: scene names, in the order of the columns.
+        confusion: counts, int64 [scenes, scenes], rows true.
         weighted: `precision`, `recall`, `f_score`, `accuracy`.
         per_scene: one row per scene.
         baseline_scene: the most frequent scene.
-        baseline_f_score: weighted F of answering with it always.
+        baseline_f_score: weighted F of always predicting it.
         resamples: number of resamples behind the intervals.
-        seed: of the resamples.
+        seed: random seed of the resamples.
         level: probability inside the intervals.
-        details: further facts for metrics.json, JSON values.
+        details: further entries of metrics.json, JSON values.
     """
 
     split: str
@@ -90,14 +92,19 @@ class Evaluation:
     level: float
     details: Mapping[str, object]
 
+    @property
+    def weighted_f(self) -> float:
+        """Weighted F over the scenes, in [0, 1]."""
+        return self.weighted["f_score"].value
+
 
 def evaluate_predictions(
     stems: Sequence[str],
     sites: Sequence[str],
-    true,
-    scene_probs,
+    true: ArrayLike,
+    scene_probs: ArrayLike,
     *,
-    event_probs=None,
+    event_probs: ArrayLike | None = None,
     event_source: str = "",
     split: str = "test",
     label: str = "",
@@ -110,44 +117,50 @@ def evaluate_predictions(
     """Scores predictions, with intervals by bootstrap over sites.
 
     Args:
-        stems: [n] names of the pairs.
-        sites: [n] their places, the unit of resampling.
-        true: [n] scenes, int in [0, scenes).
-        scene_probs: [n, scenes] probabilities; each row sums to 1.
-        event_probs: [n, 527] probabilities in [0, 1], or None.
-        event_source: where the event probabilities come from.
+        stems: names of the pairs, [n].
+        sites: sites of the pairs, the unit of resampling, [n].
+        true: true scenes, int [n] in [0, scenes).
+        scene_probs: float [n, scenes]; each row sums to 1.
+        event_probs: float [n, 527] in [0, 1], or None.
+        event_source: origin of the event probabilities.
         split: name of the split.
-        label: what every report must say, such as "leaky: places shared between
-            training and test".
+        label: notice that every report shows, such as "leaky: places shared
+            between training and test".
         scenes: names of the columns; the scenes of ADVANCE by default.
         resamples: number of resamples.
-        seed: of the resamples.
+        seed: random seed of the resamples.
         level: probability inside the intervals.
-        details: further facts for metrics.json, JSON values.
+        details: further entries of metrics.json, JSON values.
 
     Returns:
         The evaluation.
 
     Raises:
-        ValueError: there is no sample, lengths differ, or the probabilities are
-            none.
+        ValueError: there is no sample, the lengths differ, or the rows are not
+            probabilities.
+
+    Example:
+        >>> evaluation = evaluate_predictions(
+        ...     stems=["00001", "00002", "00003"],
+        ...     sites=["00001", "00002", "00003"],
+        ...     true=[0, 1, 1],
+        ...     scene_probs=[[0.8, 0.2], [0.3, 0.7], [0.6, 0.4]],
+        ...     scenes=("beach", "forest"),
+        ... )
+        >>> round(evaluation.weighted_f, 3), evaluation.confusion.tolist()
+        (0.667, [[1, 0], [1, 1]])
     """
     names = tuple(scenes or labels.scenes())
-    scene_probs = _checked_probs("scene_probs", scene_probs, len(stems), len(names))
-    sums = scene_probs.sum(axis=1, dtype=np.float64)
-    if (np.abs(sums - 1) > 1e-3).any():
-        raise ValueError(
-            "Each row of scene_probs must sum to 1; received a sum of "
-            f"{sums[np.abs(sums - 1).argmax()]:.4g}. Give probabilities, not logits."
-        )
+    scene_probs = check_probs("scene_probs", scene_probs, len(stems), len(names))
+    check_distributions("scene_probs", scene_probs)
     if event_probs is not None:
-        event_probs = _checked_probs(
+        event_probs = check_probs(
             "event_probs", event_probs, len(stems), len(labels.events())
         )
     true = scores.check_classes("true", true, len(names))
     predicted = scene_probs.argmax(axis=1)
     confusion = scores.confusion_matrix(true, predicted, len(names))
-    drawn = bootstrap.resampled_confusions(
+    resampled = bootstrap.resampled_confusions(
         true, predicted, sites, classes=len(names), samples=resamples, seed=seed
     )
     baseline = scores.majority_confusion(confusion)
@@ -163,8 +176,8 @@ def evaluate_predictions(
         event_source=event_source if event_probs is not None else "",
         scenes=names,
         confusion=confusion,
-        weighted=_weighted(confusion, drawn, level),
-        per_scene=_per_scene(names, confusion, drawn, true, sites, level),
+        weighted=_weighted_estimates(confusion, resampled, level),
+        per_scene=_scene_rows(names, confusion, resampled, true, sites, level),
         baseline_scene=names[int(baseline.sum(axis=0).argmax())],
         baseline_f_score=float(scores.weighted_scores(baseline)["f_score"]),
         resamples=resamples,
@@ -174,45 +187,59 @@ def evaluate_predictions(
     )
 
 
-def _checked_probs(name, probs, samples: int, columns: int) -> np.ndarray:
-    probs = np.asarray(probs, np.float32)
-    if not samples or probs.shape != (samples, columns):
-        raise ValueError(
-            f"{name} must be [samples, {columns}] for the {samples} stems, at least "
-            f"one; received {probs.shape}."
-        )
-    wrong = ~((probs >= 0) & (probs <= 1 + 1e-6))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"{name} must be probabilities; received {probs[row, column]} in row "
-            f"{row}, {int(wrong.any(axis=1).sum())} rows in all. Did the training "
-            "diverge?"
-        )
-    return probs
+def _weighted_estimates(
+    confusion: np.ndarray, resampled: np.ndarray, level: float
+) -> dict[str, Estimate]:
+    """Weighted scores with their intervals.
 
+    Args:
+        confusion: counts [c, c].
+        resampled: counts [resamples, c, c].
+        level: probability inside the intervals.
 
-def _weighted(confusion, drawn, level) -> dict[str, Estimate]:
+    Returns:
+        Name of the score → estimate.
+    """
     values = scores.weighted_scores(confusion)
-    resampled = scores.weighted_scores(drawn)
+    samples = scores.weighted_scores(resampled)
     return {
         name: Estimate(
-            float(values[name]), *map(float, bootstrap.interval(resampled[name], level))
+            float(values[name]), *map(float, bootstrap.interval(samples[name], level))
         )
         for name in scores.WEIGHTED
     }
 
 
-def _per_scene(names, confusion, drawn, true, sites, level) -> tuple[SceneRow, ...]:
+def _scene_rows(
+    names: Sequence[str],
+    confusion: np.ndarray,
+    resampled: np.ndarray,
+    true: np.ndarray,
+    sites: Sequence[str],
+    level: float,
+) -> tuple[SceneRow, ...]:
+    """Scores of each scene with their intervals.
+
+    Args:
+        names: scenes, [c].
+        confusion: counts [c, c].
+        resampled: counts [resamples, c, c].
+        true: true scenes, int [n].
+        sites: sites of the samples, [n].
+        level: probability inside the intervals.
+
+    Returns:
+        One row per scene.
+    """
     table = scores.scene_table(confusion)
-    resampled = scores.scene_table(drawn)
+    samples = scores.scene_table(resampled)
     estimates = {}
     for score in _SCENE_SCORES:
-        # Where nothing is there to be found, or nothing was claimed, the score
-        # of a resample is not 0 but unknown.
-        unit = resampled.predicted if score == "precision" else resampled.support
-        known = np.where(unit > 0, getattr(resampled, score), np.nan)
-        low, high = bootstrap.interval(known, level)
+        # A resample without samples of the scene, or without predictions of it for
+        # precision, leaves the score undefined rather than 0.
+        counts = samples.predicted if score == "precision" else samples.support
+        defined = np.where(counts > 0, getattr(samples, score), np.nan)
+        low, high = bootstrap.interval(defined, level)
         estimates[score] = [
             Estimate(*map(float, ends))
             for ends in zip(getattr(table, score), low, high, strict=True)

@@ -1,4 +1,4 @@
-"""An evaluation as text: CSV and Markdown."""
+"""Tables of an evaluation as CSV and Markdown."""
 
 import csv
 import io
@@ -16,7 +16,18 @@ TITLES = {
 
 
 def percent_cell(estimate: Estimate) -> str:
-    """A score as `72.71 (70.15 to 75.02)` percent; a dash where undefined."""
+    """Formats a score as `72.71 (70.15 to 75.02)` percent; a dash where undefined.
+
+    Args:
+        estimate: score and interval, in [0, 1].
+
+    Returns:
+        The text of a table cell.
+
+    Example:
+        >>> percent_cell(Estimate(0.7271, 0.7015, 0.7502))
+        '72.71 (70.15 to 75.02)'
+    """
     if math.isnan(estimate.low):
         return "–"
     value, low, high = (
@@ -26,13 +37,13 @@ def percent_cell(estimate: Estimate) -> str:
 
 
 def baseline_cell(evaluation: Evaluation) -> str:
-    """Weighted F in percent of always answering with the most frequent scene."""
+    """Formats the weighted F, in percent, of always predicting the majority scene."""
     score = 100 * evaluation.baseline_f_score
     return f"{score:.2f} (always {evaluation.baseline_scene})"
 
 
 def sample_line(evaluation: Evaluation) -> str:
-    """What was evaluated and what the intervals are."""
+    """Describes the split, the number of samples and the kind of the intervals."""
     return (
         f"Split '{evaluation.split}': {len(evaluation.stems)} pairs of "
         f"{len(set(evaluation.sites))} sites; percent, with {evaluation.level:.0%} "
@@ -40,8 +51,8 @@ def sample_line(evaluation: Evaluation) -> str:
     )
 
 
-def _csv(header: list[str], rows: list[list], label: str) -> str:
-    """CSV text; a label becomes a last column of every line."""
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]], label: str) -> str:
+    """CSV text; a label is added as the last column of every line."""
     if label:
         header = [*header, "label"]
         rows = [[*row, label] for row in rows]
@@ -51,13 +62,13 @@ def _csv(header: list[str], rows: list[list], label: str) -> str:
 
 
 def scenes_csv(evaluation: Evaluation) -> str:
-    """One line per scene; scores in [0, 1], empty where not defined."""
+    """One line per scene; scores in [0, 1], empty where undefined."""
     header = ["scene", "support", "sites", "predicted"]
     for name in ("precision", "recall", "f_score"):
         header += [name, f"{name}_low", f"{name}_high"]
     rows = []
     for row in evaluation.per_scene:
-        cells = [row.scene, row.support, row.sites, row.predicted]
+        cells: list[object] = [row.scene, row.support, row.sites, row.predicted]
         for estimate in (row.precision, row.recall, row.f_score):
             for score in (estimate.value, estimate.low, estimate.high):
                 cells.append("" if math.isnan(score) else f"{score:.6f}")
@@ -79,7 +90,7 @@ def confusion_csv(evaluation: Evaluation) -> str:
 def predictions_csv(evaluation: Evaluation) -> str:
     """One line per pair: stem, site, scene, predicted, probability per scene.
 
-    Nine digits bring every float32 back exactly.
+    Nine significant digits represent every float32 exactly.
     """
     rows = [
         [
@@ -102,21 +113,36 @@ def predictions_csv(evaluation: Evaluation) -> str:
     return _csv(header, rows, evaluation.label)
 
 
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A Markdown table: first column to the left, the others to the right."""
-    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table: first column left-aligned, the others right-aligned.
+
+    Args:
+        header: column names.
+        rows: cells of each row, as many as there are columns.
+
+    Returns:
+        Markdown without a final line feed.
+
+    Example:
+        >>> print(markdown_table(["scene", "F"], [["beach", 0.5]]))
+        | scene | F |
+        | :-- | --: |
+        | beach | 0.5 |
+    """
+    lines: list[Sequence[object]] = [header, [":--", *["--:"] * (len(header) - 1)]]
+    lines += rows
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
 
 
-def report(evaluation: Evaluation, pictures: tuple[str, ...] = ()) -> str:
+def report(evaluation: Evaluation, images: tuple[str, ...] = ()) -> str:
     """The evaluation as a Markdown page.
 
     Args:
-        evaluation: what to show.
-        pictures: file names beside the page, shown at its end.
+        evaluation: the evaluation to format.
+        images: names of image files in the folder of the page, appended to it.
 
     Returns:
-        Markdown; the label, if there is one, stands under the title.
+        Markdown; the label, if there is one, follows the title.
     """
     parts = [f"# Evaluation: {evaluation.split}"]
     if evaluation.label:
@@ -144,9 +170,11 @@ def report(evaluation: Evaluation, pictures: tuple[str, ...] = ()) -> str:
             ],
         )
     )
-    parts.append("A dash: nothing there, or nothing predicted, to measure it on.")
+    parts.append(
+        "A dash marks an undefined score: the scene has no sample or no prediction."
+    )
     parts.append("## Confusion matrix")
-    parts.append("Rows are true scenes, columns predicted ones.")
+    parts.append("Rows are true scenes, columns are predicted scenes.")
     parts.append(
         markdown_table(
             ["", *evaluation.scenes],
@@ -158,5 +186,5 @@ def report(evaluation: Evaluation, pictures: tuple[str, ...] = ()) -> str:
             ],
         )
     )
-    parts += [f"![{name}]({name})" for name in pictures]
+    parts += [f"![{name}]({name})" for name in images]
     return "\n\n".join(parts) + "\n"

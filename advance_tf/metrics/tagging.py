@@ -5,20 +5,21 @@ import math
 import statistics
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TaggingScores:
-    """Scores of tagging, by class and on average.
+    """Tagging scores of each class, and their means.
 
     Attributes:
-        average_precision: [classes] in [0, 1]; NaN for a class without
+        average_precision: float64 [classes] in [0, 1]; NaN for a class without
             positives.
-        auc: [classes] in [0, 1]; NaN for a class without positives or without
-            negatives.
-        excluded: number of classes without positives, which no mean counts.
-        without_negatives: number of further classes that the mean AUC, and
-            with it d′, does not count.
+        auc: float64 [classes] in [0, 1]; NaN for a class without positives or
+            without negatives.
+        excluded: number of classes without positives, which every mean omits.
+        without_negatives: number of classes without negatives, which the mean AUC,
+            and therefore d′, omits as well.
     """
 
     average_precision: np.ndarray
@@ -38,7 +39,7 @@ class TaggingScores:
 
     @property
     def d_prime(self) -> float:
-        """d′ of the mean AUC, see `d_prime`."""
+        """The d′ of the mean AUC, see `d_prime`."""
         return d_prime(self.mean_auc)
 
 
@@ -48,15 +49,19 @@ def _defined_mean(values: np.ndarray) -> float:
 
 
 def d_prime(auc: float) -> float:
-    """The distance of two unit normal distributions with this AUC: √2 Φ⁻¹(AUC).
+    """Distance of two unit normal distributions with this AUC: √2 Φ⁻¹(AUC).
 
     Args:
         auc: area under the ROC curve in [0, 1].
 
     Returns:
-        d′; 0 for chance, infinite for 0 and 1, NaN for NaN.
+        d′; 0 at chance level, −∞ for an AUC of 0, ∞ for 1, NaN for NaN.
 
     Source: §4 of Gemmeke et al., "Audio Set", ICASSP 2017.
+
+    Example:
+        >>> d_prime(0.5), round(d_prime(0.9), 3)
+        (0.0, 1.812)
     """
     if math.isnan(auc):
         return auc
@@ -65,13 +70,14 @@ def d_prime(auc: float) -> float:
     return math.sqrt(2) * statistics.NormalDist().inv_cdf(auc)
 
 
-def _checked(targets, scores) -> tuple[np.ndarray, np.ndarray]:
+def _checked(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Targets, bool [samples, classes], and scores, float of the same shape."""
     targets, scores = np.asarray(targets), np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.floating):
         scores = scores.astype(np.float64)
     if targets.ndim != 2 or targets.shape != scores.shape or not len(targets):
         raise ValueError(
-            "targets and scores must both be [samples, classes] with at least one "
+            "targets and `scores` must both be [samples, classes] with at least one "
             f"sample; received {targets.shape} and {scores.shape}."
         )
     if not np.isin(targets, (0, 1)).all():
@@ -82,42 +88,48 @@ def _checked(targets, scores) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(scores).all():
         raise ValueError(
             f"scores must be finite; {np.count_nonzero(~np.isfinite(scores))} of "
-            f"{scores.size} are not. Did the training diverge?"
+            f"{scores.size} are not. Check whether the training diverged."
         )
     return targets.astype(bool), scores
 
 
-def tagging_scores(targets, scores) -> TaggingScores:
-    """Scores the ranking of samples by each class.
+def tagging_scores(targets: ArrayLike, scores: ArrayLike) -> TaggingScores:
+    """Scores the ranking of the samples by each class.
 
-    AP = Σ (R_j − R_{j−1}) P_j over the distinct scores, best first; AUC is the
-    probability that a positive outscores a negative, a tie counting one half.
-    Ties are thus resolved as by scikit-learn's `average_precision_score` and
-    `roc_auc_score`, which the values equal class by class.
+    AP = Σ (R_j − R_{j−1}) P_j over the distinct scores in descending order; AUC is
+    the probability that a positive outscores a negative, a tie counting one half.
+    Ties are resolved as in scikit-learn's `average_precision_score` and
+    `roc_auc_score`, to which the values are equal class by class.
 
     Args:
         targets: 0 or 1, [samples, classes].
-        scores: any finite score that rises with confidence, [samples, classes].
+        scores: finite scores that increase with confidence, [samples, classes].
 
     Returns:
         The scores of each class and their means.
 
     Raises:
-        ValueError: shapes differ, a target is not 0 or 1, or a score is not
+        ValueError: the shapes differ, a target is not 0 or 1, or a score is not
             finite.
+
+    Example:
+        >>> result = tagging_scores([[1], [0], [1], [0]], [[0.9], [0.8], [0.7], [0.1]])
+        >>> round(result.mean_average_precision, 3), result.mean_auc
+        (0.833, 0.75)
     """
     targets, scores = _checked(targets, scores)
     samples = len(targets)
-    order = np.argsort(-scores, axis=0, kind="stable")
+    order = np.argsort(-scores, axis=0, kind="stable")  # [samples, classes]
     ranked = np.take_along_axis(scores, order, axis=0)
     hits = np.take_along_axis(targets, order, axis=0)
     first, last = _tie_limits(ranked)
 
-    positives = hits.sum(axis=0)
+    positives = hits.sum(axis=0)  # [classes]
     negatives = samples - positives
+    # Positives down to the end of each tie, [samples, classes].
     found = np.take_along_axis(hits.cumsum(axis=0), last, axis=0)
     precision = found / (last + 1)
-    # Ranks count from the worst sample; a tie shares the mean of its ranks.
+    # Ranks count from the lowest score; ties share the mean of their ranks.
     rank = samples - (first + last) / 2
     rank_sum = (rank * hits).sum(axis=0)
     with np.errstate(invalid="ignore"):
@@ -133,7 +145,7 @@ def tagging_scores(targets, scores) -> TaggingScores:
 
 
 def _tie_limits(ranked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """First and last position [n, c] of the run of equal scores of each place."""
+    """First and last position, int [n, c], of the run of equal scores at each place."""
     position = np.broadcast_to(np.arange(len(ranked))[:, None], ranked.shape)
     changes = ranked[1:] != ranked[:-1]
     edge = np.ones((1, ranked.shape[1]), bool)
@@ -145,15 +157,22 @@ def _tie_limits(ranked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def summary_scores(targets, logits) -> dict[str, float]:
-    """The three means that a tagger is known by.
+def summary_scores(targets: ArrayLike, logits: ArrayLike) -> dict[str, float]:
+    """Mean average precision, mean AUC and d′ of a tagger.
 
     Args:
         targets: 0 or 1, [samples, classes].
-        logits: [samples, classes].
+        logits: float [samples, classes].
 
     Returns:
         "map", "auc" and "d_prime".
+
+    Raises:
+        ValueError: see `tagging_scores`.
+
+    Example:
+        >>> summary_scores([[1], [0]], [[2.0], [-3.0]])
+        {'map': 1.0, 'auc': 1.0, 'd_prime': inf}
     """
     scores = tagging_scores(targets, logits)
     return {

@@ -1,25 +1,28 @@
-"""PyTorch's ResNets → our towers: names, layouts, and the check of every key."""
+"""Converts PyTorch ResNets and the authors' complete model to Keras weights."""
 
 import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from keras import layers
 
+from advance_tf import labels
+from advance_tf.config import ModelConfig
+from advance_tf.files import join_names
 from advance_tf.models.resnet import (
     BLOCKS,
     BOTTLENECK_FROM,
     build_resnet,
     embedding_size,
 )
-from advance_tf.models.weights import TowerMetadata
+from advance_tf.models.weights import TowerMetadata, without_head
 
 Arrays = dict[str, np.ndarray]
 
-# What torchvision's ImageNet weights expect: (x / 255 − mean) / deviation.
+# Inputs of torchvision's ImageNet weights: (x / 255 − mean) / std.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -30,17 +33,17 @@ _BATCH_NORM = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_NAMED_AT_MOST = 5
+_MAX_KEYS_IN_MESSAGE = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A ResNet as the keys of a checkpoint show it.
+    """Architecture of the ResNet in a checkpoint.
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
-        width: channels of the first stage.
-        channels: of the input, 3 for images and 1 for log-mels.
+        width: number of channels of the first stage.
+        channels: number of input channels, 3 for images and 1 for log-mels.
     """
 
     depth: int
@@ -49,30 +52,31 @@ class Architecture:
 
     @property
     def tower(self) -> str:
-        """ "image" or "audio", as the channels tell."""
+        """The tower with this number of input channels: "image" or "audio"."""
         return "audio" if self.channels == 1 else "image"
 
 
 def find_architecture(arrays: Mapping[str, np.ndarray], where: str) -> Architecture:
-    """Reads depth, width and channels off the keys and shapes of a checkpoint.
+    """Infers depth, width and channels from the keys and shapes of a checkpoint.
 
     Args:
-        arrays: key → array, PyTorch's names and layouts.
-        where: the file, for the error.
+        arrays: key → array, with PyTorch's names and layouts.
+        where: name of the file, for the error.
 
     Returns:
         The architecture.
 
     Raises:
-        ValueError: they are not those of a ResNet of a standard depth.
+        ValueError: the keys are not those of a ResNet of a standard depth.
     """
     first = arrays.get("conv1.weight")
     if first is None or first.ndim != 4 or first.shape[1] not in (1, 3):
         shape = "none" if first is None else str(first.shape)
         raise ValueError(
-            f"{where} must hold conv1.weight [channels, 1 or 3, 7, 7] of a ResNet; "
-            f"received {shape}, and the keys {_named(sorted(arrays))}."
+            f"{where} must contain conv1.weight [channels, 1 or 3, 7, 7] of a ResNet; "
+            f"received {shape}, and the keys {_format_keys(sorted(arrays))}."
         )
+    # Stage → numbers of its blocks.
     numbers: dict[int, set[int]] = collections.defaultdict(set)
     for key in arrays:
         if found := _BLOCK.match(key):
@@ -91,7 +95,7 @@ def find_architecture(arrays: Mapping[str, np.ndarray], where: str) -> Architect
 
 @functools.cache
 def _expected(architecture: Architecture) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Key in PyTorch → our name and PyTorch's shape, read off our own tower."""
+    """Returns PyTorch's key → name and PyTorch's shape, derived from `build_resnet`."""
     tower = build_resnet(
         architecture.depth,
         architecture.width,
@@ -106,17 +110,18 @@ def _expected(architecture: Architecture) -> dict[str, tuple[str, tuple[int, ...
             shape = (outputs, inputs, height, width)
             expected[f"{module}.weight"] = (f"{layer.name}/kernel", shape)
         elif layer.weights:
-            for own, theirs in _BATCH_NORM.items():
+            for keras_name, torch_name in _BATCH_NORM.items():
                 shape = tuple(layer.gamma.shape)
-                expected[f"{module}.{theirs}"] = (f"{layer.name}/{own}", shape)
+                expected[f"{module}.{torch_name}"] = (
+                    f"{layer.name}/{keras_name}",
+                    shape,
+                )
     return expected
 
 
-def _named(keys) -> str:
-    keys = list(keys)
-    rest = len(keys) - _NAMED_AT_MOST
-    text = ", ".join(keys[:_NAMED_AT_MOST]) or "none"
-    return f"{text} and {rest} more" if rest > 0 else text
+def _format_keys(keys: Sequence[str]) -> str:
+    """Lists the first keys for an error message."""
+    return join_names(keys, _MAX_KEYS_IN_MESSAGE) or "none"
 
 
 def check_keys(
@@ -124,57 +129,75 @@ def check_keys(
     shapes: Mapping[str, tuple[int, ...]],
     where: str,
 ) -> None:
-    """Refuses a checkpoint whose keys are not exactly those expected.
+    """Checks that a checkpoint has exactly the expected keys and shapes.
 
     Args:
         arrays: key → array.
-        shapes: key → shape expected.
-        where: the file, for the error.
+        shapes: key → expected shape.
+        where: name of the file, for the error.
 
     Raises:
-        ValueError: a key is missing or too many, or has another shape; it is
-            named.
+        ValueError: a key is missing or unexpected, an array has another shape or
+            is not finite; the keys are named.
     """
     missing = [key for key in shapes if key not in arrays]
-    extra = [key for key in arrays if key not in shapes]
-    other = [
-        f"{key} is {arrays[key].shape}, wanted {shape}"
+    unexpected = [key for key in arrays if key not in shapes]
+    mismatched = [
+        f"{key} is {arrays[key].shape}, must be {shape}"
         for key, shape in shapes.items()
         if key in arrays and arrays[key].shape != tuple(shape)
     ]
-    broken = [key for key in arrays if not np.isfinite(arrays[key]).all()]
-    if missing or extra or other or broken:
+    not_finite = [key for key in arrays if not np.isfinite(arrays[key]).all()]
+    if missing or unexpected or mismatched or not_finite:
         raise ValueError(
-            f"{where} must hold exactly the finite weights of the model; missing: "
-            f"{_named(missing)}; too many: {_named(extra)}; other shape: "
-            f"{_named(other)}; not finite: {_named(broken)}."
+            f"{where} must contain exactly the weights of the model, all finite; "
+            f"missing: {_format_keys(missing)}; unexpected: "
+            f"{_format_keys(unexpected)}; other shape: {_format_keys(mismatched)}; "
+            f"not finite: {_format_keys(not_finite)}. Use a checkpoint of the "
+            "complete model."
         )
 
 
-def convert_dense(arrays: Mapping[str, np.ndarray], key: str) -> tuple:
-    """Kernel [in, out] and bias [out] of a linear layer [out, in]."""
+def convert_dense(
+    arrays: Mapping[str, np.ndarray], key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Converts a linear layer of PyTorch to the weights of a dense layer.
+
+    >>> arrays = {"fc.weight": np.zeros((7, 16)), "fc.bias": np.zeros(7)}
+    >>> kernel, bias = convert_dense(arrays, "fc")
+    >>> kernel.shape, bias.shape
+    ((16, 7), (7,))
+
+    Args:
+        arrays: key → array, with `<key>.weight` [out, in] and `<key>.bias` [out].
+        key: name of the layer.
+
+    Returns:
+        Kernel [in, out] and bias [out].
+    """
     return arrays[f"{key}.weight"].T, arrays[f"{key}.bias"]
 
 
 def convert_tower(
     arrays: Mapping[str, np.ndarray], where: str, *, inputs: str = "levels"
 ) -> tuple[Arrays, TowerMetadata]:
-    """A PyTorch ResNet as the arrays of a tower file, its `fc` as the head.
+    """Converts a PyTorch ResNet to the arrays of a tower file; `fc` becomes the head.
 
     Args:
-        arrays: key → array, in PyTorch's names (`layer1.0.conv1.weight`) and
-            layouts; `fc` may be missing.
-        where: the file, for errors and as the source.
-        inputs: what the checkpoint was trained on. "levels": RGB 0..255, as the
-            authors' weights; "imagenet": (x / 255 − mean) / deviation, as
-            torchvision's, which `fold_imagenet_inputs` builds in.
+        arrays: key → array, with PyTorch's names (`layer1.0.conv1.weight`) and
+            layouts; `fc` is optional.
+        where: name of the file, for errors and as the source.
+        inputs: inputs that the checkpoint was trained with. "levels": RGB 0..255,
+            as for the authors' weights; "imagenet": (x / 255 − mean) / std, as for
+            torchvision's weights, which `fold_imagenet_inputs` folds into the
+            first layers.
 
     Returns:
-        Name → array, as `weights.save_arrays` writes it, and the description.
+        Name → array, in the format of `weights.save_arrays`, and the metadata.
 
     Raises:
-        ValueError: a key is missing, too many or mis-shaped, or the depth is
-            none of the standard ones.
+        ValueError: a key is missing or unexpected, an array has another shape, or
+            the depth is not a standard one.
     """
     architecture = find_architecture(arrays, where)
     expected = _expected(architecture)
@@ -185,44 +208,166 @@ def convert_tower(
         embedding = embedding_size(architecture.depth, architecture.width)
         shapes |= {"fc.weight": (outputs, embedding), "fc.bias": (outputs,)}
     check_keys(arrays, shapes, where)
-    made = {}
+    converted = {}
     for key, (name, shape) in expected.items():
         array = arrays[key]
-        made[name] = array.transpose(2, 3, 1, 0) if len(shape) == 4 else array
+        # [out, in, h, w] → [h, w, in, out]
+        converted[name] = array.transpose(2, 3, 1, 0) if len(shape) == 4 else array
     if inputs == "imagenet":
-        fold_imagenet_inputs(made)
+        fold_imagenet_inputs(converted)
     if outputs:
-        made["head/kernel"], made["head/bias"] = convert_dense(arrays, "fc")
+        converted["head/kernel"], converted["head/bias"] = convert_dense(arrays, "fc")
     metadata = TowerMetadata(
         architecture.tower, architecture.depth, architecture.width, outputs, where
     )
-    return made, metadata
+    return converted, metadata
 
 
 def fold_imagenet_inputs(arrays: Arrays) -> None:
-    """Builds torchvision's normalization into the first layers of an image tower.
+    """Folds torchvision's normalization into the first layers of an image tower.
 
         W (x/255 − m)/s = (W/(255 s)) x − Σ W m/s
 
-    The scale goes into the first kernel and the constant into the mean of the
-    batch norm behind it. Exact but for the outermost rows and columns, where
-    the zeros of the padding now stand for black and not for the mean colour.
+    The scale is folded into the first kernel and the constant into the moving mean
+    of the batch normalization after it. The result is exact except in the
+    outermost rows and columns, where the zeros of the padding represent black
+    instead of the mean colour.
 
     Args:
-        arrays: of `convert_tower`; changed in place.
+        arrays: name → array in the format of `convert_tower`; changed in place.
 
     Raises:
-        ValueError: the tower does not take three channels.
+        ValueError: the tower does not have three input channels.
     """
     kernel = np.asarray(arrays["conv1/kernel"], np.float64)
     if kernel.shape[2] != len(IMAGENET_MEAN):
         raise ValueError(
-            "--inputs=imagenet needs a tower of three channels; received "
-            f"{kernel.shape[2]}. Leave the flag out."
+            "`inputs=imagenet` needs a tower with three channels; received "
+            f"{kernel.shape[2]}. Use `inputs=levels`."
         )
-    mean, deviation = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
-    shift = np.einsum("hwio,i->o", kernel, mean / deviation)
-    scaled = kernel / (255.0 * deviation)[:, None]
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    # [out]
+    shift = np.einsum("hwio,i->o", kernel, mean / std)
+    # [h, w, in, out]
+    scaled = kernel / (255.0 * std)[:, None]
     arrays["conv1/kernel"] = scaled.astype(np.float32)
-    moved = arrays["bn1/moving_mean"] + shift
-    arrays["bn1/moving_mean"] = moved.astype(np.float32)
+    moving_mean = arrays["bn1/moving_mean"] + shift
+    arrays["bn1/moving_mean"] = moving_mean.astype(np.float32)
+
+
+_TOWERS = {"image": "image_net.", "audio": "audio_net."}
+_SCENE_HEAD, _EVENT_HEAD = "fusion_fc", "KD_fc"
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertedRecognizer:
+    """The weights and the configuration of a recognizer from a checkpoint.
+
+    Attributes:
+        towers: "image" and "audio" → name → array, as in a tower file.
+        heads: layer → (kernel, bias), of `scene_head` and of the event head if the
+            checkpoint has one.
+        model: depths and widths.
+        transfer: an objective with this event head; "none" without one.
+    """
+
+    towers: Mapping[str, Arrays]
+    heads: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    model: ModelConfig
+    transfer: str
+
+
+def is_fusion(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Returns whether a checkpoint contains the authors' complete recognizer.
+
+    >>> is_fusion({"image_net.conv1.weight": np.zeros((64, 3, 7, 7))})
+    True
+    """
+    return any(key.startswith(tuple(_TOWERS.values())) for key in arrays)
+
+
+def convert_fusion(
+    arrays: Mapping[str, np.ndarray], where: str, *, scene_order: str = "authors"
+) -> ConvertedRecognizer:
+    """Converts the authors' image_net, audio_net, fusion_fc and KD_fc.
+
+    A classifier `fc` of a tower is checked and omitted: the recognizer has its own
+    heads. With `KD_fc` on the audio embedding, the result is a model for
+    `kl_audio`; with `KD_fc` on the joint embedding, for `kl_audiovisual`.
+
+    Args:
+        arrays: key → array of the checkpoint.
+        where: name of the file, for errors.
+        scene_order: order of the rows of `fusion_fc`: "authors", as published, or
+            "name", sorted by name.
+
+    Returns:
+        The weights and their configuration.
+
+    Raises:
+        ValueError: a key is missing or unexpected, or an array has another shape.
+    """
+    towers, descriptions = {}, {}
+    remaining = dict(arrays)
+    for tower, prefix in _TOWERS.items():
+        tower_arrays = {
+            key.removeprefix(prefix): remaining.pop(key)
+            for key in arrays
+            if key.startswith(prefix)
+        }
+        converted, metadata = convert_tower(tower_arrays, f"{where} ({prefix}*)")
+        _check_tower(tower, metadata, where)
+        towers[tower], descriptions[tower] = without_head(converted, metadata)
+    model = ModelConfig(
+        image_depth=descriptions["image"].depth,
+        image_width=descriptions["image"].width,
+        audio_depth=descriptions["audio"].depth,
+        audio_width=descriptions["audio"].width,
+    )
+    audio_size = embedding_size(model.audio_depth, model.audio_width)
+    image_size = embedding_size(model.image_depth, model.image_width)
+    heads, transfer = _convert_heads(
+        remaining, audio_size, audio_size + image_size, where, scene_order
+    )
+    return ConvertedRecognizer(towers, heads, model, transfer)
+
+
+def _check_tower(tower: str, metadata: TowerMetadata, where: str) -> None:
+    if metadata.tower != tower:
+        raise ValueError(
+            f"{_TOWERS[tower]}* of {where} must be an {tower} tower; its first "
+            f"convolution is that of an {metadata.tower} tower. Rename the keys."
+        )
+
+
+def _convert_heads(
+    arrays: Mapping[str, np.ndarray],
+    audio_size: int,
+    joint_size: int,
+    where: str,
+    scene_order: str,
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str]:
+    """Returns layer → (kernel, bias), and the objective with this event head."""
+    scenes, events = len(labels.scenes()), len(labels.events())
+    shapes = {
+        f"{_SCENE_HEAD}.weight": (scenes, joint_size),
+        f"{_SCENE_HEAD}.bias": (scenes,),
+    }
+    transfer, head = "none", ""
+    kernel = arrays.get(f"{_EVENT_HEAD}.weight")
+    if kernel is not None or f"{_EVENT_HEAD}.bias" in arrays:
+        on_audio = kernel is not None and kernel.shape[-1] == audio_size
+        transfer = "kl_audio" if on_audio else "kl_audiovisual"
+        head = "audio_event_head" if on_audio else "audiovisual_event_head"
+        size = audio_size if on_audio else joint_size
+        shapes[f"{_EVENT_HEAD}.weight"] = (events, size)
+        shapes[f"{_EVENT_HEAD}.bias"] = (events,)
+    check_keys(arrays, shapes, where)
+    kernel, bias = convert_dense(arrays, _SCENE_HEAD)
+    if scene_order == "authors":
+        order = [labels.scenes_as_published().index(s) for s in labels.scenes()]
+        kernel, bias = kernel[:, order], bias[order]
+    heads = {"scene_head": (kernel, bias)}
+    if head:
+        heads[head] = convert_dense(arrays, _EVENT_HEAD)
+    return heads, transfer

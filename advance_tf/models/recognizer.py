@@ -1,4 +1,6 @@
-"""The two-tower recognizer and the audio tagger, built functionally."""
+"""The two-tower recognizer, the models of pretraining, and freezing of layers."""
+
+import re
 
 import keras
 import tensorflow as tf
@@ -6,47 +8,54 @@ from keras import layers
 
 from advance_tf import labels
 from advance_tf.config import TRANSFERS, FeatureConfig, ModelConfig
-from advance_tf.models.resnet import build_resnet
+from advance_tf.models.resnet import BatchNorm, build_resnet
 
 
 @keras.saving.register_keras_serializable("advance_tf")
 class SingleZero(layers.Layer):
-    """One example of zeros in place of a batch: [B, ...] → [1, ...]."""
+    """Replaces a batch [B, ...] by one example of zeros [1, ...]."""
 
-    def call(self, inputs):
-        """Zeros of the shape and type of one example."""
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns zeros with the shape and type of one example."""
         shape = tf.concat([[1], tf.shape(inputs)[1:]], axis=0)
         return tf.ensure_shape(tf.zeros(shape, inputs.dtype), (1, *inputs.shape[1:]))
 
-    def compute_output_shape(self, input_shape):
-        """The input's shape with a batch of one."""
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the input with a batch size of 1."""
         return (1, *input_shape[1:])
 
 
 @keras.saving.register_keras_serializable("advance_tf")
 class RepeatOver(layers.Layer):
-    """One embedding for every example of a batch: [1, D], [B, ...] → [B, D]."""
+    """Repeats one embedding for every example: [1, D], [B, ...] → [B, D]."""
 
-    def call(self, embedding, batch):
-        """The embedding, repeated."""
+    def call(self, embedding: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+        """Returns the embedding, repeated to the size of the batch."""
         return tf.repeat(embedding, tf.shape(batch)[0], axis=0)
 
-    def compute_output_shape(self, embedding_shape, batch_shape):
-        """The batch's size with the embedding's length."""
+    def compute_output_shape(
+        self,
+        embedding_shape: tuple[int | None, ...],
+        batch_shape: tuple[int | None, ...],
+    ) -> tuple[int | None, ...]:
+        """Returns (B, D)."""
         return (batch_shape[0], embedding_shape[-1])
 
 
 def build_towers(
     model: ModelConfig, features: FeatureConfig
 ) -> tuple[keras.Model, keras.Model]:
-    """The image tower N_v and the audio tower N_a.
+    """Builds the image tower N_v and the audio tower N_a.
 
     Args:
-        model: depths and widths.
+        model: depths and widths are used.
         features: sizes of the inputs.
 
     Returns:
-        `image_tower` and `audio_tower`, each from a map to an embedding.
+        `image_tower`, [B, S, S, 3] → [B, image embedding], and `audio_tower`,
+        [B, frames, mel_bins, 1] → [B, audio embedding].
     """
     side = features.image_size
     image_tower = build_resnet(
@@ -62,74 +71,96 @@ def build_towers(
     return image_tower, audio_tower
 
 
-def _embed(tower: keras.Model, inputs, in_use: bool, name: str):
-    """The tower's embedding of a batch, or of zeros when it is not in use.
+def _embed(
+    tower: keras.Model, inputs: keras.KerasTensor, used: bool, name: str
+) -> keras.KerasTensor:
+    """Computes a tower's embeddings [B, D] of a batch, or of zeros if it is not used.
 
-    All examples of a batch of zeros are the same, and so are their batch-norm
-    statistics and the sum of their gradients: one stands for all.
+    One example of zeros replaces a batch of equal examples: batch-normalization
+    statistics and the sum of the gradients are the same.
     """
-    if in_use:
+    if used:
         return tower(inputs)
     zero = SingleZero(name=f"{name}_zero")(inputs)
     return RepeatOver(name=f"{name}_repeat")(tower(zero), inputs)
 
 
-def _head(embedding, outputs: int, name: str):
-    """A dense layer to logits, in float32 whatever the precision."""
+def _apply_head(
+    embedding: keras.KerasTensor, outputs: int, name: str
+) -> keras.KerasTensor:
+    """Applies a dense layer to logits [B, outputs], float32 in every precision."""
     return layers.Dense(outputs, dtype="float32", name=name)(embedding)
 
 
 def build_recognizer(
     model: ModelConfig, features: FeatureConfig, transfer: str = "none"
 ) -> keras.Model:
-    """The recognizer: towers, concatenation N_{v+a}, heads f_s and f_e.
+    """Builds the recognizer: two towers, concatenation N_{v+a}, heads f_s and f_e.
+
+    >>> model = ModelConfig(
+    ...     image_depth=18, image_width=2, audio_depth=18, audio_width=2
+    ... )
+    >>> features = FeatureConfig(image_size=32, clip_seconds=0.5)
+    >>> recognizer = build_recognizer(model, features, "kl_audio")
+    >>> {name: logits.shape for name, logits in recognizer.output.items()}
+    {'scene_logits': (None, 13), 'audio_event_logits': (None, 527)}
 
     Args:
-        model: towers, modality and dropout. Under modality "image" or "sound"
-            the other input is zeros, inside the model.
+        model: depths, widths, modality and dropout are used. With modality "image"
+            or "sound" the model replaces the other input by zeros.
         features: sizes of the inputs.
-        transfer: decides the event head: on N_a for sq_audio and kl_audio, on
-            N_{v+a} for sq_audiovisual and kl_audiovisual, else none.
+        transfer: determines the event head: on N_a for sq_audio and kl_audio, on
+            N_{v+a} for sq_audiovisual and kl_audiovisual, otherwise none.
 
     Returns:
         A model of {"image": [B, S, S, 3] 0..255, "log_mel": [B, frames,
-        mel_bins] normalized} → {"scene_logits": [B, 13]} and, as `transfer`
-        asks, "audio_event_logits" or "audiovisual_event_logits" [B, 527], all
-        float32.
+        mel_bins] normalized} → {"scene_logits": [B, 13]} and, depending on
+        `transfer`, "audio_event_logits" or "audiovisual_event_logits" [B, 527],
+        all float32.
 
     Raises:
-        ValueError: the transfer is not known.
+        ValueError: the transfer is unknown.
     """
     if transfer not in TRANSFERS:
         raise ValueError(
-            f"transfer must be one of {', '.join(TRANSFERS)}; received {transfer!r}."
+            f"transfer must be one of {', '.join(TRANSFERS)}; received {transfer!r}. "
+            "Choose one of these."
         )
     side = features.image_size
     image = keras.Input((side, side, 3), name="image")
     log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
     image_tower, audio_tower = build_towers(model, features)
     channel = layers.Reshape((features.frames, features.mel_bins, 1), name="channel")
-    seen = _embed(image_tower, image, model.modality != "sound", "image")
-    heard = _embed(audio_tower, channel(log_mel), model.modality != "image", "audio")
-    joined = layers.Concatenate(name="joined")([seen, heard])
+    # [B, frames, mel_bins, 1]
+    spectrogram = channel(log_mel)
+    # [B, 2048] each, with the paper's depths and width
+    image_embedding = _embed(image_tower, image, model.modality != "sound", "image")
+    audio_embedding = _embed(
+        audio_tower, spectrogram, model.modality != "image", "audio"
+    )
+    # [B, 4096]
+    joint = layers.Concatenate(name="joined")([image_embedding, audio_embedding])
     if model.dropout:
-        joined = layers.Dropout(model.dropout, name="dropout")(joined)
-    outputs = {"scene_logits": _head(joined, len(labels.scenes()), "scene_head")}
+        joint = layers.Dropout(model.dropout, name="dropout")(joint)
+    # [B, 13] and [B, 527]
+    outputs = {"scene_logits": _apply_head(joint, len(labels.scenes()), "scene_head")}
     events = len(labels.events())
     if transfer.endswith("_audio"):
-        outputs["audio_event_logits"] = _head(heard, events, "audio_event_head")
+        outputs["audio_event_logits"] = _apply_head(
+            audio_embedding, events, "audio_event_head"
+        )
     if transfer.endswith("_audiovisual"):
-        outputs["audiovisual_event_logits"] = _head(
-            joined, events, "audiovisual_event_head"
+        outputs["audiovisual_event_logits"] = _apply_head(
+            joint, events, "audiovisual_event_head"
         )
     return keras.Model({"image": image, "log_mel": log_mel}, outputs, name="recognizer")
 
 
 def build_audio_tagger(model: ModelConfig, features: FeatureConfig) -> keras.Model:
-    """The audio tower with an event head: f_e(a, N_a), pretrained as the teacher.
+    """Builds f_e(a, N_a), the audio tower with an event head, pretrained as teacher.
 
     Args:
-        model: audio depth, width and dropout.
+        model: `audio_depth`, `audio_width` and `dropout` are used.
         features: sizes of the input.
 
     Returns:
@@ -138,10 +169,11 @@ def build_audio_tagger(model: ModelConfig, features: FeatureConfig) -> keras.Mod
     log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
     channel = layers.Reshape((features.frames, features.mel_bins, 1), name="channel")
     tower = build_towers(model, features)[1]
+    # [B, 2048]
     embedding = tower(channel(log_mel))
     if model.dropout:
         embedding = layers.Dropout(model.dropout, name="dropout")(embedding)
-    logits = _head(embedding, len(labels.events()), "audio_event_head")
+    logits = _apply_head(embedding, len(labels.events()), "audio_event_head")
     return keras.Model(
         {"log_mel": log_mel}, {"event_logits": logits}, name="audio_tagger"
     )
@@ -150,10 +182,10 @@ def build_audio_tagger(model: ModelConfig, features: FeatureConfig) -> keras.Mod
 def build_image_classifier(
     model: ModelConfig, features: FeatureConfig, classes: int
 ) -> keras.Model:
-    """The image tower with a head of its own classes, to pretrain it.
+    """Builds the image tower with a classifier, to pretrain the tower.
 
     Args:
-        model: image depth, width and dropout.
+        model: `image_depth`, `image_width` and `dropout` are used.
         features: size of the input.
         classes: number of classes.
 
@@ -162,10 +194,49 @@ def build_image_classifier(
     """
     side = features.image_size
     image = keras.Input((side, side, 3), name="image")
+    # [B, 2048]
     embedding = build_towers(model, features)[0](image)
     if model.dropout:
         embedding = layers.Dropout(model.dropout, name="dropout")(embedding)
-    logits = _head(embedding, classes, "image_class_head")
+    logits = _apply_head(embedding, classes, "image_class_head")
     return keras.Model(
         {"image": image}, {"class_logits": logits}, name="image_classifier"
     )
+
+
+_STAGE = re.compile(r"layer(\d)_")
+
+
+def stage_of(layer: str) -> int:
+    """Returns the stage of a layer of a tower.
+
+    >>> stage_of("conv1"), stage_of("layer4_0_bn1")
+    (1, 5)
+
+    Args:
+        layer: name of the layer, as in `build_resnet`.
+
+    Returns:
+        1 for the first convolution and its batch normalization, 2 to 5 for the
+        layers of the residual stages.
+    """
+    match = _STAGE.match(layer)
+    return int(match[1]) + 1 if match else 1
+
+
+def freeze(recognizer: keras.Model, model: ModelConfig) -> None:
+    """Freezes layers of the towers; call it before the optimizer is built.
+
+    A frozen batch normalization uses its moving statistics in training too.
+
+    Args:
+        recognizer: a model of `build_recognizer`; changed in place.
+        model: `image_frozen_stages`, `audio_frozen_stages` and
+            `freeze_batch_norm` are used.
+    """
+    frozen = {"image": model.image_frozen_stages, "audio": model.audio_frozen_stages}
+    for tower, stages in frozen.items():
+        for layer in recognizer.get_layer(f"{tower}_tower").layers:
+            norm = isinstance(layer, BatchNorm) and model.freeze_batch_norm
+            if norm or stage_of(layer.name) <= stages:
+                layer.trainable = False

@@ -1,11 +1,101 @@
-"""Residual towers: ResNet v1 with the topology of the released checkpoints."""
+"""ResNet v1 towers of bottleneck or basic blocks, with fused batch normalization."""
+
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers
 
-from advance_tf.models.batch_norm import BatchNorm
 
-# Depth → blocks of each stage.
+@keras.saving.register_keras_serializable("advance_tf")
+class BatchNorm(keras.layers.BatchNormalization):
+    """Batch normalization over the global batch.
+
+        y = γ (x − μ) / sqrt(σ² + ε) + β
+        moving ← 0.9 moving + 0.1 batch, with the batch variance n/(n−1) σ²
+
+    Keras' BatchNormalization differs in three points: by default it computes the
+    statistics of each replica separately, so that a step on two replicas differs
+    from one on a single device; it does not use TensorFlow's fused kernel; and it
+    stores the biased variance, where PyTorch, and therefore the released weights,
+    have the unbiased one.
+
+    Args:
+        name: name of the layer.
+        **kwargs: arguments of `keras.layers.BatchNormalization`; momentum is 0.9
+            and epsilon 1e-5 by default.
+    """
+
+    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, **{"momentum": 0.9, "epsilon": 1e-5, **kwargs})
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        mask: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Normalizes [B, H, W, C]; the output has the same shape and type."""
+        del mask
+        use_batch = bool(training) and self.trainable
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # The fused kernel supports neither several replicas nor float64.
+        if inputs.dtype == tf.float64 or (use_batch and replicas > 1):
+            return self._normalize(inputs, use_batch)
+        output, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            tf.cast(self.gamma, tf.float32),
+            tf.cast(self.beta, tf.float32),
+            mean=None if use_batch else tf.convert_to_tensor(self.moving_mean),
+            variance=None if use_batch else tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=use_batch,
+        )
+        if use_batch:
+            # The fused kernel returns the unbiased variance.
+            self._update_statistics(mean, variance)
+        return output
+
+    def _normalize(self, inputs: tf.Tensor, use_batch: bool) -> tf.Tensor:
+        """Normalizes with basic operations, on any number of replicas."""
+        kind = tf.float64 if inputs.dtype == tf.float64 else tf.float32
+        wide = tf.cast(inputs, kind)
+        mean, variance = self.moving_mean, self.moving_variance
+        if use_batch:
+            mean, variance = self._global_moments(wide)
+        weights = (mean, variance, self.beta, self.gamma)
+        output = tf.nn.batch_normalization(
+            wide, *(tf.cast(weight, kind) for weight in weights), self.epsilon
+        )
+        return tf.cast(output, inputs.dtype)
+
+    def _global_moments(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and variance [C] of the batches of all replicas."""
+        axes = list(range(len(values.shape) - 1))
+        count = tf.cast(tf.size(values) // values.shape[-1], values.dtype)
+        context = tf.distribute.get_replica_context()
+        total, sums = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [count, tf.reduce_sum(values, axes)]
+        )
+        mean = sums / total
+        # A second pass instead of E[x²] − μ², which cancels in float32.
+        squares = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.reduce_sum(tf.square(values - mean), axes)
+        )
+        self._update_statistics(mean, squares / tf.maximum(total - 1.0, 1.0))
+        return mean, squares / total
+
+    def _update_statistics(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Updates the moving averages [C] with the statistics of a batch."""
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            old = tf.convert_to_tensor(moving)
+            moving.assign(old * self.momentum + batch * (1.0 - self.momentum))
+
+
+# Depth → number of blocks of each stage.
 BLOCKS = {
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
@@ -18,15 +108,28 @@ _EXPANSION = 4
 
 
 def embedding_size(depth: int, width: int = 64) -> int:
-    """Length of a tower's embedding: 32 · width with bottlenecks, else 8 · width."""
+    """Returns the length of a tower's embedding.
+
+    >>> embedding_size(18), embedding_size(50)
+    (512, 2048)
+
+    Args:
+        depth: depth of the ResNet.
+        width: number of channels of its first stage.
+
+    Returns:
+        32 · width with bottleneck blocks (from depth 50), otherwise 8 · width.
+    """
     return 8 * width * (_EXPANSION if depth >= BOTTLENECK_FROM else 1)
 
 
-def _convolution(x, channels, kernel, stride, name):
-    """A convolution without bias, padded alike on both sides as PyTorch pads.
+def _convolution(
+    x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str
+) -> keras.KerasTensor:
+    """Applies a convolution without bias and with PyTorch's symmetric padding.
 
-    Padding "same" puts the odd row at the end under a stride, which shifts the
-    features of converted weights.
+    With a stride, Keras' padding "same" adds an odd row at the end only, which
+    would shift the features of converted weights.
     """
     if kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
@@ -40,19 +143,28 @@ def _convolution(x, channels, kernel, stride, name):
     )(x)
 
 
-def _shortcut(x, channels, stride, name):
+def _shortcut(
+    x: keras.KerasTensor, channels: int, stride: int, name: str
+) -> keras.KerasTensor:
+    """Returns the input of a block with the shape of its output."""
     if stride == 1 and x.shape[-1] == channels:
         return x
     if stride > 1:
-        # The same numbers as a strided 1×1 convolution, which crashes in oneDNN's
-        # AVX-512 kernels on maps of 8 channels (TensorFlow 2.21).
+        # Pooling and a 1×1 convolution equal a strided 1×1 convolution, which crashes
+        # in oneDNN's AVX-512 kernels with 8 channels (TensorFlow 2.21).
         x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_downsample_skip")(x)
     x = _convolution(x, channels, 1, 1, f"{name}_downsample_0")
     return BatchNorm(name=f"{name}_downsample_1")(x)
 
 
-def _block(x, depth, width, stride, name):
-    """One residual block; in a bottleneck the stride is in the 3×3 convolution."""
+def _block(
+    x: keras.KerasTensor, depth: int, width: int, stride: int, name: str
+) -> keras.KerasTensor:
+    """Applies a residual block; the stride is in its first 3×3 convolution.
+
+    [B, H, W, C] → [B, H / stride, W / stride, channels], channels = width or, in a
+    bottleneck block, 4 · width.
+    """
     if depth >= BOTTLENECK_FROM:
         channels = width * _EXPANSION
         steps = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
@@ -80,24 +192,27 @@ def build_resnet(
     first_stride: int = 2,
     name: str = "image_tower",
 ) -> keras.Model:
-    """A residual tower from an input map to its embedding.
+    """Builds a ResNet tower from an image or a log-mel to its embedding.
 
-    Layers are named after PyTorch's keys (`layer1.0.conv1` is
-    `layer1_0_conv1`), the last feature map is the layer `features`.
+    Layers are named after PyTorch's keys (`layer1.0.conv1` becomes
+    `layer1_0_conv1`); the last feature map is the output of the layer `features`.
+
+    >>> tower = build_resnet(18, width=4, input_shape=(32, 32, 3))
+    >>> tower.output_shape, tower.get_layer("features").output.shape
+    ((None, 32), (None, 1, 1, 32))
 
     Args:
         depth: 18, 34, 50, 101 or 152.
-        width: channels of the first stage, 64 in the paper.
+        width: number of channels of the first stage, 64 in the paper.
         input_shape: height, width, channels.
         first_stride: stride of the first convolution; 1 for the audio tower.
-        name: of the model.
+        name: name of the model.
 
     Returns:
         A model [B, *input_shape] → embedding [B, embedding_size(depth, width)].
 
     Raises:
-        ValueError: the depth is not a standard one, or width or stride is not
-            positive.
+        ValueError: the depth is not a standard one, or width or stride is below 1.
 
     Source: He et al., CVPR 2016, in the form of the authors' checkpoints: no
     convolution bias, batch-norm epsilon 1e-5, symmetric padding, stride in the
@@ -105,24 +220,30 @@ def build_resnet(
     """
     if depth not in BLOCKS:
         raise ValueError(
-            f"depth must be one of {', '.join(map(str, BLOCKS))}; received {depth}."
+            f"depth must be one of {', '.join(map(str, BLOCKS))}; received {depth}. "
+            "Choose one of these."
         )
     if width < 1 or first_stride < 1:
         raise ValueError(
-            "width and first_stride must be at least 1; received "
-            f"{width} and {first_stride}."
+            "width and `first_stride` must be at least 1; received "
+            f"{width} and {first_stride}. Raise them."
         )
     inputs = keras.Input(input_shape, name="map")
+    # [B, H / first_stride, W / first_stride, width]
     x = _convolution(inputs, width, 7, first_stride, "conv1")
     x = BatchNorm(name="bn1")(x)
     x = layers.ReLU(name="relu1")(x)
-    # After a ReLU nothing is below the zeros that pad the maximum.
+    # Values are ≥ 0 after the ReLU, so padding with zeros does not change the maximum.
+    # [B, H / 2 / first_stride, W / 2 / first_stride, width]
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)
+    # The last three stages halve height and width and double the channels.
     for stage, blocks in enumerate(BLOCKS[depth]):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             x = _block(x, depth, width * 2**stage, stride, f"layer{stage + 1}_{block}")
+    # [B, h, w, D]
     x = layers.Identity(name="features")(x)
+    # [B, D]
     outputs = layers.GlobalAveragePooling2D(name="embedding")(x)
     return keras.Model(inputs, outputs, name=name)

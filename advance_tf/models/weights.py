@@ -1,4 +1,4 @@
-"""Tower weights as files: arrays by layer and a description, no code."""
+"""Tower weights as `.npz` files: named arrays and metadata, without code."""
 
 import dataclasses
 import hashlib
@@ -20,15 +20,15 @@ HEADS = {"image": "image_class_head", "audio": "audio_event_head"}
 
 @dataclasses.dataclass(frozen=True)
 class TowerMetadata:
-    """What a file of tower weights holds.
+    """Metadata of a file of tower weights.
 
     Attributes:
         tower: "image" or "audio".
-        depth: of the ResNet.
-        width: channels of its first stage.
-        outputs: of the head in the file; 0 without a head.
-        source: where the weights come from, in words.
-        log_mel_stats: statistics that an audio tower heard with.
+        depth: depth of the ResNet.
+        width: number of channels of its first stage.
+        outputs: number of outputs of the head in the file; 0 without a head.
+        source: origin of the weights, free text.
+        log_mel_stats: log-mel statistics that an audio tower was trained with.
     """
 
     tower: str
@@ -40,14 +40,15 @@ class TowerMetadata:
 
 
 def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variable]:
-    """The variables of a model's own layers by `<layer>/<variable>`.
+    """Returns the variables of a model's layers by name.
 
     Args:
-        model: of layers without sub-layers.
-        prefix: before every name.
+        model: a model of layers without sublayers.
+        prefix: prefix of every name.
 
     Returns:
-        Name → variable, batch-norm statistics among them.
+        `<prefix><layer>/<variable>` → variable, including batch-normalization
+        statistics.
     """
     return {
         f"{prefix}{layer.name}/{variable.name}": variable
@@ -57,7 +58,7 @@ def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variab
 
 
 def file_sha256(path: str | pathlib.Path) -> str:
-    """The SHA-256 of a file as 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -68,16 +69,22 @@ def file_sha256(path: str | pathlib.Path) -> str:
 def save_arrays(
     path: str | pathlib.Path, arrays: Mapping[str, np.ndarray], metadata: TowerMetadata
 ) -> None:
-    """Writes arrays with their description, or leaves the old file.
+    """Writes arrays and metadata; a failure keeps the previous file.
 
     Args:
-        path: of the `.npz` file.
-        arrays: name → array; a head's names begin with "head/".
+        path: path of the `.npz` file.
+        arrays: name → array; the names of a head begin with "head/".
         metadata: stored as JSON.
+
+    Raises:
+        ValueError: the path does not end in `.npz`.
     """
     path = pathlib.Path(path)
     if path.suffix != ".npz":
-        raise ValueError(f"Tower weights must be written to .npz; received {path}.")
+        raise ValueError(
+            f"Tower weights must be written to .npz; received {path}. Use "
+            f"{path.with_suffix('.npz')}."
+        )
     text = json.dumps(dataclasses.asdict(metadata))
     with replacing(path) as temporary:
         np.savez(temporary, **{METADATA: np.array(text), **arrays})  # type: ignore[arg-type]
@@ -89,12 +96,12 @@ def save_tower(
     metadata: TowerMetadata,
     head: keras.layers.Dense | None = None,
 ) -> None:
-    """Writes a tower, and its head if there is one.
+    """Writes a tower, optionally with its head.
 
     Args:
-        path: of the `.npz` file.
+        path: path of the `.npz` file.
         tower: image or audio tower.
-        metadata: its description; `outputs` is set from the head.
+        metadata: metadata of the tower; `outputs` is set from the head.
         head: dense layer to classes or events.
     """
     named = layer_arrays(tower)
@@ -110,7 +117,15 @@ def save_tower(
 def without_head(
     arrays: Mapping[str, np.ndarray], metadata: TowerMetadata
 ) -> tuple[dict[str, np.ndarray], TowerMetadata]:
-    """The arrays of a tower alone, with a description that says so."""
+    """Removes the head of a tower.
+
+    Args:
+        arrays: name → array, in the format of `save_arrays`.
+        metadata: metadata of the arrays.
+
+    Returns:
+        The arrays without those of the head, and the metadata with `outputs` 0.
+    """
     body = {name: a for name, a in arrays.items() if not name.startswith("head/")}
     return body, dataclasses.replace(metadata, outputs=0)
 
@@ -118,75 +133,81 @@ def without_head(
 def read_weights(
     path: str | pathlib.Path,
 ) -> tuple[dict[str, np.ndarray], TowerMetadata]:
-    """The arrays and the description in a file.
+    """Reads a file of tower weights.
 
     Args:
-        path: of a file that `save_arrays` wrote.
+        path: path of a file written by `save_arrays`.
 
     Returns:
-        Name → array, and the description.
+        Name → array, and the metadata.
 
     Raises:
-        ValueError: the file is missing, broken, or no file of tower weights.
+        ValueError: the file is missing, damaged, or not a file of tower weights.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         metadata = TowerMetadata(**json.loads(str(arrays.pop(METADATA))))
     except FileNotFoundError as error:
-        raise ValueError(f"The weights file {path} must exist; it does not.") from error
+        raise ValueError(
+            f"The weights file {path} must exist; it does not. Check the path."
+        ) from error
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
         raise ValueError(
             f"{path} must be a file of tower weights; reading it failed: {error}. "
-            "Make one with `python -m advance_tf.convert` or `python -m "
-            "advance_tf.pretrain`."
+            "Create one with `advance convert` or `advance pretrain`."
         ) from error
     return arrays, metadata
 
 
-def _check_metadata(path, metadata: TowerMetadata, wanted: TowerMetadata) -> None:
-    if metadata.tower != wanted.tower:
+def _check_metadata(
+    path: str | pathlib.Path, metadata: TowerMetadata, expected: TowerMetadata
+) -> None:
+    """Checks tower, depth and width of a file."""
+    if metadata.tower != expected.tower:
         raise ValueError(
-            f"--{wanted.tower}_weights must be those of an {wanted.tower} tower; "
-            f"{path} holds an {metadata.tower} tower. Give it as "
-            f"--{metadata.tower}_weights."
+            f"{expected.tower}_weights must be those of an {expected.tower} tower; "
+            f"{path} contains an {metadata.tower} tower. Pass it as "
+            f"`{metadata.tower}_weights`."
         )
     received = (metadata.depth, metadata.width)
-    if received != (wanted.depth, wanted.width):
+    if received != (expected.depth, expected.width):
         raise ValueError(
-            f"{path} holds a tower of depth {received[0]} and width {received[1]}; the "
-            f"model has depth {wanted.depth} and width {wanted.width}. Give "
-            f"--{wanted.tower}_depth={received[0]} and "
-            f"--{wanted.tower}_width={received[1]}."
+            f"{path} must contain a tower of depth {expected.depth} and width "
+            f"{expected.width}; received depth {received[0]} and width {received[1]}. "
+            f"Set `{expected.tower}_depth={received[0]}` and "
+            f"`{expected.tower}_width={received[1]}`."
         )
 
 
 def assign_arrays(
-    path, variables: Mapping[str, keras.Variable], arrays: Mapping[str, np.ndarray]
+    path: str | pathlib.Path,
+    variables: Mapping[str, keras.Variable],
+    arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Sets every variable from the array of its name.
+    """Sets every variable from the array of the same name.
 
     Args:
-        path: of the file, for the error.
+        path: path of the file, for the error.
         variables: name → variable.
         arrays: name → array.
 
     Raises:
-        ValueError: a name is missing or too many, or a shape differs; nothing
-            is set then.
+        ValueError: a name is missing or unexpected, or a shape differs; no
+            variable is changed then.
     """
     missing = sorted(set(variables) - set(arrays))
-    extra = sorted(set(arrays) - set(variables))
+    unexpected = sorted(set(arrays) - set(variables))
     shapes = [
-        f"{name} is {arrays[name].shape}, wanted {tuple(variables[name].shape)}"
+        f"{name} is {arrays[name].shape}, must be {tuple(variables[name].shape)}"
         for name in sorted(set(variables) & set(arrays))
         if arrays[name].shape != tuple(variables[name].shape)
     ]
-    if missing or extra or shapes:
+    if missing or unexpected or shapes:
         raise ValueError(
-            f"{path} must hold exactly the weights of this model; missing: "
-            f"{', '.join(missing[:5]) or 'none'}; too many: "
-            f"{', '.join(extra[:5]) or 'none'}; other shape: "
+            f"{path} must contain exactly the weights of this model; missing: "
+            f"{', '.join(missing[:5]) or 'none'}; unexpected: "
+            f"{', '.join(unexpected[:5]) or 'none'}; other shape: "
             f"{'; '.join(shapes[:5]) or 'none'}. Convert or pretrain it again."
         )
     for name, variable in variables.items():
@@ -194,69 +215,70 @@ def assign_arrays(
 
 
 def load_tower(
-    path: str | pathlib.Path, tower: keras.Model, wanted: TowerMetadata
+    path: str | pathlib.Path, tower: keras.Model, expected: TowerMetadata
 ) -> TowerMetadata:
-    """Sets the weights of a tower from a file; a head in it is left out.
+    """Sets the weights of a tower from a file; a head in the file is ignored.
 
     Args:
-        path: of the `.npz` file.
-        tower: to set.
-        wanted: tower, depth and width of the model.
+        path: path of the `.npz` file.
+        tower: the tower; changed in place.
+        expected: tower, depth and width of the model.
 
     Returns:
-        The file's description.
+        The metadata of the file.
 
     Raises:
-        ValueError: the file is of another tower, depth or width, or broken.
+        ValueError: the file contains another tower, depth or width, or is damaged.
     """
     arrays, metadata = read_weights(path)
-    _check_metadata(path, metadata, wanted)
+    _check_metadata(path, metadata, expected)
     body, _ = without_head(arrays, metadata)
     assign_arrays(path, layer_arrays(tower), body)
     return metadata
 
 
 def load_pretrained(recognizer: keras.Model, model: ModelConfig) -> None:
-    """Starts the towers of a recognizer from the files of a configuration.
+    """Loads the initial weights of the towers of a recognizer.
 
     Args:
-        recognizer: of `build_recognizer`.
-        model: image_weights and audio_weights are read; "" leaves a tower as it
-            was initialised.
+        recognizer: a model of `build_recognizer`; changed in place.
+        model: `image_weights` and `audio_weights` are used; "" keeps the random
+            initial weights of a tower.
 
     Raises:
         ValueError: a file does not fit its tower.
     """
     if model.image_weights:
-        wanted = TowerMetadata("image", model.image_depth, model.image_width)
-        load_tower(model.image_weights, recognizer.get_layer("image_tower"), wanted)
+        expected = TowerMetadata("image", model.image_depth, model.image_width)
+        load_tower(model.image_weights, recognizer.get_layer("image_tower"), expected)
     if model.audio_weights:
-        wanted = TowerMetadata("audio", model.audio_depth, model.audio_width)
-        load_tower(model.audio_weights, recognizer.get_layer("audio_tower"), wanted)
+        expected = TowerMetadata("audio", model.audio_depth, model.audio_width)
+        load_tower(model.audio_weights, recognizer.get_layer("audio_tower"), expected)
 
 
 def load_audio_tagger(path: str | pathlib.Path, features: FeatureConfig) -> keras.Model:
-    """The audio tagger whose tower and event head are in a file.
+    """Loads an audio tower with its event head.
 
     Args:
-        path: of an audio tower with its event head.
+        path: path of a `.npz` file of an audio tower with its event head.
         features: sizes of the input.
 
     Returns:
-        A model {"log_mel"} → {"event_logits"}, built as the file describes.
+        A model {"log_mel": [B, frames, mel_bins]} → {"event_logits": [B, 527]},
+        with the depth and width of the file.
 
     Raises:
-        ValueError: the file is of an image tower, or has no event head.
+        ValueError: the file contains an image tower, or no event head.
     """
     arrays, metadata = read_weights(path)
     config = ModelConfig(audio_depth=metadata.depth, audio_width=metadata.width)
-    wanted = TowerMetadata("audio", metadata.depth, metadata.width)
-    _check_metadata(path, metadata, wanted)
+    expected = TowerMetadata("audio", metadata.depth, metadata.width)
+    _check_metadata(path, metadata, expected)
     tagger = build_audio_tagger(config, features)
     head = tagger.get_layer(HEADS["audio"])
     if metadata.outputs != head.units:
         raise ValueError(
-            f"A teacher must have a head of {head.units} events; {path} has "
+            f"A teacher must have a head of {head.units} events; {path} has one of "
             f"{metadata.outputs}. Convert or pretrain the audio tower with its head."
         )
     variables = layer_arrays(tagger.get_layer("audio_tower"))

@@ -1,23 +1,84 @@
-"""The model card: what a model is, was made from, was measured at, and is not for."""
+"""The model card: data, scores, parity, settings, limits and licences of a model."""
 
+import dataclasses
+import json
+import pathlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from advance_tf.config_io import to_dict
+from advance_tf.models.weights import file_sha256
+from advance_tf.runs.workdir import Run
+from advance_tf.serving.inference_model import Source
+from advance_tf.training.callbacks import BEST_WEIGHTS
+from advance_tf.training.runtime import versions
+
+CARD = "model_card.md"
+_METRICS = "evaluation/test/metrics.json"
+
 _LIMITS = """\
-- It knows 13 scenes and says one of them of anything it is shown.
-- It was trained on pairs of a photograph from above and a sound of the same place; with
-  one input missing it is given zeros for it and is worse.
-- A probability is no calibrated frequency unless someone has measured it.
-- EXIF rotation is ignored; sound is cut to its central ten seconds.
-- Its figures hold for places like those of its test split.
+- It distinguishes 13 scenes and predicts one of them for every input, even for one
+  that shows none of them.
+- It was trained on pairs of an aerial image and a sound of the same place; a missing
+  input is replaced by zeros, which lowers the scores.
+- Probabilities are not calibrated, unless their calibration was measured.
+- EXIF rotation is not applied; of a longer sound the central ten seconds are used.
+- Its scores hold for places similar to those of its test split.
 """
 _LICENCES = """\
 - Software: Apache-2.0. The data set ADVANCE is CC BY 4.0 (Zenodo record 3828124);
   name its authors when you use a model trained on it.
-- Weights that a tower started from keep the licence that they came with; AudioSet's
-  list of events is CC BY 4.0.
+- Pretrained weights of a tower keep their own licence; AudioSet's list of events is
+  CC BY 4.0.
 - A model trained on other images or sounds is subject to their licences.
 """
+
+
+@dataclasses.dataclass(frozen=True)
+class Provenance:
+    """Configuration, data and scores of a run, for its model card.
+
+    Attributes:
+        config: configuration of the run, by group.
+        data: what it was trained and tested on: labels, counts, hashes, versions.
+        metrics: scores of `evaluate` on the test split, or None.
+        weights_sha256: SHA-256 of its weights.
+    """
+
+    config: Mapping[str, Any]
+    data: Mapping[str, Any]
+    metrics: Mapping[str, Any] | None
+    weights_sha256: str
+
+
+def provenance_of(run: Run) -> Provenance:
+    """The provenance of a run, for its model card.
+
+    Args:
+        run: a loaded run.
+
+    Returns:
+        Its configuration, data, scores (None before `advance evaluate`) and the
+        hash of its weights.
+    """
+    manifest, path = run.manifest, run.workdir / _METRICS
+    data: dict[str, Any] = {"data set": run.label or "as configured"}
+    if manifest is not None:
+        counts = Counter(manifest.splits)
+        data |= {f"pairs of {split}": number for split, number in counts.items()}
+        data["split by"] = manifest.protocol
+        data["SHA-256 of the manifest"] = manifest.sha256
+    data |= {f"version of {name}": version for name, version in versions().items()}
+    metrics = None
+    if path.exists():
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    return Provenance(
+        config=to_dict(run.config),
+        data=data,
+        metrics=metrics,
+        weights_sha256=file_sha256(run.workdir / BEST_WEIGHTS),
+    )
 
 
 def model_card(
@@ -31,35 +92,35 @@ def model_card(
     metrics: Mapping[str, Any] | None,
     skew: Mapping[str, float],
 ) -> str:
-    """A card in Markdown.
+    """A model card in Markdown.
 
     Args:
-        name: of the model.
-        version: of the artefact.
-        label: what every report must say of the training data, "" for nothing.
-        artefact: format, hashes and figures of its own.
+        name: name of the model.
+        version: version of the export.
+        label: notice about the training data, shown in reports, "" for none.
+        artefact: format, hashes and figures of the export.
         data: what it was trained and tested on.
         config: the configuration of the run, by group.
-        metrics: of `evaluate` on the test split, or None.
-        skew: how far the artefact is from the model in memory, by way of asking.
+        metrics: scores of `evaluate` on the test split, or None.
+        skew: what was compared → largest difference from the model in memory.
 
     Returns:
-        Markdown.
+        The text.
     """
     parts = [f"# {name}, version {version}\n"]
     if label:
         parts.append(f"**{label}**\n")
     parts.append(
-        "Recognises one of 13 aerial scenes by an image from above and ten seconds of "
-        "sound of the same place, and tells sound events. Method: Hu et al., "
+        "Recognizes one of 13 aerial scenes, and sound events, from an aerial image "
+        "and ten seconds of sound of the same place. Method: Hu et al., "
         '"Cross-Task Transfer for Geotagged Audiovisual Aerial Scene Recognition", '
         "ECCV 2020; software: advance_tf.\n"
     )
-    parts.append("## Artefact\n\n" + _table(artefact))
+    parts.append("## Export\n\n" + _table(artefact))
     parts.append("## Data\n\n" + _table(data))
-    parts.append("## Measured\n\n" + _measured(metrics))
-    largest = {f"largest difference from memory, {k}": v for k, v in skew.items()}
-    parts.append("## Same answers as in memory\n\n" + _table(largest))
+    parts.append("## Scores\n\n" + _measured(metrics))
+    largest = {f"largest difference, {k}": v for k, v in skew.items()}
+    parts.append("## Parity with the model in memory\n\n" + _table(largest))
     settings = {
         f"{group}.{key}": value
         for group in ("features", "model", "transfer", "training")
@@ -73,7 +134,7 @@ def model_card(
 
 def _measured(metrics: Mapping[str, Any] | None) -> str:
     if metrics is None:
-        return "Not evaluated: run `python -m advance_tf.evaluate` and export again.\n"
+        return "Not evaluated: run `advance evaluate` and export again.\n"
     rows = {"split": metrics["split"], "pairs": metrics["pairs"]}
     rows["sites"] = metrics["sites"]
     for score, interval in metrics["weighted"].items():
@@ -82,15 +143,47 @@ def _measured(metrics: Mapping[str, Any] | None) -> str:
             f"{value:.2f} ({low:.2f} to {high:.2f})"
         )
     baseline = metrics["baseline"]
-    rows[f"weighted f_score of always {baseline['scene']}, %"] = (
+    rows[f"weighted f_score of always predicting {baseline['scene']}, %"] = (
         f"{100 * baseline['f_score']:.2f}"
     )
     return _table(rows)
 
 
 def _table(values: Mapping[str, Any]) -> str:
-    rows = ["| what | value |", "|---|---|"]
+    rows = ["| item | value |", "|---|---|"]
     for key, value in values.items():
         shown = f"{value:.4g}" if isinstance(value, float) else str(value)
         rows.append(f"| {key} | {shown.replace('|', '/')} |")
     return "\n".join(rows) + "\n"
+
+
+def write_card(
+    folder: pathlib.Path,
+    source: Source,
+    provenance: Provenance,
+    *,
+    version: str,
+    artefact: Mapping[str, Any],
+    skew: Mapping[str, float],
+) -> None:
+    """Writes the model card of an export into its folder.
+
+    Args:
+        folder: folder of the export.
+        source: what it was built from.
+        provenance: provenance of the run.
+        version: version of the export.
+        artefact: format, hashes and figures of the export.
+        skew: what was compared → largest difference from the model in memory.
+    """
+    card = model_card(
+        name=source.name,
+        version=version,
+        label=source.label,
+        artefact={**artefact, "SHA-256 of the weights": provenance.weights_sha256},
+        data=provenance.data,
+        config=provenance.config,
+        metrics=provenance.metrics,
+        skew=skew,
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")

@@ -1,86 +1,105 @@
-"""Smaller files: the towers' and heads' weights in 16 or 8 bits, calibrated."""
+"""Quantization of LiteRT models: weights of towers and heads in 16 or 8 bits."""
 
 import pathlib
 from collections.abc import Sequence
 
-from ai_edge_quantizer import qtyping, quantizer
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
+import numpy as np
 
-from advance_tf.serving.answers import Decoded
-from advance_tf.serving.lite import LiteModel
-from advance_tf.serving.quiet import quiet
+from advance_tf.extras import check_extra
+from advance_tf.log_silencing import silence_logs
+from advance_tf.serving.litert import RECOGNIZE, LiteModel
+from advance_tf.serving.parity import Decoded
 
-MIN_AGREEMENT = {"none": 0.99, "float16": 0.99, "dynamic": 0.99, "int8": 0.97}
+KINDS = ("none", "float16", "dynamic", "int8")
 
-# What stays in 16 bits, by the names of the layers, and what takes eight. The
-# first convolution sees levels up to 255 and costs most of the agreement in eight
-# bits; the heads see other ranges when an input is missing. The way from the
-# waveform to the log-mel stays in float32: 80 dB of magnitude is a ratio of 1e8.
+# Layers with weights in 16 bits and in 8 bits, by name. The input of the first
+# convolution reaches 255, and 8 bits there cost most of the agreement; the inputs of
+# the heads have other ranges when an image or a sound is missing. The computation of
+# the log-mel stays in float32: 80 dB of magnitude is a ratio of 1e8.
 _SCOPES = {
     "float16": ("_tower|_head", ""),
     "dynamic": (r"_tower.*(conv1_1/|layer[12]_)|_head", r"_tower.*layer[34]_"),
     "int8": (r"_tower.*conv1_1/|_head", r"_tower.*layer\d_"),
 }
-_Operation = qtyping.TFLOperationName
-_WEIGHTED = (_Operation.CONV_2D, _Operation.FULLY_CONNECTED)
-_FLOAT16 = qtyping.OpQuantizationConfig(
-    weight_tensor_config=qtyping.TensorQuantizationConfig(
-        num_bits=16, dtype=qtyping.TensorDataType.FLOAT
-    ),
-    compute_precision=qtyping.ComputePrecision.FLOAT,
-    explicit_dequantize=True,
-)
 
 
 def quantize(
     contents: bytes, kind: str, folder: pathlib.Path, calibration: Decoded | None
 ) -> bytes:
-    """A float32 flatbuffer in fewer bits.
+    """Quantizes a float32 flatbuffer.
 
     float16: weights in 16 bits, computed in float32. dynamic: the last two
-    stages, which hold nine tenths of the weights, in 8 bits by channel, with
-    activations in 8 bits as they come; the rest as in float16. int8: weights and
-    activations of all residual stages in 8 bits, ranges from `calibration`; the
-    first convolutions and the heads as in float16.
+    stages, which hold nine tenths of the weights, in 8 bits for each channel, with
+    activations quantized to 8 bits at run time; the rest as in float16. int8:
+    weights and activations of all residual stages in 8 bits, ranges from
+    `calibration`; the first convolutions and the heads as in float16.
 
     Args:
-        contents: of `lite.convert`.
+        contents: contents of `litert.convert`.
         kind: "float16", "dynamic" or "int8".
-        folder: to work in.
-        calibration: real pairs of the training split; int8 alone needs them.
+        folder: for temporary files.
+        calibration: pairs of the training split; needed by int8.
 
     Returns:
         The flatbuffer.
+
+    Raises:
+        ImportError: ai-edge-quantizer is not installed.
+        ValueError: int8 has no calibration pairs.
     """
+    check_extra("export", "ai_edge_quantizer")
+    from ai_edge_quantizer import qtyping, quantizer
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+    if kind == "int8" and calibration is None:
+        raise ValueError(
+            "calibration must hold pairs for int8; received None. Decode pairs of the "
+            "training split."
+        )
+    operations = qtyping.TFLOperationName
+    float16 = qtyping.OpQuantizationConfig(
+        weight_tensor_config=qtyping.TensorQuantizationConfig(
+            num_bits=16, dtype=qtyping.TensorDataType.FLOAT
+        ),
+        compute_precision=qtyping.ComputePrecision.FLOAT,
+        explicit_dequantize=True,
+    )
     path = folder / "float32.tflite"
     path.write_bytes(contents)
-    with quiet():
-        made = quantizer.Quantizer(str(path))
-        halves, eighths = _SCOPES[kind]
-        for operation in _WEIGHTED:
-            made.update_quantization_recipe(
-                halves, operation, _FLOAT16, AlgorithmName.FLOAT_CASTING
+    scope_16_bits, scope_8_bits = _SCOPES[kind]
+    with silence_logs():
+        recipe = quantizer.Quantizer(str(path))
+        for operation in (operations.CONV_2D, operations.FULLY_CONNECTED):
+            recipe.update_quantization_recipe(
+                scope_16_bits, operation, float16, AlgorithmName.FLOAT_CASTING
             )
             if kind == "dynamic":
-                made.add_dynamic_config(eighths, operation, 8)
-        result = None
-        if kind == "int8":
-            assert calibration is not None
-            made.add_static_config(eighths, _Operation.ALL_SUPPORTED, 8, 8)
-            # Every signature sees the same pairs, so that what they share, the
-            # towers' weights, has the same ranges in all of them.
-            signatures = LiteModel(contents).signatures
-            result = made.calibrate(
-                {name: _samples(calibration, name) for name in signatures}
+                recipe.add_dynamic_config(scope_8_bits, operation, 8)
+        ranges = None
+        if calibration is not None and kind == "int8":
+            recipe.add_static_config(scope_8_bits, operations.ALL_SUPPORTED, 8, 8)
+            # All signatures are calibrated on the same pairs, so that the weights
+            # that they share have the same ranges in each of them.
+            signatures = LiteModel(contents).all_signatures
+            ranges = recipe.calibrate(
+                {name: _samples(calibration, name, signatures) for name in signatures}
             )
-        quantized = made.quantize(result, enable_progress_report=False)
+        quantized = recipe.quantize(ranges, enable_progress_report=False)
     return bytes(quantized.quantized_model)
 
 
-def _samples(pairs: Decoded, signature: str) -> Sequence[dict]:
-    names = {"image_only": ("image",), "sound_only": ("waveform",)}
-    chosen = names.get(signature, ("image", "waveform"))
+def _samples(
+    pairs: Decoded, signature: str, signatures: Sequence[str]
+) -> Sequence[dict[str, np.ndarray]]:
+    """The inputs of a signature, one dictionary for each pair."""
+    single = {"image_only": ("image",), "sound_only": ("waveform",)}
+    if RECOGNIZE in signatures:
+        used: tuple[str, ...] = ("image", "waveform")
+    else:
+        used = single[next(iter(set(single) & set(signatures)))]
+    # `recognize` and `embed` have all inputs in use.
+    names = single.get(signature, used)
     return [
-        {name: getattr(pairs, name)[row : row + 1] for name in chosen}
+        {name: getattr(pairs, name)[row : row + 1] for name in names}
         for row in range(len(pairs.image))
     ]

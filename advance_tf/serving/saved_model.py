@@ -1,16 +1,19 @@
-"""A SavedModel with files as input, labels inside and warmup requests beside it."""
+"""A SavedModel with files as input, labels as assets and warmup requests."""
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
-from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from advance_tf import labels
-from advance_tf.serving.served import Answering
+from advance_tf.extras import check_extra
+from advance_tf.inference.backends import EMBED, SAVED_MODEL_METADATA
+from advance_tf.serving.inference_model import InferenceModel
 from advance_tf.serving.signatures import BYTES, Signatures
 
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -18,22 +21,22 @@ WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 @contextlib.contextmanager
 def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary folder and renames it to `folder` when the block succeeds.
+    """Yields a temporary folder and renames it to `folder` when the block succeeds.
 
     Args:
-        folder: must not exist.
+        folder: path of the new folder, which must not exist.
 
     Yields:
-        An empty folder beside it whose name is no number, so that TF Serving
-        does not take it for a version; removed on failure.
+        An empty folder in the same parent. Its name is not a number, so that TF
+        Serving does not load it as a version. It is removed when the block fails.
 
     Raises:
         ValueError: the folder exists.
     """
     if folder.exists():
         raise ValueError(
-            f"{folder} must not exist yet; an artefact is never overwritten. Give "
-            "another --version, or leave it out for the next one."
+            f"{folder} must not exist; an export is never overwritten. Give another "
+            "`version`, or omit it to use the next one."
         )
     temporary = folder.with_name(f"partial-{folder.name}-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -46,15 +49,19 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def next_version(export_dir: pathlib.Path) -> int:
-    """One more than the highest version below a folder; 1 for the first."""
+    """One more than the highest version in a folder; 1 for the first.
+
+    >>> next_version(pathlib.Path("a folder that does not exist"))
+    1
+    """
     names = [path.name for path in export_dir.glob("*")]
     return max((int(name) for name in names if name.isdecimal()), default=0) + 1
 
 
-class _Exported(tf.Module):
-    """Holds the lists of labels as assets."""
+class _Assets(tf.Module):
+    """Holds the lists of labels, which are copied to assets/."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("advance")
         self.scenes = tf.saved_model.Asset(str(labels.asset_path("scenes.csv")))
         self.events = tf.saved_model.Asset(str(labels.asset_path("events.csv")))
@@ -62,35 +69,55 @@ class _Exported(tf.Module):
 
 def write_saved_model(
     folder: pathlib.Path,
-    answering: Answering,
+    model: InferenceModel,
     *,
     top: int = 5,
     bad_rows: str = "status",
     warmup: Mapping[str, bytes],
+    version: str = "1",
+    **details: Any,
 ) -> None:
-    """Writes the SavedModel and its warmup requests into an empty folder.
+    """Writes the SavedModel, metadata.json and warmup requests to an empty folder.
 
     The weights are constants of the graph: batch norms are folded, and oneDNN
-    brings a constant kernel into its layout once.
+    converts a constant kernel to its layout once.
 
     Args:
-        folder: to fill.
-        answering: the model.
-        top: number of names, best first.
-        bad_rows: "status" or "error".
-        warmup: "image" and "sound": encoded files to ask when a server starts.
+        folder: empty folder to write to.
+        model: model to export.
+        top: number of scenes and events to rank.
+        bad_rows: "status" or "error", see `Signatures`.
+        warmup: "image" and "sound" → encoded files of the requests that a server
+            runs when it starts.
+        version: version of the export, for metadata.json.
+        **details: further entries of metadata.json.
+
+    Raises:
+        ImportError: tensorflow-serving-api is not installed.
     """
-    functions = Signatures(answering, top=top, bad_rows=bad_rows).functions()
-    tf.saved_model.save(_Exported(), str(folder), signatures=functions)
-    _write_warmup(folder / WARMUP, functions, warmup, answering.source.name)
+    check_extra("serving", "tensorflow_serving.apis")
+    functions = Signatures(model, top=top, bad_rows=bad_rows).functions()
+    tf.saved_model.save(_Assets(), str(folder), signatures=functions)
+    path = folder / SAVED_MODEL_METADATA
+    path.parent.mkdir(exist_ok=True)
+    metadata = model.describe(version=version, **details)
+    path.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    _write_warmup(folder / WARMUP, functions, warmup, model.source.name)
 
 
-def _write_warmup(path, functions, warmup, name) -> None:
-    path.parent.mkdir()
+def _write_warmup(
+    path: pathlib.Path,
+    functions: Mapping[str, Callable[..., Any]],
+    warmup: Mapping[str, bytes],
+    name: str,
+) -> None:
+    """Writes one request for each signature that predicts from files."""
+    from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, function in functions.items():
-            keys = [spec.name for spec in function.input_signature]
-            if not set(keys) <= set(BYTES.values()):
+            keys = [spec.name for spec in function.input_signature]  # type: ignore[attr-defined]
+            if signature == EMBED or not set(keys) <= set(BYTES.values()):
                 continue
             request = predict_pb2.PredictRequest(
                 model_spec=model_pb2.ModelSpec(name=name, signature_name=signature)

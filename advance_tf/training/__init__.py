@@ -1,1 +1,5 @@
-"""Part of advance_tf: training."""
+"""Training: trainer, optimizer, callbacks, checkpoints, pretraining."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,11 +1,14 @@
-"""What happens between two epochs: rate, best weights, log, checkpoint, stop."""
+"""Callbacks of training: learning rate, validation scores, log and checkpoint."""
 
 import csv
 import math
 import pathlib
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from advance_tf.config import TrainingConfig
 from advance_tf.files import replacing
@@ -16,6 +19,9 @@ BEST_WEIGHTS = "best.weights.h5"
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.csv"
 
+Logs = dict[str, float]
+Scorer = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+
 
 class LearningRateDrops(keras.callbacks.Callback):
     """Sets the learning rate of each epoch from the configuration.
@@ -24,27 +30,27 @@ class LearningRateDrops(keras.callbacks.Callback):
         config: see `optimizer.learning_rate_at`.
     """
 
-    def __init__(self, config: TrainingConfig):
+    def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self.config = config
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Makes the rate a function of the epoch alone, so that resume is exact."""
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Sets the rate, a function of the epoch alone, so that resuming is exact."""
         self.model.optimizer.learning_rate = learning_rate_at(self.config, epoch)
 
 
 class RunRecord(keras.callbacks.Callback):
-    """Keeps best weights, log and checkpoint in step with each other.
+    """Writes best weights, log and checkpoint after each epoch.
 
-    One callback, because their order matters: the checkpoint is written last,
-    so that a run killed anywhere resumes from files that agree.
+    It is one callback because the order matters: the checkpoint is written last,
+    so that a run that is killed at any time resumes from files that agree.
 
     Args:
         workdir: folder of the run.
         monitor: name of the validation score to maximize.
         patience: epochs without a better score before the run stops; 0 means
             never.
-        progress: of an earlier part of the run.
+        progress: progress of the epochs that are trained already.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class RunRecord(keras.callbacks.Callback):
         monitor: str,
         patience: int = 0,
         progress: Progress | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.workdir = workdir
         self.monitor = monitor
@@ -62,17 +68,22 @@ class RunRecord(keras.callbacks.Callback):
         self.rows = _read_log(workdir / LOG, self.progress.epochs)
         self.started = 0.0
 
-    def on_epoch_begin(self, epoch, logs=None):
-        """Starts the epoch's clock."""
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Stores the time at which the epoch starts."""
         self.started = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Records the epoch.
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Writes the files of the epoch.
+
+        Args:
+            epoch: counted from 0.
+            logs: losses and scores of the epoch.
 
         Raises:
             ValueError: the loss or the monitored score is not finite, or the
-                score is not among the logs.
+                score is not in the logs.
         """
+        logs = logs or {}
         self._check(epoch, logs)
         score = float(logs[self.monitor])
         best_epoch, best_score = self.progress.best_epoch, self.progress.best_score
@@ -86,21 +97,21 @@ class RunRecord(keras.callbacks.Callback):
         if out_of_patience(self.progress, self.patience):
             self.model.stop_training = True
 
-    def _check(self, epoch, logs):
+    def _check(self, epoch: int, logs: Logs) -> None:
         if self.monitor not in logs:
             raise ValueError(
-                f"The score '{self.monitor}' decides the best weights and must be "
-                f"logged; received {', '.join(logs)}. Give validation pairs."
+                f"The score '{self.monitor}' selects the best weights and must be "
+                f"logged; received {', '.join(logs)}. Add validation pairs."
             )
         for name in ("loss", self.monitor):
             if not math.isfinite(logs[name]):
                 raise ValueError(
                     f"'{name}' must stay finite; received {logs[name]} in epoch "
-                    f"{epoch + 1}. The epoch before is kept in {CHECKPOINT}. Lower "
-                    "--learning_rate or use --precision=float32."
+                    f"{epoch + 1}. {CHECKPOINT} holds the epoch before it. Lower "
+                    "`learning_rate` or use `precision='float32'`."
                 )
 
-    def _write_log(self, epoch, logs):
+    def _write_log(self, epoch: int, logs: Logs) -> None:
         row = {
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self.started, 3),
@@ -116,13 +127,129 @@ class RunRecord(keras.callbacks.Callback):
 
 
 def out_of_patience(progress: Progress, patience: int) -> bool:
-    """Whether a run has gone `patience` epochs without a better score."""
+    """Whether the last `patience` epochs brought no better score.
+
+    Args:
+        progress: progress of the run.
+        patience: number of epochs; 0 means never.
+
+    Returns:
+        True when training must stop.
+
+    >>> out_of_patience(Progress(epochs=7, best_epoch=5), patience=2)
+    True
+    """
     return bool(patience) and progress.epochs - progress.best_epoch >= patience
 
 
 def _read_log(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
-    """The first `epochs` rows; later ones belong to an epoch that was killed."""
+    """The first `epochs` rows; later rows belong to an epoch that was killed."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))[:epochs]
+
+
+def plateau_drops(scores: Sequence[float], patience: int) -> int:
+    """Counts the drops of the learning rate that a history of scores calls for.
+
+    A drop is due after `patience` epochs without a new best score; the count of
+    epochs then starts again.
+
+    Args:
+        scores: validation score of each finished epoch, higher is better.
+        patience: number of epochs, at least 1.
+
+    Returns:
+        The number of drops so far.
+
+    >>> plateau_drops([0.3, 0.2, 0.3, 0.1, 0.1], patience=2)
+    2
+    """
+    best, waited, drops = float("-inf"), 0, 0
+    for score in scores:
+        waited = 0 if score > best else waited + 1
+        best = max(best, score)
+        if waited >= patience:
+            drops, waited = drops + 1, 0
+    return drops
+
+
+class PlateauDrops(keras.callbacks.Callback):
+    """Lowers the learning rate when the recorded score stops improving.
+
+    The rate is a function of the record alone, so that a resumed run continues
+    with the same rate.
+
+    Args:
+        config: learning_rate and drop_factor are used.
+        record: the run's record, with the score of every finished epoch.
+        patience: epochs without a better score before a drop.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, record: RunRecord, patience: int
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.record = record
+        self.patience = patience
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Sets the rate before the first step of the epoch."""
+        scores = [float(row[self.record.monitor]) for row in self.record.rows]
+        drops = plateau_drops(scores, self.patience)
+        rate = self.config.learning_rate * self.config.drop_factor**drops
+        self.model.optimizer.learning_rate = rate
+
+
+def collect(
+    model: keras.Model, dataset: tf.data.Dataset, target: str, output: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Collects one target and one output over a whole dataset.
+
+    Args:
+        model: model with named inputs and outputs.
+        dataset: batches of (inputs, targets).
+        target: name of the target.
+        output: name of the output.
+
+    Returns:
+        Targets [n, ...] and outputs [n, ...] in the order of the dataset.
+    """
+    all_targets, all_outputs = [], []
+    for inputs, targets in dataset:
+        all_outputs.append(model.predict_on_batch(inputs)[output])
+        all_targets.append(targets[target].numpy())
+    return np.concatenate(all_targets), np.concatenate(all_outputs)
+
+
+class ValidationScores(keras.callbacks.Callback):
+    """Adds scores of the whole validation set to the logs of each epoch.
+
+    It must precede the callback that records the epoch.
+
+    Args:
+        dataset: validation batches of (inputs, targets).
+        target: name of the target.
+        output: name of the output.
+        scorer: function of targets and outputs that returns score name → value;
+            the names get the prefix `val_`.
+    """
+
+    def __init__(
+        self, dataset: tf.data.Dataset, target: str, output: str, scorer: Scorer
+    ) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.target = target
+        self.output = output
+        self.scorer = scorer
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Adds the scores of the epoch to `logs`."""
+        if logs is None:
+            return
+        arrays = collect(self.model.model, self.dataset, self.target, self.output)
+        scores = self.scorer(*arrays)
+        logs.update({f"val_{name}": value for name, value in scores.items()})

@@ -1,4 +1,4 @@
-"""The whole state of a run in one file, for an exact resume."""
+"""The complete state of a run in one file, for an exact resume."""
 
 import contextlib
 import dataclasses
@@ -15,13 +15,13 @@ from advance_tf.files import replacing
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The epochs that a run has trained.
 
     Attributes:
-        epochs: finished epochs.
+        epochs: number of finished epochs.
         best_epoch: the epoch, counted from 1, of the best validation score; 0
             before the first.
-        best_score: that score.
+        best_score: the best validation score.
     """
 
     epochs: int = 0
@@ -30,23 +30,23 @@ class Progress:
 
 
 def _variables(trainer: keras.Model) -> dict[str, keras.Variable]:
-    """Every variable that decides the next step, by position.
+    """Every variable that determines the next step, by position.
 
-    `Model.variables` holds the seed states of dropout, which no Keras
-    checkpoint of weights does. Paths are no names: Keras counts the models of a
-    process in them.
+    `Model.variables` includes the seed states of dropout, which Keras' weight
+    files do not hold. Variable paths cannot serve as keys: Keras numbers the
+    models of a process in them.
     """
     variables = [*trainer.model.variables, *trainer.optimizer.variables]
     return {f"variable_{index:05d}": v for index, v in enumerate(variables)}
 
 
 def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> None:
-    """Writes weights, optimizer, seeds and progress, or leaves the old file.
+    """Writes weights, optimizer, seeds and progress; on failure keeps the old file.
 
     Args:
-        path: of the `.npz` file.
+        path: path of the `.npz` file.
         trainer: a compiled trainer whose optimizer is built.
-        progress: stored beside the variables.
+        progress: stored with the variables.
     """
     arrays = {
         name: keras.ops.convert_to_numpy(variable)
@@ -58,64 +58,65 @@ def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> 
 
 
 def read_progress(path: pathlib.Path) -> Progress:
-    """How far the run of a checkpoint has come, without its variables.
+    """Reads the progress of a checkpoint without its variables.
 
     Args:
-        path: of the `.npz` file; none yet is no epoch.
+        path: path of the `.npz` file, which may not exist yet.
 
     Returns:
-        The stored progress.
+        The stored progress; zero epochs without a file.
 
     Raises:
-        ValueError: the file is broken.
+        ValueError: the file is damaged.
     """
     if not path.exists():
         return Progress()
-    with _whole_file(path), np.load(path, allow_pickle=False) as stored:
-        return _progress(stored["progress"])
+    with _reading(path), np.load(path, allow_pickle=False) as stored:
+        return _parse_progress(stored["progress"])
 
 
-def _progress(text: np.ndarray) -> Progress:
+def _parse_progress(text: np.ndarray) -> Progress:
     return Progress(**json.loads(str(text)))
 
 
 @contextlib.contextmanager
-def _whole_file(path: pathlib.Path) -> Iterator[None]:
-    """Says what to do when a checkpoint cannot be read."""
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    """Turns errors of a damaged checkpoint into a ValueError with a remedy."""
     try:
         yield
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         raise ValueError(
-            f"The checkpoint {path} must be a whole file of this program; reading "
-            f"it failed: {error}. Remove it to start the run from its beginning."
+            f"The checkpoint {path} must be a complete file written by `advance fit`; "
+            f"reading it failed: {error}. Remove it to restart the run from its first "
+            "epoch."
         ) from error
 
 
 def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
-    """Sets every variable of `trainer` to what `save_state` stored.
+    """Sets every variable of `trainer` to the value that `save_state` stored.
 
     Args:
-        path: of the `.npz` file.
+        path: path of the `.npz` file.
         trainer: a compiled trainer of the same model and optimizer.
 
     Returns:
         The stored progress.
 
     Raises:
-        ValueError: the file is broken or belongs to another model.
+        ValueError: the file is damaged or belongs to another model.
     """
     variables = _variables(trainer)
-    with _whole_file(path), np.load(path, allow_pickle=False) as stored:
+    with _reading(path), np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-        progress = _progress(arrays.pop("progress"))
+        progress = _parse_progress(arrays.pop("progress"))
     mismatch = sorted(set(arrays) ^ set(variables)) or [
         name for name in arrays if arrays[name].shape != tuple(variables[name].shape)
     ]
     if mismatch:
         raise ValueError(
             f"The checkpoint {path} must hold the state of this model; "
-            f"{len(mismatch)} of its variables have no counterpart of their shape. "
-            "Use another --workdir for another model."
+            f"{len(mismatch)} of its variables have no counterpart of the same shape. "
+            "Use another `workdir` for another model."
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

@@ -1,6 +1,9 @@
-"""Adam with the two readings of weight decay, and the learning rate's drops."""
+"""Adam with coupled or decoupled weight decay, and the schedule of its rate."""
+
+from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from advance_tf.config import TrainingConfig
@@ -16,9 +19,9 @@ class DecayedAdam(keras.optimizers.Adam):
         decoupled: w ← w (1 − η λ), then the step
         step:      w ← w − η m̂ / (sqrt(v̂) + ε),  m̂ = m/(1−β1^t), v̂ = v/(1−β2^t)
 
-    Keras' own Adam adds ε to the uncorrected sqrt(v) and knows the decoupled
-    reading only; the authors' code is PyTorch's Adam with `weight_decay`, that
-    is, l2 on every parameter, biases and batch-norm scales among them.
+    Keras' own Adam adds ε to the uncorrected sqrt(v) and has decoupled decay
+    only; the authors' code uses PyTorch's Adam with `weight_decay`, that is, l2
+    on every parameter, including biases and batch-norm scales.
 
     Args:
         learning_rate: float > 0.
@@ -26,11 +29,25 @@ class DecayedAdam(keras.optimizers.Adam):
         decay_mode: "l2" or "decoupled".
         epsilon: ε, float.
         **kwargs: of `keras.optimizers.Adam`.
+
+    Raises:
+        ValueError: decay_mode is another value.
+
+    >>> weight = keras.Variable([1.0])
+    >>> optimizer = DecayedAdam(learning_rate=0.1, decay=0.5)
+    >>> optimizer.apply([ops.zeros(1)], [weight])
+    >>> round(float(weight[0]), 4)
+    0.9
     """
 
     def __init__(
-        self, learning_rate=1e-5, decay=0.0, decay_mode="l2", epsilon=1e-8, **kwargs
-    ):
+        self,
+        learning_rate: float = 1e-5,
+        decay: float = 0.0,
+        decay_mode: str = "l2",
+        epsilon: float = 1e-8,
+        **kwargs: Any,
+    ) -> None:
         if decay_mode not in ("l2", "decoupled"):
             raise ValueError(
                 f"decay_mode must be 'l2' or 'decoupled'; received {decay_mode!r}."
@@ -41,8 +58,16 @@ class DecayedAdam(keras.optimizers.Adam):
         self.decay = decay
         self.decay_mode = decay_mode
 
-    def update_step(self, gradient, variable, learning_rate):
-        """One step of `variable`; Keras calls it once per variable."""
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates one variable; Keras calls it once per variable and step.
+
+        Args:
+            gradient: gradient of the loss with respect to the variable, same shape.
+            variable: updated in place.
+            learning_rate: η, scalar.
+        """
         dtype = variable.dtype
         rate = ops.cast(learning_rate, dtype)
         gradient = ops.cast(gradient, dtype)
@@ -59,8 +84,8 @@ class DecayedAdam(keras.optimizers.Adam):
             variable, rate * mean_hat / (ops.sqrt(square_hat) + self.epsilon)
         )
 
-    def get_config(self):
-        """The arguments that make this optimizer again."""
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that `from_config` needs."""
         config = super().get_config()
         config.pop("weight_decay")
         config.pop("amsgrad")
@@ -68,16 +93,20 @@ class DecayedAdam(keras.optimizers.Adam):
 
 
 def learning_rate_at(config: TrainingConfig, epoch: int) -> float:
-    """The learning rate of an epoch: a factor lower after each drop.
+    """Computes the learning rate of an epoch.
 
         η(epoch) = learning_rate · drop_factor^(number of drop_epochs ≤ epoch)
 
     Args:
-        config: learning_rate, drop_epochs and drop_factor are read.
-        epoch: counted from 0; a drop "after epoch 30" acts from epoch 30 on.
+        config: learning_rate, drop_epochs and drop_factor are used.
+        epoch: counted from 0; a drop "after epoch 30" applies from epoch 30 on.
 
     Returns:
-        A float > 0. Source: the authors' code (the paper is silent).
+        A float > 0. Source: the authors' code (the paper does not mention it).
+
+    >>> config = TrainingConfig(learning_rate=1.0, drop_epochs=(2,), drop_factor=0.5)
+    >>> [learning_rate_at(config, epoch) for epoch in range(4)]
+    [1.0, 1.0, 0.5, 0.5]
     """
     drops = sum(epoch >= drop for drop in config.drop_epochs)
     return config.learning_rate * config.drop_factor**drops
@@ -86,15 +115,15 @@ def learning_rate_at(config: TrainingConfig, epoch: int) -> float:
 def build_optimizer(
     config: TrainingConfig, mixed_float16: bool = False
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a configuration, with loss scaling for float16.
+    """Builds the optimizer of a configuration, with loss scaling for float16.
 
     Args:
-        config: learning_rate, weight_decay and weight_decay_mode are read.
+        config: learning_rate, weight_decay and weight_decay_mode are used.
         mixed_float16: whether gradients are computed in float16 and need
             dynamic loss scaling.
 
     Returns:
-        A `DecayedAdam`, inside a `LossScaleOptimizer` under float16.
+        A `DecayedAdam`, wrapped in a `LossScaleOptimizer` for float16.
     """
     optimizer = DecayedAdam(
         learning_rate=config.learning_rate,

@@ -1,111 +1,45 @@
-"""Pretrains one tower with the trainer of `fit`, and writes its weights."""
+"""Pretrains one tower with the trainer of `advance fit` and writes its weights."""
 
 import dataclasses
-import json
+import functools
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from advance_tf import config as config_module
 from advance_tf.config import Config
-from advance_tf.files import replacing
-from advance_tf.losses.transfer import Term
+from advance_tf.data import pretraining, tagged_clips
+from advance_tf.data.media_errors import media_errors
+from advance_tf.losses.objective import Term, class_objective, event_objective
+from advance_tf.metrics.tagging import summary_scores
 from advance_tf.models import weights
+from advance_tf.models.recognizer import build_audio_tagger, build_image_classifier
 from advance_tf.training import callbacks, runtime, session
-from advance_tf.training.optimizer import build_optimizer
-from advance_tf.training.trainer import Score, Trainer
-from advance_tf.training.validation_scores import Scorer, ValidationScores, collect
-from advance_tf.training.workdir import check_resume, versions
+from advance_tf.training.callbacks import Scorer, ValidationScores, collect
+from advance_tf.training.pretraining_settings import (
+    PretrainingSettings,
+    write_settings,
+)
+from advance_tf.training.trainer import Trainer
 
 TOWER_WEIGHTS = "tower.npz"
-SETTINGS = "pretrain.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What a pretraining is made from, kept in pretrain.json.
-
-    Attributes:
-        tower: "image" or "audio".
-        tags: CSV of the clips' events, "" for images.
-        held_out: share held out for validation.
-        plateau_patience: epochs without a better score before the rate drops.
-        mixup: strength of mixup on clips.
-    """
-
-    tower: str
-    tags: str = ""
-    held_out: float = 0.2
-    plateau_patience: int = 5
-    mixup: float = 1.0
-
-
-def settle(
-    workdir: pathlib.Path,
-    read_flags: Callable[[Config], Config],
-    base: Config,
-    given: Mapping[str, Any],
-) -> tuple[Config, Settings]:
-    """Joins flags with an earlier part of the run, and writes pretrain.json.
-
-    Args:
-        workdir: folder of the run.
-        read_flags: lays the user's settings over a configuration.
-        base: the configuration of a new run.
-        given: fields of `Settings` that the user gave.
-
-    Returns:
-        The configuration and the settings.
-
-    Raises:
-        ValueError: the tower is not given, or the user's settings contradict an
-            earlier part of the run.
-    """
-    path = workdir / SETTINGS
-    stored: dict[str, Any] = {}
-    if path.exists():
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        earlier, stored = config_module.from_dict(contents["config"]), contents["run"]
-        config = read_flags(earlier)
-        check_resume(earlier, config)
-        changed = [name for name in given if given[name] != stored[name]]
-        if changed:
-            raise ValueError(
-                "A run resumes under the settings that it began with; changed: "
-                f"{', '.join(f'--{name}' for name in changed)}. Leave them out or use "
-                "another --workdir."
-            )
-    else:
-        config = read_flags(base)
-    fields = {**stored, **given}
-    if not fields.get("tower") or not config.data.data_dir:
-        raise ValueError("--tower and --data_dir must be given; received not both.")
-    settings = Settings(**fields)
-    contents = {
-        "config": config_module.to_dict(config),
-        "run": dataclasses.asdict(settings),
-        "versions": versions(),
-    }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
-    return config, settings
 
 
 class Pretraining:
-    """A tower with a head on its way from random weights to a file.
+    """Trains a tower with a classification head and saves both.
 
     Args:
-        config: model and training are read.
+        config: model, features and training are used.
         workdir: folder of the run.
-        build: makes the model; called in the strategy's scope.
-        objective: what it minimizes.
+        model: the model to train, built in the scope of `strategy`.
+        strategy: strategy of the training, as returned by `runtime.start`.
+        objective: term name → `Term` to minimize.
         target: name of the target that is scored.
-        scorer: from targets and outputs of the validation set to scores.
-        monitor: the score that decides the best weights.
+        scorer: function of targets and outputs of the validation set that
+            returns score name → value.
+        monitor: the score that selects the best weights.
         plateau_patience: epochs without a better score before the rate drops.
     """
 
@@ -114,27 +48,23 @@ class Pretraining:
         config: Config,
         workdir: pathlib.Path,
         *,
-        build,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
         objective: Mapping[str, Term],
         target: str,
         scorer: Scorer,
         monitor: str,
         plateau_patience: int,
-        scores: Sequence[Score] = (),
-    ):
+    ) -> None:
         self.config = config
         self.workdir = workdir
         self.target = target
         self.scorer = scorer
         self.monitor = monitor
         self.plateau_patience = plateau_patience
-        with runtime.start(config.training).scope():
-            self.trainer = Trainer(build(), objective, scores)
-            policy = keras.config.dtype_policy().name
-            self.trainer.compile(
-                optimizer=build_optimizer(config.training, policy == "mixed_float16"),
-                jit_compile=False,
-            )
+        with strategy.scope():
+            self.trainer = Trainer(model, objective)
+            session.compile_trainer(self.trainer, config.training)
             self.progress = session.start_or_resume(self.trainer, workdir)
         self.output = next(iter(objective.values())).output
 
@@ -173,10 +103,11 @@ class Pretraining:
 
         Args:
             tower: "image" or "audio".
-            source: what it was trained on, in words.
+            source: description of the training data, stored in the file.
 
         Returns:
-            The path of the file, for --image_weights, --audio_weights, --teacher.
+            The path of the file: a value of `image_weights` or `audio_weights`,
+            and a teacher for `load_teacher`.
         """
         model, trained = self.config.model, self.trainer.model
         metadata = weights.TowerMetadata(
@@ -193,13 +124,204 @@ class Pretraining:
 
 
 def class_accuracy(targets: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """The share of images whose class is right.
+    """Computes the fraction of images whose class is predicted correctly.
 
     Args:
-        targets: int [n].
-        logits: [n, classes].
+        targets: int [n], class indices.
+        logits: float [n, classes].
 
     Returns:
         "accuracy" in [0, 1].
+
+    >>> class_accuracy(np.array([0, 1]), np.array([[2.0, 1.0], [3.0, 0.0]]))
+    {'accuracy': 0.5}
     """
     return {"accuracy": float((logits.argmax(1) == targets).mean())}
+
+
+PretrainingParts = tuple[Pretraining, tf.data.Dataset, tf.data.Dataset]
+
+
+def build_image_pretraining(
+    config: Config, settings: PretrainingSettings, workdir: pathlib.Path
+) -> PretrainingParts:
+    """Builds the pretraining of the image tower on a folder of image classes.
+
+    The validation score is accuracy.
+
+    Args:
+        config: data_dir is the folder; model, features and training are used.
+        settings: held_out and plateau_patience are used.
+        workdir: folder of the run.
+
+    Returns:
+        The pretraining, its training batches and its validation batches.
+
+    Raises:
+        ValueError: the folder has too few classes or images.
+    """
+    folder = pretraining.read_image_folder(config.data.data_dir, settings.held_out)
+    strategy = runtime.start(config.training)
+    with strategy.scope():
+        model = build_image_classifier(
+            config.model, config.features, len(folder.classes)
+        )
+    run = Pretraining(
+        config,
+        workdir,
+        model=model,
+        strategy=strategy,
+        objective=class_objective(),
+        target="class",
+        scorer=class_accuracy,
+        monitor="accuracy",
+        plateau_patience=settings.plateau_patience,
+    )
+    make_batches = functools.partial(
+        pretraining.make_image_dataset,
+        images_dir=config.data.data_dir,
+        features=config.features,
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+    )
+    training = make_batches(
+        folder.training, training=True, first_epoch=run.progress.epochs
+    )
+    return run, training, make_batches(folder.validation)
+
+
+def build_audio_pretraining(
+    config: Config, settings: PretrainingSettings, workdir: pathlib.Path
+) -> PretrainingParts:
+    """Builds the pretraining of the audio tower on tagged clips.
+
+    The validation score is mean average precision.
+
+    Args:
+        config: data_dir is the folder of clips; model, features and training
+            are used.
+        settings: tags, held_out, plateau_patience and mixup are used.
+        workdir: folder of the run.
+
+    Returns:
+        The pretraining, its training batches and its validation batches.
+
+    Raises:
+        ValueError: the tags are missing, list no clip, or contain unknown
+            events.
+    """
+    if not settings.tags:
+        raise ValueError(
+            "tags must be the path of a CSV of the clips' events; received none."
+        )
+    clips = tagged_clips.read_tags(
+        settings.tags, config.data.data_dir, allow_missing=config.data.allow_missing
+    )
+    train_clips, held_out = tagged_clips.hold_out(clips, settings.held_out)
+    strategy = runtime.start(config.training)
+    with strategy.scope():
+        model = build_audio_tagger(config.model, config.features)
+    run = Pretraining(
+        config,
+        workdir,
+        model=model,
+        strategy=strategy,
+        objective=event_objective(),
+        target="events",
+        scorer=summary_scores,
+        monitor="map",
+        plateau_patience=settings.plateau_patience,
+    )
+    make_batches = functools.partial(
+        pretraining.make_clip_dataset,
+        clips_dir=config.data.data_dir,
+        features=config.features,
+        batch_size=config.training.batch_size,
+        seed=config.training.seed,
+        mixup_strength=settings.mixup,
+    )
+    training = make_batches(train_clips, training=True, first_epoch=run.progress.epochs)
+    return run, training, make_batches(held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedTower:
+    """The result of a pretraining.
+
+    Attributes:
+        path: the weights of the tower with its head, tower.npz.
+        scores: score name → value of the best weights on the held-out data.
+    """
+
+    path: pathlib.Path
+    scores: Mapping[str, float]
+
+
+def train_tower(
+    config: Config, settings: PretrainingSettings, workdir: pathlib.Path
+) -> PretrainedTower:
+    """Trains a tower, or resumes, with settings that `write_settings` has stored.
+
+    Args:
+        config: data_dir is the folder of images or clips; model, features and
+            training are used.
+        settings: tower, validation data and, for the audio tower, tags and mixup.
+        workdir: folder of the run.
+
+    Returns:
+        The weights and their scores.
+
+    Raises:
+        ValueError: the data or the tags are not valid, or a file cannot be read.
+    """
+    with media_errors():
+        if settings.tower == "image":
+            build = build_image_pretraining
+        else:
+            build = build_audio_pretraining
+        run, *batches = build(config, settings, workdir)
+        scores = run.run(*batches)
+    path = run.save(settings.tower, source=f"pretrained on {config.data.data_dir}")
+    return PretrainedTower(path, scores)
+
+
+def pretrain(
+    config: Config, settings: PretrainingSettings, workdir: str | pathlib.Path
+) -> pathlib.Path:
+    """Pretrains a tower with a classification head, or resumes.
+
+    The image tower is trained on a folder of classes and selected by accuracy, the
+    audio tower on tagged clips and selected by mean average precision.
+
+    Args:
+        config: data_dir is the folder of images or clips; model, features and
+            training are used. The default learning rate is that of `train`; that of
+            `advance pretrain` is 1e-3.
+        settings: tower, validation data and, for the audio tower, tags and mixup.
+        workdir: folder of the run. A run in it is resumed and must have the same
+            settings, except for more epochs.
+
+    Returns:
+        The path of <workdir>/tower.npz: a value of `image_weights` or
+        `audio_weights`, and for the audio tower a teacher for `load_teacher`.
+
+    Raises:
+        ValueError: the settings differ from those of the run in `workdir`, the
+            data or the tags are not valid, or a file cannot be read.
+
+    Example:
+        config = Config(data=DataConfig(data_dir="clips"))
+        settings = PretrainingSettings("audio", tags="tags.csv")
+        path = pretrain(config, settings, "runs/tagger")
+        teacher = advance_tf.teacher.load_teacher(path)
+    """
+    workdir = pathlib.Path(workdir)
+    values = {
+        name: value
+        for group in dataclasses.asdict(config).values()
+        for name, value in group.items()
+    }
+    config, settings = write_settings(
+        workdir, values, config, dataclasses.asdict(settings)
+    )
+    return train_tower(config, settings, workdir).path

@@ -1,90 +1,71 @@
-"""Trains the two-tower recognizer under any objective of the paper."""
+"""Trains the two-tower recognizer with any objective of the paper."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.media import media_errors
-from advance_tf.losses.transfer import build_objective
-from advance_tf.models.freezing import freeze
-from advance_tf.models.recognizer import build_recognizer
+from advance_tf.data.media_errors import media_errors
+from advance_tf.losses.objective import build_objective
+from advance_tf.metrics.scores import ConfusionScores
+from advance_tf.models.recognizer import build_recognizer, freeze
 from advance_tf.models.weights import load_pretrained
+from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import runtime, session
 from advance_tf.training.checkpoint import Progress
-from advance_tf.training.optimizer import build_optimizer
 from advance_tf.training.trainer import Score, Trainer
 
 
-class Knowledge(Protocol):
-    """What the objectives need to know from the teacher."""
+def build_trainer(config: Config, knowledge: EventKnowledge | None) -> Trainer:
+    """Builds and compiles the trainer of a configuration.
 
-    @property
-    def posteriors(self) -> np.ndarray:
-        """p(e|s_k), [13, 527]."""
-
-    @property
-    def event_mask(self) -> np.ndarray:
-        """The events that the teacher knows, bool [527]."""
-
-    def relevance(self, mode: str) -> np.ndarray:
-        """The relevance vectors [13, 527] of a mode."""
-
-    def targets_for(self, pairs: Sequence[Pair]) -> Mapping[str, np.ndarray]:
-        """Soft labels and teacher logits [n, 527] of the pairs."""
-
-
-def build_trainer(
-    config: Config, knowledge: Knowledge | None, scores: Sequence[Score]
-) -> Trainer:
-    """The compiled trainer of a configuration; call it in the strategy's scope.
+    Call it in the scope of the distribution strategy.
 
     Args:
-        config: model, features, transfer and training are read.
-        knowledge: of the teacher; None only for `transfer=none`.
-        scores: metrics to report beside the losses.
+        config: model, features, transfer and training are used.
+        knowledge: event knowledge of the teacher; None only for transfer
+            "none".
 
     Returns:
-        A trainer around a new recognizer.
+        A trainer of a new recognizer that reports precision, recall and F of
+        the scenes.
+
+    Raises:
+        ValueError: the transfer needs knowledge, or a file of weights is not of
+            this model.
     """
     recognizer = build_recognizer(
         config.model, config.features, config.transfer.transfer
     )
     load_pretrained(recognizer, config.model)
     freeze(recognizer, config.model)
-    known: dict[str, np.ndarray] = {}
+    of_teacher: dict[str, np.ndarray] = {}
     if knowledge is not None:
-        known = {
+        of_teacher = {
             "posteriors": knowledge.posteriors,
             "relevance": knowledge.relevance(config.transfer.relevance),
             "event_mask": knowledge.event_mask,
         }
-    trainer = Trainer(recognizer, build_objective(config.transfer, **known), scores)
-    policy = keras.config.dtype_policy().name
-    trainer.compile(
-        optimizer=build_optimizer(config.training, policy == "mixed_float16"),
-        jit_compile=False,
-    )
+    objective = build_objective(config.transfer, **of_teacher)
+    scores = [Score(ConfusionScores(name="scores"), "scene", "scene_logits")]
+    trainer = Trainer(recognizer, objective, scores)
+    session.compile_trainer(trainer, config.training)
     return trainer
 
 
-def filled_cache(config: Config, manifest: Manifest) -> PairCache | None:
-    """The cache of all that is trained and validated on, decoded if need be.
+def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
+    """Decodes the training and validation pairs that the cache lacks.
 
     Args:
-        config: data and features are read.
+        config: data and features are used.
         manifest: pairs and splits.
 
     Returns:
-        The cache; None without --cache_dir.
+        The cache; None when `cache_dir` is not set.
     """
     if not config.data.cache_dir:
         return None
@@ -98,36 +79,36 @@ def filled_cache(config: Config, manifest: Manifest) -> PairCache | None:
 def make_datasets(
     config: Config,
     manifest: Manifest,
-    knowledge: Knowledge | None,
+    knowledge: EventKnowledge | None,
     *,
     first_epoch: int = 0,
 ) -> tuple[tf.data.Dataset, tf.data.Dataset]:
-    """The training and the validation batches of a run.
+    """Builds the training and the validation batches of a run.
 
     Args:
-        config: data, features and training are read.
+        config: data, features and training are used.
         manifest: pairs and splits.
-        knowledge: adds the teacher's targets to every pair, when given.
+        knowledge: if given, adds the teacher's targets to every pair.
         first_epoch: the epoch of the first pass over the training batches.
 
     Returns:
         Training batches (augmented, reshuffled in every epoch) and validation
-        batches (neither).
+        batches (neither augmented nor shuffled), see `make_dataset`.
 
     Raises:
-        ValueError: a split has no pair, or training less than a batch.
+        ValueError: a split has no pair, or training has less than a batch.
     """
-    cache = filled_cache(config, manifest)
-    made = []
+    cache = fill_cache(config, manifest)
+    datasets = []
     for split in ("training", "validation"):
         pairs = manifest.of(split)
         least = config.training.batch_size if split == "training" else 1
         if len(pairs) < least:
             raise ValueError(
                 f"The {split} split must have at least {least} pairs; it has "
-                f"{len(pairs)}. Lower --batch_size or add data."
+                f"{len(pairs)}. Lower `batch_size` or add data."
             )
-        made.append(
+        datasets.append(
             make_dataset(
                 pairs,
                 config.data.data_dir,
@@ -140,7 +121,7 @@ def make_datasets(
                 first_epoch=first_epoch if split == "training" else 0,
             )
         )
-    return made[0], made[1]
+    return datasets[0], datasets[1]
 
 
 def train_recognizer(
@@ -148,30 +129,34 @@ def train_recognizer(
     manifest: Manifest,
     workdir: pathlib.Path,
     *,
-    knowledge: Knowledge | None,
-    scores: Sequence[Score],
+    knowledge: EventKnowledge | None,
 ) -> Progress:
-    """Trains, or goes on training, the recognizer of a work directory.
+    """Trains the recognizer of a work directory, or resumes its training.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         manifest: pairs and splits.
         workdir: folder of the run.
-        knowledge: of the teacher; None only for `transfer=none`.
-        scores: metrics of scene logits; one of them must report `f_score`.
+        knowledge: event knowledge of the teacher; None only for transfer
+            "none".
 
     Returns:
-        The progress at the end; the best weights lie in the work directory.
+        The progress after the last epoch; the best weights are in the work
+        directory.
+
+    Raises:
+        ValueError: a split is too small, a file cannot be read, or the loss is
+            not finite.
     """
     strategy = runtime.start(config.training)
     with strategy.scope():
-        trainer = build_trainer(config, knowledge, scores)
+        trainer = build_trainer(config, knowledge)
         progress = session.start_or_resume(trainer, workdir)
     training, validation = make_datasets(
         config, manifest, knowledge, first_epoch=progress.epochs
     )
-    read = manifest.of("training") + manifest.of("validation")
-    with media_errors(read, config.data.data_dir, config.features):
+    pairs = manifest.of("training") + manifest.of("validation")
+    with media_errors(pairs, config.data.data_dir, config.features):
         return session.fit(
             trainer,
             training,

@@ -1,8 +1,13 @@
-"""The machine of a run: devices, numeric precision, replicas and seeds."""
+"""The runtime of a run: seeds, numeric precision, replicas and versions."""
+
+import platform
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+import advance_tf
 from advance_tf.config import TrainingConfig
 
 # NVIDIA compute capability from which the type has fast matrix units.
@@ -10,17 +15,22 @@ _BFLOAT16_CAPABILITY = (8, 0)
 _FLOAT16_CAPABILITY = (7, 0)
 
 
-def resolve_precision(precision: str, capabilities=None) -> str:
-    """The Keras dtype policy for `precision`.
+def resolve_precision(
+    precision: str, capabilities: Sequence[tuple[int, int]] | None = None
+) -> str:
+    """Returns the Keras dtype policy of a precision setting.
 
     Args:
         precision: "auto" or a policy of `TrainingConfig.precision`.
-        capabilities: compute capability (major, minor) of each GPU; asked of
+        capabilities: compute capability (major, minor) of each GPU; queried from
             TensorFlow when None.
 
     Returns:
-        "float32", "mixed_float16" or "mixed_bfloat16". "auto" takes what the
-        weakest GPU computes fast, and float32 without a GPU.
+        "float32", "mixed_float16" or "mixed_bfloat16". "auto" selects the type
+        that the weakest GPU computes fast, and float32 without a GPU.
+
+    >>> resolve_precision("auto", [(8, 0), (7, 5)])
+    'mixed_float16'
     """
     if precision != "auto":
         return precision
@@ -40,10 +50,10 @@ def resolve_precision(precision: str, capabilities=None) -> str:
 
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
-    """The distribution strategy of a run.
+    """Builds the distribution strategy of a run.
 
     Args:
-        name: "one", "mirrored", or "auto": mirrored on several GPUs.
+        name: "one", "mirrored", or "auto": mirrored when there are several GPUs.
 
     Returns:
         The default strategy for one replica, else a MirroredStrategy over all
@@ -57,16 +67,16 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def start(config: TrainingConfig) -> tf.distribute.Strategy:
-    """Sets seeds and precision for this process and returns the strategy.
+    """Sets seeds and precision of this process and returns the strategy.
 
     Args:
-        config: seed, precision, strategy and batch_size are read.
+        config: seed, precision, strategy and batch_size are used.
 
     Returns:
-        The strategy; make the model and the optimizer inside its scope.
+        The strategy; build the model and the optimizer inside its scope.
 
     Raises:
-        ValueError: the global batch does not divide among the replicas.
+        ValueError: the global batch does not divide evenly among the replicas.
     """
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(resolve_precision(config.precision))
@@ -74,8 +84,19 @@ def start(config: TrainingConfig) -> tf.distribute.Strategy:
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise ValueError(
-            "--batch_size is the global batch and must divide among the "
-            f"replicas; received {config.batch_size} for {replicas}. Use a "
-            f"multiple of {replicas} or --strategy=one."
+            "batch_size must be a multiple of the number of replicas, among which "
+            f"the global batch is divided; received {config.batch_size} for "
+            f"{replicas}. Use a multiple of {replicas} or `strategy='one'`."
         )
     return strategy
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that determine a result."""
+    return {
+        "advance_tf": advance_tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+    }

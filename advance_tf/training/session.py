@@ -1,5 +1,6 @@
-"""Trains any trainer in a work directory, from its start or from its last epoch."""
+"""Trains a `Trainer` in a work directory, from the start or from the last epoch."""
 
+import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -10,22 +11,35 @@ import tensorflow as tf
 from advance_tf.config import TrainingConfig
 from advance_tf.training import callbacks
 from advance_tf.training.checkpoint import Progress, read_progress, restore_state
-from advance_tf.training.plateau import PlateauDrops
+from advance_tf.training.optimizer import build_optimizer
 from advance_tf.training.trainer import Trainer
 
 
+def compile_trainer(trainer: Trainer, config: TrainingConfig) -> None:
+    """Compiles a trainer with the optimizer of a configuration.
+
+    The optimizer scales the loss if the global dtype policy is mixed_float16.
+
+    Args:
+        trainer: built under that policy, in the scope of the strategy.
+        config: learning_rate, weight_decay and weight_decay_mode are used.
+    """
+    mixed_float16 = keras.config.dtype_policy().name == "mixed_float16"
+    trainer.compile(optimizer=build_optimizer(config, mixed_float16), jit_compile=False)
+
+
 def start_or_resume(trainer: Trainer, workdir: pathlib.Path) -> Progress:
-    """Builds the optimizer and restores the last finished epoch, if there is one.
+    """Builds the optimizer and restores the checkpoint of a run, if it has one.
 
     Args:
         trainer: a compiled trainer.
         workdir: folder of the run.
 
     Returns:
-        The progress so far, zero epochs for a new run.
+        The progress of the run; zero epochs for a new one.
 
     Raises:
-        ValueError: the checkpoint is broken or of another model.
+        ValueError: the checkpoint is damaged or belongs to another model.
     """
     trainer.optimizer.build(trainer.model.trainable_variables)
     checkpoint = workdir / callbacks.CHECKPOINT
@@ -34,24 +48,57 @@ def start_or_resume(trainer: Trainer, workdir: pathlib.Path) -> Progress:
     return restore_state(checkpoint, trainer)
 
 
-def is_over(progress: Progress, config: TrainingConfig) -> bool:
-    """Whether a run has had all its epochs, or has lost its patience.
+def is_finished(progress: Progress, config: TrainingConfig) -> bool:
+    """Whether a run has trained all its epochs or has been stopped early.
 
     Args:
-        progress: of the run.
-        config: epochs and patience are read.
+        progress: progress of the run.
+        config: epochs and patience are used.
 
     Returns:
-        True when `fit` would train no further.
+        True when `fit` trains no further epoch.
+
+    >>> is_finished(Progress(epochs=3), TrainingConfig(epochs=5))
+    False
+    >>> is_finished(Progress(epochs=5), TrainingConfig(epochs=5))
+    True
     """
     return progress.epochs >= config.epochs or callbacks.out_of_patience(
         progress, config.patience
     )
 
 
-def progress_of(workdir: pathlib.Path) -> Progress:
-    """How far the run in a folder has come; zero epochs where there is none."""
+def run_progress(workdir: pathlib.Path) -> Progress:
+    """Reads the progress of the run in a folder.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        The progress at the last checkpoint; zero epochs without a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
     return read_progress(workdir / callbacks.CHECKPOINT)
+
+
+def tensorboard_callbacks(workdir: pathlib.Path) -> list[keras.callbacks.Callback]:
+    """The callback that writes TensorBoard scalars, where TensorBoard is installed.
+
+    TensorFlow does not install the package `tensorboard`; the extra `report` of
+    advance_tf does. The scalars repeat the contents of log.csv.
+
+    Args:
+        workdir: folder of the run; the event files are in its tensorboard/.
+
+    Returns:
+        One callback, or none without the package.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    folder = workdir / "tensorboard"
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
 
 
 def fit(
@@ -66,44 +113,44 @@ def fit(
     before_record: Sequence[keras.callbacks.Callback] = (),
     plateau_patience: int = 0,
 ) -> Progress:
-    """Runs the epochs that are left and keeps the best weights.
+    """Trains the remaining epochs and keeps the best weights.
 
-    Writes best.weights.h5, log.csv, checkpoint.npz and TensorBoard scalars.
+    Writes best.weights.h5, log.csv, checkpoint.npz and, where TensorBoard is
+    installed, tensorboard/.
 
     Args:
-        trainer: a compiled trainer in the state that `progress` tells of.
-        training: batches of (inputs, targets); its first pass must be that of
+        trainer: a compiled trainer in the state that `progress` describes.
+        training: batches of (inputs, targets); the first pass must be that of
             epoch `progress.epochs`.
         validation: batches of the same form.
-        config: epochs, patience and the learning rate are read.
+        config: epochs, patience and the learning rate are used.
         workdir: folder of the run.
-        progress: as `start_or_resume` returned it.
+        progress: as returned by `start_or_resume`.
         monitor: name of the validation score to maximize.
         before_record: callbacks that add to the logs of an epoch.
-        plateau_patience: when above 0, the rate drops after so many epochs
-            without a better score, and not at `drop_epochs`.
+        plateau_patience: above 0, the learning rate drops after this many
+            epochs without a better score instead of at `drop_epochs`.
 
     Returns:
-        The progress at the end.
+        The progress after the last epoch.
+
+    Raises:
+        ValueError: the loss or the monitored score is not finite.
     """
     record = callbacks.RunRecord(workdir, monitor, config.patience, progress)
-    if is_over(progress, config):
+    if is_finished(progress, config):
         return progress
     rates: keras.callbacks.Callback = callbacks.LearningRateDrops(config)
     if plateau_patience:
-        rates = PlateauDrops(config, record, plateau_patience)
+        rates = callbacks.PlateauDrops(config, record, plateau_patience)
     trainer.fit(
         training,
         validation_data=validation,
         initial_epoch=progress.epochs,
         epochs=config.epochs,
-        callbacks=[
-            rates,
-            *before_record,
-            keras.callbacks.TensorBoard(workdir / "tensorboard", write_graph=False),
-            record,
-        ],
-        # The dataset shuffles by itself; Keras would warn that it cannot.
+        # The record is last: it writes what the others add to the logs.
+        callbacks=[rates, *before_record, *tensorboard_callbacks(workdir), record],
+        # The dataset shuffles itself; with True, Keras warns that it cannot.
         shuffle=False,
         verbose=1 if sys.stderr.isatty() else 2,
     )

@@ -1,4 +1,4 @@
-"""One training step for every objective, precision and number of replicas."""
+"""The Keras model that runs the training step of every objective and precision."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -6,7 +6,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from advance_tf.losses.transfer import Term
+from advance_tf.losses.objective import Term
+
+Tensors = Mapping[str, tf.Tensor]
 
 
 class Score(NamedTuple):
@@ -22,18 +24,28 @@ class Trainer(keras.Model):
 
     The model maps named inputs to named outputs; each term compares one target
     with one output. Every loss is a `keras.losses.Loss`, which divides by the
-    number of replicas, so that one replica and two make the same step on the
-    same global batch.
+    number of replicas: on the same global batch, a step on two replicas equals
+    a step on one.
 
     Args:
-        model: a functional model with a dictionary of inputs and of outputs.
-        objective: term name → `Term`, as `losses.transfer.build_objective`
-            makes it.
-        scores: metrics to report beside the losses.
+        model: a functional model whose inputs and outputs are dictionaries.
+        objective: term name → `Term`, as returned by `build_objective`.
+        scores: metrics that are reported together with the losses.
 
     Raises:
         ValueError: the objective is empty, or a term or score names an output
-            that the model has not.
+            that the model does not have.
+
+    >>> inputs = keras.Input((3,), name="x")
+    >>> model = keras.Model({"x": inputs}, {"y": keras.layers.Dense(1)(inputs)})
+    >>> term = Term(keras.losses.MeanSquaredError(), "target", "y", weight=0.5)
+    >>> trainer = Trainer(model, {"regression": term})
+    >>> trainer.compile(optimizer="sgd")
+    >>> logs = trainer.train_on_batch(
+    ...     {"x": tf.zeros((2, 3))}, {"target": tf.ones((2, 1))}, return_dict=True
+    ... )
+    >>> {name: float(value) for name, value in logs.items()}
+    {'loss': 0.5, 'regression_loss': 0.5}
     """
 
     def __init__(
@@ -41,9 +53,10 @@ class Trainer(keras.Model):
         model: keras.Model,
         objective: Mapping[str, Term],
         scores: Sequence[Score] = (),
-    ):
+    ) -> None:
         super().__init__(name="trainer")
-        # Nothing is left to build, and Keras need not take a batch to see it.
+        # The model is built already; without this Keras would build the trainer
+        # with a first batch.
         self.built = True
         _check_outputs(model, objective, scores)
         self.model = model
@@ -63,12 +76,21 @@ class Trainer(keras.Model):
             *(score.metric for score in self.scores),
         ]
 
-    def call(self, inputs, training=False):
-        """The outputs of the trained model."""
-        return self.model(inputs, training=training)
+    def call(self, inputs: Tensors, training: bool = False) -> dict[str, tf.Tensor]:
+        """Returns the outputs of the trained model.
 
-    def train_step(self, data):
-        """One step on one replica's share of a batch.
+        Args:
+            inputs: input name → tensor [B, ...].
+            training: whether dropout and batch norm are in training mode.
+
+        Returns:
+            Output name → tensor [B, ...].
+        """
+        outputs: dict[str, tf.Tensor] = self.model(inputs, training=training)
+        return outputs
+
+    def train_step(self, data: Sequence[Tensors]) -> dict[str, tf.Tensor]:
+        """Runs one step on one replica's share of a batch.
 
         Args:
             data: (inputs, targets), dictionaries of tensors [B, ...]; sample
@@ -80,37 +102,49 @@ class Trainer(keras.Model):
         inputs, targets = data[:2]
         with tf.GradientTape() as tape:
             outputs = self.model(inputs, training=True)
-            losses = self._weigh(targets, outputs)
+            losses = self._weighted_losses(targets, outputs)
             total = tf.add_n(list(losses.values()))
             scaled = self.optimizer.scale_loss(total)
         variables = self.model.trainable_variables
         gradients = tape.gradient(scaled, variables)
-        # A head that no term reads has no gradient; weight decay must not
-        # touch it either, as in the authors' code.
+        # A head that no term uses has no gradient; weight decay must not
+        # change it either, as in the authors' code.
         pairs = [
             (gradient, variable)
             for gradient, variable in zip(gradients, variables, strict=True)
             if gradient is not None
         ]
         self.optimizer.apply(*map(list, zip(*pairs, strict=True)))
-        return self._track(targets, outputs, losses, total)
+        return self._update_metrics(targets, outputs, losses, total)
 
-    def test_step(self, data):
-        """Losses and scores of one replica's share of a batch."""
+    def test_step(self, data: Sequence[Tensors]) -> dict[str, tf.Tensor]:
+        """Computes losses and scores of one replica's share of a batch.
+
+        Args:
+            data: (inputs, targets), as for `train_step`.
+
+        Returns:
+            Metric name → running value.
+        """
         inputs, targets = data[:2]
         outputs = self.model(inputs, training=False)
-        losses = self._weigh(targets, outputs)
-        return self._track(targets, outputs, losses, tf.add_n(list(losses.values())))
+        losses = self._weighted_losses(targets, outputs)
+        total = tf.add_n(list(losses.values()))
+        return self._update_metrics(targets, outputs, losses, total)
 
-    def _weigh(self, targets, outputs) -> dict[str, tf.Tensor]:
+    def _weighted_losses(
+        self, targets: Tensors, outputs: Tensors
+    ) -> dict[str, tf.Tensor]:
         return {
             name: term.weight * term.loss(targets[term.target], outputs[term.output])
             for name, term in self.objective.items()
         }
 
-    def _track(self, targets, outputs, losses, total) -> dict:
-        # A loss is one replica's share of the global mean; the trackers
-        # average over replicas, so they take the whole.
+    def _update_metrics(
+        self, targets: Tensors, outputs: Tensors, losses: Tensors, total: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        # A loss is one replica's share of the global mean; the trackers average
+        # over the replicas, so they receive the share times the replicas.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         examples = tf.shape(next(iter(outputs.values())))[0]
         self.total_tracker.update_state(total * replicas, sample_weight=examples)
@@ -118,20 +152,23 @@ class Trainer(keras.Model):
             self.trackers[name].update_state(loss * replicas, sample_weight=examples)
         for score in self.scores:
             score.metric.update_state(targets[score.target], outputs[score.output])
-        return self.get_metrics_result()
+        results: dict[str, tf.Tensor] = self.get_metrics_result()
+        return results
 
 
-def _check_outputs(model, objective, scores) -> None:
+def _check_outputs(
+    model: keras.Model, objective: Mapping[str, Term], scores: Sequence[Score]
+) -> None:
     if not objective:
         raise ValueError(
-            "The objective must hold at least one term; received none. Give "
-            "--scene_weight or --alpha a value above 0."
+            "The objective must have at least one term; received none. Set "
+            "`scene_weight` or `alpha` above 0."
         )
-    wanted = {name: term.output for name, term in objective.items()}
-    wanted |= {score.metric.name: score.output for score in scores}
-    for name, output in wanted.items():
+    needed = {name: term.output for name, term in objective.items()}
+    needed |= {score.metric.name: score.output for score in scores}
+    for name, output in needed.items():
         if output not in model.output:
             raise ValueError(
-                f"'{name}' reads the output '{output}'; the model has "
-                f"{', '.join(model.output)}. Build the model for this transfer."
+                f"'{name}' needs the output '{output}'; the model has "
+                f"{', '.join(model.output)}. Build the model for this `transfer`."
             )

@@ -1,7 +1,7 @@
 """Images, sounds and streams → the inputs of an exported model, in NumPy.
 
-The numbers are those of training: `advance_tf.features` is the model of these
-functions, and a test holds them to it.
+The functions compute the inputs of training; a test compares them with
+`advance_tf.features`.
 """
 
 import collections
@@ -22,12 +22,12 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
 _LAYOUT_FOLDERS = {"vision", "sound", "ADVANCE_vision", "ADVANCE_sound"}
 _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-# The filter of training: zero crossings on each side, the shape of its Kaiser
-# window, the middle of its transition band as a share of the Nyquist frequency.
+# The filter of training: zero crossings on each side, the shape parameter of its Kaiser
+# window, the centre of its transition band as a fraction of the Nyquist frequency.
 _CROSSINGS, _KAISER_BETA, _CUTOFF = 64, 9.5, 0.9525
-# Outputs of the filter that are computed by one product of matrices.
+# Outputs of the filter that one matrix product computes.
 _GROUP = 64
-# Encoders that write to a pipe cannot know the size and leave these.
+# Sizes that encoders write to a pipe, where the size is unknown.
 _UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
 
 
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 
 def _windowed_sinc(offsets: np.ndarray, ratio: float) -> np.ndarray:
-    """The filter at distances of `offsets` input samples, float32."""
+    """The filter at offsets in input samples, float32."""
     scaled = offsets * ratio
     root = np.sqrt(np.clip(1 - np.square(scaled / _CROSSINGS), 0, 1))
     window = np.i0(_KAISER_BETA * root) / np.i0(_KAISER_BETA)
@@ -49,16 +49,16 @@ def _windowed_sinc(offsets: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def _rates(rate_hz: int) -> tuple[int, int, int]:
-    """Outputs and inputs of a period, and the inputs an output sees on each side."""
+    """Outputs and inputs of a period, and the inputs on each side of an output."""
     divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
     up, down = SAMPLE_RATE_HZ // divisor, rate_hz // divisor
     return up, down, math.ceil(_CROSSINGS * max(1, down / up))
 
 
-# Enough for the rates of recorders; of odd rates the filter is long and made anew.
+# Enough for the rates of recorders; the long filters of other rates are recomputed.
 @functools.lru_cache(maxsize=8)
 def _filter(rate_hz: int, start: int, stop: int) -> tuple[int, np.ndarray]:
-    """Of outputs start to stop: the first input and the matrix [inputs, outputs]."""
+    """First input of outputs start to stop, and their matrix [inputs, outputs]."""
     up, down, reach = _rates(rate_hz)
     whole, rest = np.divmod(np.arange(start, stop) * down, up)
     taps = np.arange(whole[-1] - whole[0] + 2 * reach + 1)
@@ -67,16 +67,16 @@ def _filter(rate_hz: int, start: int, stop: int) -> tuple[int, np.ndarray]:
 
 
 def resample(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
-    """The waveform at 16 kHz: convolution with a Kaiser-windowed sinc.
+    """Resamples a waveform to 16 kHz: convolution with a Kaiser-windowed sinc.
 
         y[m] = Σ_n x[n] h(m · rate / 16000 − n)
 
     Args:
         waveform: float32 [n].
-        rate_hz: its rate.
+        rate_hz: its sampling rate.
 
     Returns:
-        float32 [ceil(n · 16000 / rate)]; the samples outside are taken as 0.
+        float32 [ceil(n · 16000 / rate)]; samples outside the waveform are 0.
     """
     if rate_hz == SAMPLE_RATE_HZ:
         return waveform
@@ -97,7 +97,7 @@ def resample(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def _clip_start(samples: int, clip_samples: int) -> int:
-    """Where the centre clip begins; in float32, as in training."""
+    """First sample of the central clip; computed in float32, as in training."""
     slack = max(samples - clip_samples, 0)
     return min(int(np.float32(0.5) * np.float32(slack + 1)), slack)
 
@@ -122,18 +122,18 @@ def _centre_frames(
 ) -> tuple[int, int, int]:
     """First and last frame that the clip depends on, and outputs before the clip.
 
-    Of an hour of sound, these ten seconds are read only.
+    Only these frames of a long recording are read.
     """
     up, down, reach = _rates(rate_hz)
     start = _clip_start(-(-frames * up // down), clip_samples)
-    # Whole periods, so that the outputs keep their places between the inputs.
+    # Complete periods, so that the outputs keep their positions between the inputs.
     periods = max(0, start // up - -(-reach // down))
     end = (start + clip_samples) * down // up + reach + 1
     return periods * down, min(frames, end), start - periods * up
 
 
-def _check_is_whole(path: pathlib.Path) -> None:
-    """Raises ValueError for a WAV file with fewer bytes than its header says."""
+def _check_complete(path: pathlib.Path) -> None:
+    """Raises ValueError for a WAV file with fewer bytes than its header states."""
     length = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(12)
@@ -162,7 +162,7 @@ def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
     Raises:
         ValueError, OSError, RuntimeError: the file cannot be read.
     """
-    _check_is_whole(path)
+    _check_complete(path)
     with soundfile.SoundFile(path) as sound:
         rate_hz = sound.samplerate
         check_stream(rate_hz, sound.channels)
@@ -177,13 +177,13 @@ def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
 
 
 def to_mono(frames: np.ndarray) -> np.ndarray:
-    """The mean over channels, [n, channels] → [n]; 0 for what is not finite."""
+    """The mean over channels, [n, channels] → [n]; 0 where it is not finite."""
     waveform = frames.mean(axis=1, dtype=np.float32)
     return np.where(np.isfinite(waveform), waveform, np.float32(0))
 
 
 def check_stream(rate_hz: int, channels: int) -> None:
-    """Raises ValueError for a rate or a number of channels that is not read."""
+    """Raises ValueError for a rate or number of channels that is not supported."""
     if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         raise ValueError(
             f"its rate must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; received {rate_hz}"
@@ -193,10 +193,10 @@ def check_stream(rate_hz: int, channels: int) -> None:
 
 
 def _triangle_weights(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places and weights, [outputs, span] each, of the inputs of every output.
+    """Indices and weights, [outputs, span] each, of the inputs of every output.
 
-    In float32 throughout, as TensorFlow computes them: a level that lies halfway
-    between two whole ones must be rounded alike.
+    Computed in float32, as in TensorFlow: a level halfway between two integers must
+    be rounded in the same direction.
     """
     one, half = np.float32(1), np.float32(0.5)
     scale = one / (np.float32(outputs) / np.float32(inputs))
@@ -225,7 +225,7 @@ def _resize_rows(image: np.ndarray, rows: int) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, image_size: int) -> np.ndarray:
-    """A square image, bilinear with antialiasing, rounded to whole levels.
+    """Resizes an image to a square, bilinear with antialiasing, rounded to integers.
 
     Args:
         image: uint8 [H, W, 3].
@@ -254,14 +254,14 @@ def read_image(path: pathlib.Path, image_size: int) -> np.ndarray:
     """
     with Image.open(path, formats=_IMAGE_FORMATS) as picture:
         if picture.mode.startswith("I"):
-            # Of 16 bits the upper eight, as TensorFlow reads them.
+            # The upper eight of 16 bits, as in TensorFlow.
             levels = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)
             return resize_image(np.repeat(levels[..., None], 3, axis=-1), image_size)
         return resize_image(np.asarray(picture.convert("RGB")), image_size)
 
 
 def find_files(paths: list[pathlib.Path], endings) -> dict[str, list[pathlib.Path]]:
-    """Name → files, of files and folders; a name is the stem, in its sub-folder."""
+    """Files by name, of files and folders; a name is sub-folder and stem."""
     found = collections.defaultdict(list)
     for path in paths:
         if not path.is_dir():
@@ -277,29 +277,30 @@ def find_files(paths: list[pathlib.Path], endings) -> dict[str, list[pathlib.Pat
 
 
 def pair(images: list[pathlib.Path], sounds: list[pathlib.Path]):
-    """Examples of images and sounds with one name, and what is wrong with others.
+    """Pairs images and sounds by name.
 
     Args:
         images: files and folders.
         sounds: files and folders.
 
     Returns:
-        Examples in the order of their files; and messages.
+        Examples in the order of their files; and a message for each name with more
+        than one image or sound.
     """
     if len(images) == len(sounds) == 1 and not (
         images[0].is_dir() or sounds[0].is_dir()
     ):
-        # Two files are one place, whatever they are called.
+        # Two files are one place, also under different names.
         return [Example(images[0].stem, images[0], sounds[0])], []
     found = (find_files(images, IMAGE_ENDINGS), find_files(sounds, SOUND_ENDINGS))
     examples, problems = [], []
     for name in found[0] | found[1]:
-        files = [of_kind.get(name, []) for of_kind in found]
-        twice = [paths for paths in files if len(paths) > 1]
-        if twice:
-            received = " and ".join(map(str, twice[0]))
+        files = [by_name.get(name, []) for by_name in found]
+        double = [paths for paths in files if len(paths) > 1]
+        if double:
+            received = " and ".join(map(str, double[0]))
             problems.append(
-                f"A name must have one file of a kind; received {received}."
+                f"A name must have one image and one sound; received {received}."
             )
         else:
             examples.append(
@@ -309,29 +310,29 @@ def pair(images: list[pathlib.Path], sounds: list[pathlib.Path]):
 
 
 def windows(stream: BinaryIO, rate_hz: int, channels: int, every: int, kept: int):
-    """The last frames of a PCM stream, again and again.
+    """Windows of the last frames of a PCM stream.
 
     Args:
         stream: signed 16-bit little-endian PCM, channels interleaved.
-        rate_hz: frames in a second, which are read at a time.
+        rate_hz: frames in a second; at most so many are read at a time.
         channels: of a frame.
         every: frames from one window to the next.
         kept: frames of a window at most.
 
     Yields:
-        Frames heard so far, and the last of them, float32 [≤ kept, channels]. At
-        the end of a stream too short for a window, what there was.
+        Number of frames received, and the last of them, float32 [≤ kept, channels].
+        A stream shorter than `every` yields one window with all frames.
     """
     last = np.zeros((0, channels), np.float32)
-    heard, due = 0, every
+    received, due = 0, every
     while True:
-        raw = stream.read(min(rate_hz, due - heard) * 2 * channels)
-        whole = raw[: len(raw) // (2 * channels) * 2 * channels]
-        frames = np.frombuffer(whole, "<i2").reshape(-1, channels)
+        raw = stream.read(min(rate_hz, due - received) * 2 * channels)
+        complete = raw[: len(raw) // (2 * channels) * 2 * channels]
+        frames = np.frombuffer(complete, "<i2").reshape(-1, channels)
         last = np.concatenate([last, frames.astype(np.float32) / 32_768])[-kept:]
-        heard += len(frames)
-        if heard == due or (not frames.size and 0 < heard < every):
-            yield heard, last
+        received += len(frames)
+        if received == due or (not frames.size and 0 < received < every):
+            yield received, last
             due += every
         if not frames.size:
             return

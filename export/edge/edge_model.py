@@ -1,4 +1,4 @@
-"""An exported model on LiteRT, with the metadata in its file."""
+"""An exported model on LiteRT, and the metadata in its file."""
 
 import json
 import struct
@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from edge_inputs import Example, read_image, read_sound
 from PIL import Image
 
-# What decoders raise on broken files.
+# Exceptions of the decoders for damaged files.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -20,7 +20,7 @@ _UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
-# What is read of metadata.json.
+# Entries of metadata.json that are read.
 _KEYS = {
     "clip_samples",
     "events",
@@ -31,13 +31,18 @@ _KEYS = {
 }
 
 
+# Signatures that return probabilities. `embed` has no runner: it would reserve memory
+# for its tensors, and this program does not use it.
+_SIGNATURES = ("recognize", "image_only", "sound_only")
+
+
 class Model:
     """An exported model and its metadata.
 
     Attributes:
         metadata: of metadata.json in the file.
-        reads_image: whether it can use an image.
-        reads_sound: whether it can use a sound.
+        reads_image: whether the model uses an image.
+        reads_sound: whether the model uses a sound.
     """
 
     def __init__(self, path: str, threads: int):
@@ -45,10 +50,10 @@ class Model:
 
         Args:
             path: of a .tflite file with appended metadata.
-            threads: that LiteRT may use.
+            threads: of LiteRT.
 
         Raises:
-            ValueError: the file is missing or no exported model.
+            ValueError: the file is missing, or it is not an exported model.
         """
         failures = (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile)
         try:
@@ -59,27 +64,30 @@ class Model:
             self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         except failures as error:
             raise ValueError(
-                f"The model {path} must be a .tflite file with its metadata, as the "
-                f"export writes it; {one_line(error)}."
+                f"The model {path} must be a .tflite file of `advance export` with its "
+                f"metadata; reading it failed: {one_line(error)}."
             ) from error
         signatures = self._interpreter.get_signature_list()
         self._runners = {
-            name: self._interpreter.get_signature_runner(name) for name in signatures
+            name: self._interpreter.get_signature_runner(name)
+            for name in _SIGNATURES
+            if name in signatures
         }
         self.reads_image = "image_only" in signatures
         self.reads_sound = "sound_only" in signatures
 
     def read(self, example: Example) -> dict[str, np.ndarray]:
-        """Inputs of the model by name; what it does not use is not read.
+        """Reads the files that the model uses.
 
         Args:
-            example: whose files are read.
+            example: paths of an image, of a sound, or of both.
 
         Returns:
-            `image` uint8 [1, S, S, 3], `waveform` float32 [1, n] or both.
+            Inputs by name: `image` uint8 [1, S, S, 3], `waveform` float32 [1, n] or
+            both.
 
         Raises:
-            ValueError: a file cannot be read; it is named.
+            ValueError: a file cannot be read; the message names it.
         """
         inputs = {}
         for kind, path, wanted, reader, size in (
@@ -97,25 +105,29 @@ class Model:
         return inputs
 
     def probs(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """scene_probs [13] and, where the model tells events, event_probs [527].
+        """Predicts one example.
 
         Args:
             inputs: `image` uint8 [1, S, S, 3], `waveform` float32 [1, n] or both.
 
+        Returns:
+            `scene_probs` [13] and, where the model predicts events, `event_probs`
+            [527].
+
         Raises:
-            ValueError: there is no input that the model reads, or an output is
-                not finite.
+            ValueError: there is no input that the model uses, or an output is not
+                finite.
         """
         if not inputs:
             kind = "an image" if self.reads_image else "a sound"
-            raise ValueError(f"This model reads {kind} alone; received none.")
-        alone = {"image": "image_only", "waveform": "sound_only"}
-        signature = "recognize" if len(inputs) == 2 else alone[next(iter(inputs))]
+            raise ValueError(f"This model uses {kind} only; received none.")
+        single = {"image": "image_only", "waveform": "sound_only"}
+        signature = "recognize" if len(inputs) == 2 else single[next(iter(inputs))]
         outputs = {k: v[0] for k, v in self._runners[signature](**inputs).items()}
         if not all(np.isfinite(probs).all() for probs in outputs.values()):
             raise ValueError(
                 "The model's probabilities must be finite; received NaN or infinity. "
-                "Its weights are broken: export it again."
+                "Its weights are broken: export another run."
             )
         if self.metadata["events_of_sound"] and "waveform" not in inputs:
             outputs.pop("event_probs", None)
@@ -123,5 +135,5 @@ class Model:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, as one line without a full stop."""
+    """The message of an error as one line without a full stop."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -5,11 +5,10 @@
     python recognize.py MODEL.tflite --image a.jpg --sound a.wav --benchmark 50
     arecord -t raw -f S16_LE -r 48000 | python recognize.py MODEL.tflite --pcm 48000
 
-Several images and sounds, or folders of them, are paired by stem; what has no
-partner is recognized alone. `--pcm` hears an endless stream on standard input.
-Standard output has the answers alone; an error is one line on standard error,
-and the exit status is then 1. Resampling, clip and image size are computed as
-they were in training.
+Several images and sounds, or folders of them, are paired by stem; a file without a
+partner is recognized alone. `--pcm` reads an endless stream from standard input.
+Predictions go to standard output; an error is one line on standard error, and the
+exit status is then 1. Resampling, clip and image size are computed as in training.
 """
 
 import argparse
@@ -34,15 +33,15 @@ from edge_model import Model, one_line
 
 
 class Report:
-    """Prints answers: lines for readers, or JSON objects."""
+    """Prints predictions as text or as JSON objects."""
 
     def __init__(self, model: Model, top: int, as_json: bool):
-        """Says first what must be said of the model's data.
+        """Prints the label of the training data, if there is one.
 
         Args:
-            model: whose answers are printed.
-            top: scenes and events to name.
-            as_json: whether for machines.
+            model: whose predictions are printed.
+            top: number of scenes and events.
+            as_json: whether to print JSON.
         """
         self._metadata, self._top, self._json = model.metadata, top, as_json
         if self._metadata["label"] and not as_json:
@@ -55,38 +54,38 @@ class Report:
         return [[names[index], float(probs[index])] for index in order]
 
     def show(self, name: str, inputs, probs, seconds: float, one_line=False) -> None:
-        """Prints an answer.
+        """Prints a prediction.
 
         Args:
             name: of the example, or the time in a stream.
             inputs: names of the inputs that were used.
             probs: of `Model.probs`.
-            seconds: that reading and recognizing took.
-            one_line: whether the text may not have several lines.
+            seconds: time of reading and predicting.
+            one_line: whether to print text on one line.
         """
-        answer = {"name": name, "inputs": sorted(inputs), "seconds": round(seconds, 4)}
+        values = {"name": name, "inputs": sorted(inputs), "seconds": round(seconds, 4)}
         for kind in ("scenes", "events"):
-            known = probs.get(f"{kind[:-1]}_probs")
-            answer[kind] = self._rank(known, self._metadata[kind])
+            kind_probs = probs.get(f"{kind[:-1]}_probs")
+            values[kind] = self._rank(kind_probs, self._metadata[kind])
         if self._metadata["label"]:
-            answer["label"] = self._metadata["label"]
-        print(json.dumps(answer) if self._json else _text(answer, one_line), flush=True)
+            values["label"] = self._metadata["label"]
+        print(json.dumps(values) if self._json else _text(values, one_line), flush=True)
 
 
-def _text(answer: dict, one_line: bool) -> str:
-    lines = [f"{answer['name']} ({' + '.join(answer['inputs'])})"]
+def _text(values: dict, one_line: bool) -> str:
+    lines = [f"{values['name']} ({' + '.join(values['inputs'])})"]
     for kind in ("scenes", "events"):
-        if answer[kind]:
+        if values[kind]:
             lines.append(kind)
-            lines += [f"{100 * prob:6.2f} % {name}" for name, prob in answer[kind]]
-    lines.append(f"{answer['seconds']:.3f} s")
+            lines += [f"{100 * prob:6.2f} % {name}" for name, prob in values[kind]]
+    lines.append(f"{values['seconds']:.3f} s")
     if one_line:
         return " | ".join(line.strip() for line in lines)
     return "\n  ".join(lines)
 
 
 def recognize_files(model: Model, report: Report, examples, problems) -> int:
-    """Prints an answer for each example; the exit status is 1 if one failed."""
+    """Prints a prediction for each example; returns 1 if one failed, otherwise 0."""
     for example in examples:
         start = time.perf_counter()
         try:
@@ -102,45 +101,44 @@ def recognize_files(model: Model, report: Report, examples, problems) -> int:
 
 
 def recognize_stream(model: Model, report: Report, arguments) -> int:
-    """Answers on the last ten seconds of standard input until it ends."""
+    """Predicts from the last ten seconds of standard input until it ends."""
     rate_hz, samples = arguments.pcm, model.metadata["clip_samples"]
     if not model.reads_sound:
-        raise ValueError("--pcm needs a model that hears; this one reads images alone.")
+        raise ValueError("--pcm needs a model that uses sound; this one uses images.")
     image = arguments.image[0] if arguments.image else None
     inputs = model.read(Example("", image))
     kept = -(-samples * rate_hz // SAMPLE_RATE_HZ)
     every = max(1, round(arguments.every * rate_hz))
-    heard = 0
+    received = 0
     stream = windows(sys.stdin.buffer, rate_hz, arguments.channels, every, kept)
     try:
-        for heard, frames in stream:
+        for received, frames in stream:
             start = time.perf_counter()
             waveform = fit_clip(resample(to_mono(frames), rate_hz), samples)
             given = inputs | {"waveform": waveform[None]}
             probs = model.probs(given)
             seconds = time.perf_counter() - start
-            report.show(f"{heard / rate_hz:.1f} s", given, probs, seconds, True)
+            report.show(f"{received / rate_hz:.1f} s", given, probs, seconds, True)
     except KeyboardInterrupt:
-        # The usual end of an endless stream.
+        # An endless stream is usually ended by Ctrl-C.
         return 0
-    if not heard:
-        raise ValueError("--pcm must be given sound; standard input held no sample.")
+    if not received:
+        raise ValueError("--pcm needs samples on standard input; received none.")
     return 0
 
 
 def benchmark(model: Model, example: Example, runs: int) -> dict:
-    """Latencies and memory.
+    """Measures latencies and memory.
 
     Args:
         model: to measure.
-        example: read and recognized once before, then `runs` times.
+        example: is predicted once before the measurement, then `runs` times.
         runs: at least 1.
 
     Returns:
         Median and 95th percentile in ms of the model alone and with reading; the
-        largest memory of the process in MiB.
+        peak memory of the process in MiB.
     """
-    import resource
 
     inputs = model.read(example)
     model.probs(inputs)
@@ -156,14 +154,25 @@ def benchmark(model: Model, example: Example, runs: int) -> dict:
     for kind, times in measured.items():
         median, late = np.percentile(times, [50, 95])
         result[kind] = {"median": round(median, 3), "p95": round(late, 3)}
+    return result | {"peak_memory_mib": round(_peak_bytes() / 2**20, 1)}
+
+
+def _peak_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count the process that started this one.
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return 1024 * int(fields["VmHWM"].split()[0])
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Bytes on macOS, KiB elsewhere.
-    peak_bytes = peak if sys.platform == "darwin" else peak * 1024
-    return result | {"peak_memory_mib": round(peak_bytes / 2**20, 1)}
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, with the status of every error."""
+    """Raises errors, which `main` prints on one line."""
 
     def error(self, message):
         raise ValueError(f"{message}; --help lists the options")
@@ -186,7 +195,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         arguments: without the program; None for those of the process.
 
     Raises:
-        ValueError: they contradict each other or the rules.
+        ValueError: an option is not valid, or options exclude each other.
     """
     whole, seconds = _at_least(1, int), _at_least(0.1, float)
     parser = _Parser(description="Recognizes scenes and events of images and sounds.")
@@ -195,11 +204,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for kind in ("image", "sound"):
         text = f"{kind} files, or folders of them"
         add(f"--{kind}", nargs="+", action="extend", type=pathlib.Path, help=text)
-    add("--pcm", type=int, metavar="RATE", help="hear 16-bit PCM on standard input")
+    add("--pcm", type=int, metavar="RATE", help="read 16-bit PCM from standard input")
     add("--channels", type=int, default=1, help="channels of --pcm")
-    add("--every", type=seconds, default=10.0, help="seconds between answers of --pcm")
-    add("--json", action="store_true", help="one JSON object for each answer")
-    add("--top", type=whole, default=5, help="scenes and events to name")
+    add("--every", type=seconds, default=10.0, help="seconds between predictions")
+    add("--json", action="store_true", help="one JSON object a line")
+    add("--top", type=whole, default=5, help="number of scenes and events")
     add("--threads", type=whole, default=os.cpu_count(), help="threads of LiteRT")
     add("--benchmark", type=whole, metavar="N", help="measure N runs of the first pair")
     options = parser.parse_args(arguments)
@@ -210,7 +219,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         return options
     if sounds or options.benchmark or len(images) > 1:
         raise ValueError(
-            "--pcm goes with one --image or none, without --sound and --benchmark; "
+            "--pcm may be given with one --image, without --sound and --benchmark; "
             f"received {len(images)} images and {len(sounds)} sounds."
         )
     try:
@@ -221,13 +230,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Answers what the options ask; the exit status.
+    """Predicts or measures; returns the exit status.
 
     Args:
         options: of `parse`.
 
     Raises:
-        ValueError: the model, or everything, cannot be read.
+        ValueError: the model cannot be read, or there is no file to predict.
     """
     model = Model(options.model, options.threads)
     if options.pcm is not None:
@@ -236,7 +245,7 @@ def run(options: argparse.Namespace) -> int:
         )
     examples, problems = pair(options.image or [], options.sound or [])
     if not examples and not problems:
-        raise ValueError("The folders must hold images or sounds; they hold neither.")
+        raise ValueError("The folders must hold images or sounds; received neither.")
     if not options.benchmark:
         report = Report(model, options.top, options.json)
         return recognize_files(model, report, examples, problems)
@@ -256,7 +265,7 @@ def _benchmark_text(measured: dict) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the program; its exit status.
+    """Runs the program; returns the exit status.
 
     Args:
         arguments: without the program; None for those of the process.
@@ -264,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return run(parse(arguments))
     except BrokenPipeError:
-        # Whoever read the answers has gone; flushing at exit must not fail again.
+        # The reader of the output has ended; flushing at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:

@@ -1,10 +1,10 @@
-"""Asks TF Serving for the scenes, and the events, of images and sounds.
+"""Requests scenes and events of images and sounds from TF Serving.
 
     python client.py --rest=http://host:8501 --image=a.jpg --sound=a.wav
     python client.py --grpc=host:8500 --data_dir=folder --json
 
-Files are paired in their order, those of a folder by stem; either may be absent. What
-cannot be read is named on stderr, the rest is answered, and the exit status is 1.
+Files are paired in their order, those of a folder by stem; either may be absent. A pair
+that cannot be read is named on stderr, the others are predicted, the exit status is 1.
 """
 
 import argparse
@@ -21,14 +21,14 @@ ENDINGS[".wav"] = "sound"
 
 PARSER = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 ADDRESS = PARSER.add_mutually_exclusive_group(required=True)
-ADDRESS.add_argument("--rest", help="address, as http://host:8501")
-ADDRESS.add_argument("--grpc", help="address, as host:8500")
+ADDRESS.add_argument("--rest", help="address, such as http://host:8501")
+ADDRESS.add_argument("--grpc", help="address, such as host:8500")
 PARSER.add_argument("--model", default="advance", help="its name in models.config")
 PARSER.add_argument("--version", type=int, help="default: the newest")
 PARSER.add_argument("--image", nargs="+", type=pathlib.Path, default=[])
 PARSER.add_argument("--sound", nargs="+", type=pathlib.Path, default=[])
-PARSER.add_argument("--data_dir", type=pathlib.Path, help="images and sounds")
-PARSER.add_argument("--top", type=int, help="default: the model's own")
+PARSER.add_argument("--data_dir", type=pathlib.Path, help="folder of images and sounds")
+PARSER.add_argument("--top", type=int, help="default: that of the export")
 PARSER.add_argument("--batch_size", type=int, default=8, help="pairs in a request")
 PARSER.add_argument("--timeout_seconds", type=float, default=60.0)
 PARSER.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -46,21 +46,21 @@ class RestServer:
         self._url = arguments.rest.rstrip("/") + path
 
     def predict(self, signature, rows):
-        """The outputs of every row of bytes, by name."""
+        """The outputs of every row of files, by name."""
         text = base64.b64encode
         instances = [{k: {"b64": text(row[k]).decode()} for k in row} for row in rows]
         body = {"signature_name": signature, "instances": instances}
-        answer = self._post(self._url, json=body, timeout=self._timeout).json()
-        if "predictions" not in answer:
-            raise ConnectionError(answer.get("error", answer))
-        return answer["predictions"]
+        reply = self._post(self._url, json=body, timeout=self._timeout).json()
+        if "predictions" not in reply:
+            raise ConnectionError(reply.get("error", reply))
+        return reply["predictions"]
 
 
 class GrpcServer:
     """A model behind TF Serving's gRPC port."""
 
     def __init__(self, arguments):
-        # Of TensorFlow the stubs need the messages; the rest takes seconds, and logs.
+        # The stubs need only the messages of TensorFlow, which takes seconds to load.
         sys.modules["tensorflow"] = package = type(sys)("tensorflow")
         files = importlib.metadata.distribution("tensorflow")
         package.__path__ = [str(files.locate_file("tensorflow"))]
@@ -74,13 +74,13 @@ class GrpcServer:
         unlimited = [("grpc.max_receive_message_length", -1)]  # The default is 4 MB.
         channel = grpc.insecure_channel(arguments.grpc, options=unlimited)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        if arguments.top is None:  # The best names come by themselves.
+        if arguments.top is None:  # The outputs top_… are sufficient.
             request = metadata.GetModelMetadataRequest(metadata_field=["signature_def"])
             reply = self._call(self._stub.GetModelMetadata, request)
             reply.metadata["signature_def"].Unpack(self._found)
 
     def predict(self, signature, rows):
-        """The outputs of every row of bytes, by name."""
+        """The outputs of every row of files, by name."""
         kept = set(self._found.signature_def[signature].outputs) - {"event_names"}
         request = self._request(output_filter=sorted(kept))
         request.model_spec.signature_name = signature
@@ -133,7 +133,7 @@ def find_pairs(arguments):
 
 
 def ranking(row, kind, top):
-    """Names and probabilities, best first; [] where the model tells none."""
+    """Names and probabilities, best first; [] where the model predicts none."""
     prefix = f"top_{kind}" if top is None else kind
     if row["status"] != "ok" or f"{prefix}_probs" not in row:
         return []
@@ -143,7 +143,7 @@ def ranking(row, kind, top):
 
 
 def show(name, files, row, arguments):
-    """Prints the answer to a pair, or on stderr why not; returns whether it is one."""
+    """Prints the prediction of a pair, or its status on stderr; returns success."""
     kinds = {f"{k}s": ranking(row, k, arguments.top) for k in ("scene", "event")}
     if arguments.json:
         shown = {"name": name, **files, "status": row["status"], **kinds}
@@ -160,14 +160,14 @@ def show(name, files, row, arguments):
 
 
 def read(files):
-    """The bytes of a pair by input of the signature; or "status": why not."""
+    """The bytes of a pair by input of the signature; or "status" and the error."""
     try:
         return {f"{kind}_bytes": path.read_bytes() for kind, path in files.items()}
     except OSError as error:
         return {"status": str(error)}
 
 
-def answers(server, pairs, batch_size):
+def predictions(server, pairs, batch_size):
     """(name, files, outputs) of every pair; a request has one signature."""
     for kinds, alike in itertools.groupby(pairs, lambda pair: sorted(pair[1])):
         signature = "serving_default" if len(kinds) == 2 else f"{kinds[0]}_only"
@@ -180,15 +180,15 @@ def answers(server, pairs, batch_size):
 
 
 def main():
-    """Asks for all pairs; returns the exit status."""
+    """Predicts all pairs; returns the exit status."""
     arguments = PARSER.parse_args()
     if arguments.batch_size < 1 or (arguments.top is not None and arguments.top < 1):
         sys.exit("error: --batch_size and --top must be at least 1.")
     pairs = find_pairs(arguments)
     try:
         server = RestServer(arguments) if arguments.rest else GrpcServer(arguments)
-        given = answers(server, pairs, arguments.batch_size)
-        return min(1, sum(not show(*answer, arguments) for answer in given))
+        found = predictions(server, pairs, arguments.batch_size)
+        return min(1, sum(not show(*row, arguments) for row in found))
     except (OSError, ImportError, ValueError) as error:
         address = arguments.rest or arguments.grpc
         sys.exit(f"error: {address}: {' '.join(str(error).split())}")

@@ -1,4 +1,4 @@
-"""The cache holds what was decoded, exactly, and knows when it is out of date."""
+"""The cache stores decoded pairs exactly and detects changed sources."""
 
 import dataclasses
 import os
@@ -13,11 +13,11 @@ from advance_tf.data import cache as cache_module
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import make_manifest
+from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import log_mel_db
-from advance_tf.features.sound import waveform_from_bytes
 
-# Of the sounds of 1.5 s one setting repeats, the other cuts.
+# The sounds last 1.5 s: they are repeated to 2 s, or cut to 1 s.
 REPEATED = FeatureConfig(image_size=32, clip_seconds=2.0)
 CUT = FeatureConfig(image_size=32, clip_seconds=1.0)
 
@@ -29,8 +29,8 @@ def pairs(fabricated_advance):
 
 
 @pytest.fixture
-def own_data(fabricated_advance, pairs, tmp_path):
-    """A copy of the pairs' files that a test may change."""
+def copied_data(fabricated_advance, pairs, tmp_path):
+    """A copy of the pairs' files that a test may modify."""
     for pair in pairs:
         for name in (pair.image, pair.sound):
             (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def fill(cache, pairs, data_dir):
 
 
 @pytest.mark.parametrize(("features", "is_long"), [(REPEATED, False), (CUT, True)])
-def test_holds_what_the_features_give(
+def test_stores_image_log_mel_and_length(
     pairs, fabricated_advance, tmp_path, features, is_long
 ):
     cache = PairCache(tmp_path, features)
@@ -60,50 +60,50 @@ def test_holds_what_the_features_give(
         assert bool(found_long) == is_long
 
 
-def test_a_repeated_sound_is_read_from_the_cache_in_training_too(
-    pairs, own_data, tmp_path
-):
-    """Only a longer one needs its recording: here no recording is left."""
+def test_training_reads_a_repeated_sound_from_the_cache(pairs, copied_data, tmp_path):
+    """Only a long recording is decoded again; here the recordings are removed."""
     cache = PairCache(tmp_path / "cache", REPEATED)
-    fill(cache, pairs, own_data)
+    fill(cache, pairs, copied_data)
 
     def batches(training):
         return make_dataset(
-            pairs, own_data, REPEATED, 2, training=training, cache=cache
+            pairs, copied_data, REPEATED, 2, training=training, cache=cache
         )
 
     datasets = [batches(training) for training in (False, True)]
     for pair in pairs:
-        os.remove(own_data / pair.sound)
+        os.remove(copied_data / pair.sound)
     for dataset in datasets:
         assert sum(len(targets["scene"]) for _, targets in dataset) == len(pairs)
 
 
 @pytest.mark.parametrize("changed", ["image", "sound"])
-def test_a_touched_source_is_decoded_again(pairs, own_data, tmp_path, changed):
+def test_a_source_with_another_time_is_decoded_again(
+    pairs, copied_data, tmp_path, changed
+):
     cache = PairCache(tmp_path / "cache", CUT)
-    assert fill(cache, pairs, own_data) == len(pairs)
-    assert fill(cache, pairs, own_data) == 0
-    source = own_data / getattr(pairs[1], changed)
+    assert fill(cache, pairs, copied_data) == len(pairs)
+    assert fill(cache, pairs, copied_data) == 0
+    source = copied_data / getattr(pairs[1], changed)
     before = source.stat()
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000_000))
-    assert fill(cache, pairs, own_data) == 1
+    assert fill(cache, pairs, copied_data) == 1
 
 
-def test_other_settings_do_not_meet_but_other_statistics_do(pairs, own_data, tmp_path):
+def test_settings_have_separate_files_but_statistics_share_them(
+    pairs, copied_data, tmp_path
+):
     cache = PairCache(tmp_path / "cache", CUT)
-    fill(cache, pairs, own_data)
+    fill(cache, pairs, copied_data)
     stats = dataclasses.replace(CUT, log_mel_stats="stats.csv")
-    assert fill(PairCache(tmp_path / "cache", stats), pairs, own_data) == 0
+    assert fill(PairCache(tmp_path / "cache", stats), pairs, copied_data) == 0
     for change in ({"image_size": 40}, {"clip_seconds": 2.0}, {"mel_bins": 32}):
         other = PairCache(tmp_path / "cache", dataclasses.replace(CUT, **change))
-        assert fill(other, pairs, own_data) == len(pairs)
-        assert fill(cache, pairs, own_data) == 0
+        assert fill(other, pairs, copied_data) == len(pairs)
+        assert fill(cache, pairs, copied_data) == 0
 
 
-def test_an_interrupted_fill_goes_on_where_it_stopped(
-    pairs, own_data, tmp_path, monkeypatch
-):
+def test_an_interrupted_fill_is_resumed(pairs, copied_data, tmp_path, monkeypatch):
     cache = PairCache(tmp_path / "cache", CUT)
     real, written = cache_module.replacing, []
 
@@ -115,32 +115,32 @@ def test_an_interrupted_fill_goes_on_where_it_stopped(
 
     monkeypatch.setattr(cache_module, "replacing", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fill(cache, pairs, own_data)
+        fill(cache, pairs, copied_data)
     monkeypatch.undo()
     files = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
     assert files == sorted(written)
-    assert fill(cache, pairs, own_data) == len(pairs) - 2
+    assert fill(cache, pairs, copied_data) == len(pairs) - 2
 
 
-def test_everything_before_a_broken_sound_is_kept_and_it_is_named(
-    pairs, own_data, tmp_path
+def test_pairs_before_a_broken_sound_are_kept_and_the_error_names_it(
+    pairs, copied_data, tmp_path
 ):
-    broken = own_data / pairs[3].sound
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[:-20])
+    broken = copied_data / pairs[3].sound
+    contents = broken.read_bytes()
+    broken.write_bytes(contents[:-20])
     cache = PairCache(tmp_path / "cache", CUT)
     with pytest.raises(ValueError, match="truncated") as raised:
-        fill(cache, pairs, own_data)
+        fill(cache, pairs, copied_data)
     assert str(broken) in str(raised.value)
-    kept = [cache.path(pair, own_data).exists() for pair in pairs]
+    kept = [cache.path(pair, copied_data).exists() for pair in pairs]
     assert kept == [True] * 3 + [False] * (len(pairs) - 3)
-    broken.write_bytes(whole)
-    assert fill(cache, pairs, own_data) == len(pairs) - 3
+    broken.write_bytes(contents)
+    assert fill(cache, pairs, copied_data) == len(pairs) - 3
 
 
-def test_a_missing_source_is_named(pairs, own_data, tmp_path):
-    missing = own_data / pairs[2].image
+def test_the_error_names_a_missing_source(pairs, copied_data, tmp_path):
+    missing = copied_data / pairs[2].image
     missing.unlink()
     with pytest.raises((ValueError, FileNotFoundError)) as raised:
-        fill(PairCache(tmp_path / "cache", CUT), pairs, own_data)
+        fill(PairCache(tmp_path / "cache", CUT), pairs, copied_data)
     assert str(missing) in str(raised.value)

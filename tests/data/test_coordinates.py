@@ -1,4 +1,4 @@
-"""The file of coordinates: what is read, joined and refused."""
+"""Coordinates: reading, validation, and matching with the data set."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from advance_tf.data import coordinates
 from advance_tf.data.layout import Pair, site_of
 
 
-def _pairs(*names):
-    """Pairs of "scene/stem"."""
+def create_pairs(*names):
+    """The pair of each "scene/stem"."""
     split = [name.split("/") for name in names]
     return [
         Pair(stem, scene, site_of(stem), f"{stem}.jpg", f"{stem}.wav")
@@ -17,22 +17,22 @@ def _pairs(*names):
     ]
 
 
-def _read(tmp_path, text):
+def read_text(tmp_path, text):
     path = tmp_path / "coordinates.csv"
     path.write_text(text, encoding="utf-8")
     return coordinates.read_coordinates(path)
 
 
-def test_reads_sites(tmp_path):
-    found = _read(
+def test_sites_are_read(tmp_path):
+    found = read_text(
         tmp_path,
         'latitude,note,site,longitude\n52.5,"two\nlines",00017,13.4\n-90,,00002,-180\n',
     )
     assert found == {"00017": (52.5, 13.4), "00002": (-90.0, -180.0)}
 
 
-def test_a_site_is_where_its_first_stem_is(tmp_path):
-    found = _read(
+def test_the_first_stem_determines_the_site(tmp_path):
+    found = read_text(
         tmp_path,
         "\ufeffstem,latitude,longitude\n00017_1,1,2\n00017,3,4\n00017_2,5,6\n"
         "00018_3,7,8\n",
@@ -64,13 +64,15 @@ def test_a_site_is_where_its_first_stem_is(tmp_path):
         ),
     ],
 )
-def test_refuses_what_is_no_file_of_coordinates(tmp_path, text, message):
+def test_an_invalid_file_is_an_error(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
-        _read(tmp_path, text)
+        read_text(tmp_path, text)
 
 
-def test_sites_are_joined_and_the_others_counted():
-    pairs = _pairs("lake/00003", "lake/00001", "lake/00001_1", "beach/00002", "lake/9")
+def test_matching_sites_are_returned_and_the_others_counted():
+    pairs = create_pairs(
+        "lake/00003", "lake/00001", "lake/00001_1", "beach/00002", "lake/9"
+    )
     placed = coordinates.place_sites(
         pairs, {"00001": (1.0, 2.0), "00002": (3.0, 4.0), "77777": (0, 0)}
     )
@@ -79,12 +81,12 @@ def test_sites_are_joined_and_the_others_counted():
     assert placed.scenes.tolist() == [scenes.index("beach"), scenes.index("lake")]
     np.testing.assert_array_equal(placed.latitudes_degrees, [3, 1])
     np.testing.assert_array_equal(placed.longitudes_degrees, [4, 2])
-    # "00003" and the site of "9", which is none.
+    # "00003", and "" for the stem "9", which has no site.
     assert (placed.missing, placed.unknown) == (2, 1)
 
 
-def test_coordinates_of_another_data_set_are_refused():
-    with pytest.raises(ValueError, match="2 sites .* the 1 sites given are others"):
+def test_coordinates_of_another_data_set_are_an_error():
+    with pytest.raises(ValueError, match="of the 2 sites .* received 1 other sites"):
         coordinates.place_sites(
-            _pairs("lake/00001", "lake/00002"), {"00003": (0.0, 0.0)}
+            create_pairs("lake/00001", "lake/00002"), {"00003": (0.0, 0.0)}
         )

@@ -1,4 +1,4 @@
-"""Batches: what evaluation leaves alone, what training draws, what resumes."""
+"""Batches: order, augmentation, caching, resuming and errors."""
 
 import dataclasses
 
@@ -14,9 +14,9 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import epoch_indices, make_dataset
 from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import make_manifest
+from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
-from advance_tf.features.sound import waveform_from_bytes
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
 
@@ -27,8 +27,8 @@ def pairs(fabricated_advance):
     return manifest.of("all")[::6]
 
 
-def collected(dataset):
-    """All batches of one pass, joined."""
+def collect(dataset):
+    """All batches of one pass, concatenated."""
     inputs, targets = zip(*dataset.as_numpy_iterator(), strict=True)
     return tuple(
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -36,11 +36,9 @@ def collected(dataset):
     )
 
 
-def test_evaluation_keeps_order_and_remainder_and_changes_nothing(
-    pairs, fabricated_advance
-):
+def test_evaluation_keeps_the_order_and_every_pair(pairs, fabricated_advance):
     dataset = make_dataset(pairs, fabricated_advance, FEATURES, 4)
-    inputs, targets = collected(dataset)
+    inputs, targets = collect(dataset)
     scenes = [labels.scenes().index(pair.scene) for pair in pairs]
     assert targets["scene"].tolist() == scenes
     assert inputs["image"].shape == (len(pairs), 32, 32, 3)
@@ -52,21 +50,19 @@ def test_evaluation_keeps_order_and_remainder_and_changes_nothing(
         clip = waveform_from_bytes(tf.constant(sound), FEATURES)
         expected = normalize(log_mel_db(clip, FEATURES), load_stats(FEATURES))
         np.testing.assert_allclose(inputs["log_mel"][row], expected, atol=1e-5)
-    again, _ = collected(dataset)
+    again, _ = collect(dataset)
     np.testing.assert_array_equal(inputs["image"], again["image"])
 
 
-def training(pairs, folder, **options):
+def make_training_dataset(pairs, folder, **options):
     options = {"training": True, "seed": 3, **options}
     return make_dataset(pairs, folder, FEATURES, 4, **options)
 
 
-def test_training_drops_the_incomplete_batch_and_shuffles_anew(
-    pairs, fabricated_advance
-):
+def test_training_drops_the_incomplete_batch_and_reshuffles(pairs, fabricated_advance):
     rows = {"row": np.arange(len(pairs), dtype=np.float32)}
-    dataset = training(pairs, fabricated_advance, targets=rows)
-    first, second = collected(dataset), collected(dataset)
+    dataset = make_training_dataset(pairs, fabricated_advance, targets=rows)
+    first, second = collect(dataset), collect(dataset)
     assert len(first[1]["row"]) == len(pairs) // 4 * 4
     assert len(set(first[1]["row"])) == len(first[1]["row"])
     assert first[1]["row"].tolist() != second[1]["row"].tolist()
@@ -74,17 +70,17 @@ def test_training_drops_the_incomplete_batch_and_shuffles_anew(
 
 def test_targets_follow_their_pairs(pairs, fabricated_advance):
     rows = {"row": np.arange(len(pairs), dtype=np.float32)}
-    _, targets = collected(training(pairs, fabricated_advance, targets=rows))
+    _, targets = collect(make_training_dataset(pairs, fabricated_advance, targets=rows))
     scenes = [labels.scenes().index(pairs[int(row)].scene) for row in targets["row"]]
     assert targets["scene"].tolist() == scenes
 
 
-def test_the_same_seed_repeats_and_a_later_start_continues(pairs, fabricated_advance):
-    whole = training(pairs, fabricated_advance)
-    passes = [collected(whole)[0] for _ in range(3)]
-    again = collected(training(pairs, fabricated_advance))[0]
-    later = collected(training(pairs, fabricated_advance, first_epoch=2))[0]
-    other = collected(training(pairs, fabricated_advance, seed=4))[0]
+def test_a_seed_is_reproducible_and_a_later_epoch_resumes(pairs, fabricated_advance):
+    dataset = make_training_dataset(pairs, fabricated_advance)
+    passes = [collect(dataset)[0] for _ in range(3)]
+    again = collect(make_training_dataset(pairs, fabricated_advance))[0]
+    later = collect(make_training_dataset(pairs, fabricated_advance, first_epoch=2))[0]
+    other = collect(make_training_dataset(pairs, fabricated_advance, seed=4))[0]
     for name in ("image", "log_mel"):
         np.testing.assert_array_equal(passes[0][name], again[name])
         np.testing.assert_array_equal(passes[2][name], later[name])
@@ -100,58 +96,62 @@ def test_cached_equals_uncached(pairs, fabricated_advance, tmp_path, train):
     cached = make_dataset(
         pairs, fabricated_advance, FEATURES, 4, cache=cache, **options
     )
-    for expected, found in zip(collected(plain), collected(cached), strict=True):
+    for expected, found in zip(collect(plain), collect(cached), strict=True):
         for name in expected:
             np.testing.assert_array_equal(found[name], expected[name])
 
 
-def test_a_longer_sound_is_cut_anew_in_every_epoch(fabricated_advance, pairs, tmp_path):
-    """Sounds of 1.5 s, clips of 1 s: training differs by epoch, evaluation not."""
+def test_training_cuts_a_long_recording_differently_in_each_epoch(
+    fabricated_advance, pairs, tmp_path
+):
+    """The sounds last 1.5 s and the clips 1 s; evaluation does not vary."""
     cache = PairCache(tmp_path, FEATURES)
     cache.fill(pairs[:1], fabricated_advance, progress=False)
     dataset = make_dataset(
         pairs[:1], fabricated_advance, FEATURES, 1, training=True, cache=cache
     )
-    first, second = (collected(dataset)[0]["log_mel"] for _ in range(2))
+    first, second = (collect(dataset)[0]["log_mel"] for _ in range(2))
     assert np.abs(first - second).max() > 0.01
     evaluation = make_dataset(pairs[:1], fabricated_advance, FEATURES, 1, cache=cache)
-    first, second = (collected(evaluation)[0]["log_mel"] for _ in range(2))
+    first, second = (collect(evaluation)[0]["log_mel"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
-def test_augmentation_is_that_of_seed_epoch_and_pair(pairs, fabricated_advance):
-    """Whatever thread maps a pair, and wherever the shuffle puts it."""
+def test_augmentation_depends_on_seed_epoch_and_pair(pairs, fabricated_advance):
+    """It does not depend on the thread or on the position in the order."""
     rows = {"row": np.arange(len(pairs), dtype=np.float32)}
-    dataset = training(pairs, fabricated_advance, targets=rows, first_epoch=5)
-    inputs, targets = collected(dataset)
+    dataset = make_training_dataset(
+        pairs, fabricated_advance, targets=rows, first_epoch=5
+    )
+    inputs, targets = collect(dataset)
     for image, row in zip(inputs["image"], targets["row"].astype(int), strict=True):
         contents = (fabricated_advance / pairs[row].image).read_bytes()
-        place = augment.element_seed(3, tf.constant(5), tf.constant(row))
-        expected = augment.augment_image(decode_image(contents, 32), place)
+        pair_seed = augment.element_seed(3, tf.constant(5), tf.constant(row))
+        expected = augment.augment_image(decode_image(contents, 32), pair_seed)
         np.testing.assert_allclose(image, expected, atol=1e-3)
 
 
-def test_shuffling_visits_every_element_once_and_resumes():
+def test_shuffling_uses_every_element_once_and_resumes():
     def order(first_epoch, passes=1, seed=3):
         indices = epoch_indices(50, shuffle=True, seed=seed, first_epoch=first_epoch)
         return [list(indices.as_numpy_iterator()) for _ in range(passes)]
 
-    whole = order(0, passes=4)
-    for epoch, visited in enumerate(whole):
-        assert {passed for passed, _ in visited} == {epoch}
-        assert sorted(index for _, index in visited) == list(range(50))
-    assert order(2, passes=2) == whole[2:]
-    orders = [[index for _, index in visited] for visited in whole]
+    passes = order(0, passes=4)
+    for epoch, elements in enumerate(passes):
+        assert {number for number, _ in elements} == {epoch}
+        assert sorted(index for _, index in elements) == list(range(50))
+    assert order(2, passes=2) == passes[2:]
+    orders = [[index for _, index in elements] for elements in passes]
     assert len(set(map(tuple, orders))) == 4
     assert [index for _, index in order(0, seed=4)[0]] != orders[0]
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_a_broken_sound_stops_the_pass_and_is_named(
+def test_a_broken_sound_is_an_error_that_names_it(
     pairs, fabricated_advance, tmp_path, train
 ):
     (tmp_path / "data").symlink_to(fabricated_advance)
-    placed = [
+    linked = [
         dataclasses.replace(
             pair, image=f"data/{pair.image}", sound=f"data/{pair.sound}"
         )
@@ -160,14 +160,14 @@ def test_a_broken_sound_stops_the_pass_and_is_named(
     (tmp_path / "cut.wav").write_bytes(
         (fabricated_advance / pairs[2].sound).read_bytes()[:-9]
     )
-    placed[2] = dataclasses.replace(placed[2], sound="cut.wav")
-    dataset = make_dataset(placed, tmp_path, FEATURES, 2, training=train)
+    linked[2] = dataclasses.replace(linked[2], sound="cut.wav")
+    dataset = make_dataset(linked, tmp_path, FEATURES, 2, training=train)
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        collected(dataset)
-    assert f"{tmp_path / 'cut.wav'} must be a whole WAV file" in raised.value.message
+        collect(dataset)
+    assert f"The sound {tmp_path / 'cut.wav'} must be a" in raised.value.message
 
 
-def test_no_pairs_and_targets_of_another_length_are_refused(pairs, fabricated_advance):
+def test_no_pairs_or_a_target_of_another_length_are_an_error(pairs, fabricated_advance):
     with pytest.raises(ValueError, match="at least one pair"):
         make_dataset([], fabricated_advance, FEATURES, 4)
     with pytest.raises(ValueError, match="'row' must have a row for each"):
@@ -175,14 +175,14 @@ def test_no_pairs_and_targets_of_another_length_are_refused(pairs, fabricated_ad
         make_dataset(pairs, fabricated_advance, FEATURES, 4, targets=targets)
 
 
-def test_epochs_without_shuffling_are_in_order():
+def test_without_shuffling_elements_are_in_order():
     dataset = epoch_indices(5, shuffle=False, first_epoch=7)
     for _ in range(2):
         assert list(dataset.as_numpy_iterator()) == [(7, n) for n in range(5)]
     assert int(dataset.cardinality()) == 5
 
 
-def test_a_changed_source_is_decoded_again_and_a_filled_cache_is_kept(tmp_path):
+def test_a_changed_source_is_decoded_again_and_others_are_not(tmp_path):
     pair = Pair("00001", "lake", "00001", "vision/lake/00001.png", "sound/lake/1.wav")
     for path in (pair.image, pair.sound):
         (tmp_path / path).parent.mkdir(parents=True)
@@ -202,7 +202,7 @@ def test_a_changed_source_is_decoded_again_and_a_filled_cache_is_kept(tmp_path):
     assert other.path(pair, tmp_path) != cache.path(pair, tmp_path)
 
 
-def test_what_was_decoded_before_a_broken_file_stays_and_it_is_named(
+def test_pairs_before_a_broken_image_are_kept_and_the_error_names_it(
     pairs, fabricated_advance, tmp_path
 ):
     broken = dataclasses.replace(pairs[3], stem="broken", image="broken.jpg")
@@ -214,8 +214,8 @@ def test_what_was_decoded_before_a_broken_file_stays_and_it_is_named(
         for pair in pairs[:3]
     ]
     broken = dataclasses.replace(broken, sound=good[0].sound)
-    whole = (fabricated_advance / pairs[0].image).read_bytes()
-    (tmp_path / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    contents = (fabricated_advance / pairs[0].image).read_bytes()
+    (tmp_path / "broken.jpg").write_bytes(contents[: len(contents) // 2])
     cache = PairCache(tmp_path / "cache", FEATURES)
     with pytest.raises(ValueError, match=r"broken\.jpg cannot be read"):
         cache.fill([*good, broken], tmp_path, progress=False)

@@ -1,16 +1,20 @@
-"""Files pair by scene and stem; whatever does not is named."""
+"""Files are paired by scene and stem; all other files are reported."""
 
 import pytest
 
 from advance_tf.data import layout
 from advance_tf.data.layout import Pair
-from tests.data.placed_files import place, place_pairs
+from tests.data.factories import write_files, write_pair_files
 
 
-def test_pairs_come_sorted_with_their_site(tmp_path):
-    place_pairs(tmp_path, "train station/00020", "airport/00017_1", "airport/00017")
-    place(tmp_path, "vision/airport/._00017.jpg", "sound/.DS_Store", "sound/a.txt")
-    place(tmp_path, "vision/__MACOSX/00017.jpg")
+def test_pairs_are_sorted_and_have_their_site(tmp_path):
+    write_pair_files(
+        tmp_path, "train station/00020", "airport/00017_1", "airport/00017"
+    )
+    write_files(
+        tmp_path, "vision/airport/._00017.jpg", "sound/.DS_Store", "sound/a.txt"
+    )
+    write_files(tmp_path, "vision/__MACOSX/00017.jpg")
     found = layout.scan(tmp_path)
     assert found.pairs == (
         Pair(
@@ -40,34 +44,34 @@ def test_pairs_come_sorted_with_their_site(tmp_path):
 
 @pytest.mark.parametrize("vision", ["ADVANCE_vision", "ADVANCE_vision/vision"])
 @pytest.mark.parametrize("sound", ["ADVANCE_sound", "ADVANCE_sound/sound", "sound"])
-def test_folder_names_of_the_archives(tmp_path, vision, sound):
-    place(tmp_path, f"{vision}/lake/00001.JPG", f"{sound}/lake/00001.wav")
+def test_folder_names_of_the_archives_are_accepted(tmp_path, vision, sound):
+    write_files(tmp_path, f"{vision}/lake/00001.JPG", f"{sound}/lake/00001.wav")
     (pair,) = layout.scan(tmp_path).pairs
     assert pair.image == f"{vision}/lake/00001.JPG"
     assert pair.sound == f"{sound}/lake/00001.wav"
 
 
-def test_two_folders_of_one_modality_are_refused(tmp_path):
-    place_pairs(tmp_path, "lake/00001")
-    place(tmp_path, "ADVANCE_vision/lake/00001.jpg")
+def test_two_folders_of_one_modality_are_an_error(tmp_path):
+    write_pair_files(tmp_path, "lake/00001")
+    write_files(tmp_path, "ADVANCE_vision/lake/00001.jpg")
     with pytest.raises(ValueError, match=r"exactly one folder 'vision'.*ADVANCE_"):
         layout.scan(tmp_path)
 
 
-def test_a_folder_without_the_layout_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"received neither.*advance_tf\.download"):
+def test_a_folder_without_the_layout_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"received neither.*`advance download`"):
         layout.scan(tmp_path / "nowhere")
 
 
-def faults(root):
-    """One of each fault beside one good pair."""
-    place_pairs(root, "beach/00001", "volcano/00002", "beach/summit")
-    place_pairs(root, "beach/000031", "lake/00004", "forest/00004")
-    place(root, "vision/beach/00005.jpg", "sound/beach/00006.wav")
-    place(root, "vision/beach/00007.jpg", "sound/beach/00008.wav", contents=b"")
-    place(root, "sound/beach/00007.wav", "vision/beach/00008.png")
-    place_pairs(root, "beach/00009")
-    place(root, "vision/beach/00009.png")
+def write_faults(root):
+    """Writes one good pair and a case of each fault; returns the expected report."""
+    write_pair_files(root, "beach/00001", "volcano/00002", "beach/summit")
+    write_pair_files(root, "beach/000031", "lake/00004", "forest/00004")
+    write_files(root, "vision/beach/00005.jpg", "sound/beach/00006.wav")
+    write_files(root, "vision/beach/00007.jpg", "sound/beach/00008.wav", contents=b"")
+    write_files(root, "sound/beach/00007.wav", "vision/beach/00008.png")
+    write_pair_files(root, "beach/00009")
+    write_files(root, "vision/beach/00009.png")
     return {
         "empty file": (
             *("vision/beach/00007.jpg", "sound/beach/00007.wav"),
@@ -91,39 +95,39 @@ def faults(root):
     }
 
 
-def test_every_fault_is_skipped_under_its_reason(tmp_path):
-    expected = faults(tmp_path)
+def test_every_fault_is_skipped_with_its_reason(tmp_path):
+    expected = write_faults(tmp_path)
     found = layout.scan(tmp_path, allow_missing=True)
     assert [pair.stem for pair in found.pairs] == ["00001"]
     assert found.skipped == expected
 
 
-def test_every_fault_is_refused_by_name(tmp_path):
-    expected = faults(tmp_path)
-    with pytest.raises(ValueError, match="--allow_missing") as raised:
+def test_the_error_lists_every_fault(tmp_path):
+    expected = write_faults(tmp_path)
+    with pytest.raises(ValueError, match="`allow_missing=True`") as raised:
         layout.scan(tmp_path)
     for reason, names in expected.items():
         assert f"{reason} ({len(names)}): {', '.join(names)}" in str(raised.value)
 
 
-def test_an_image_and_a_sound_in_two_scenes_are_one_stem_in_two_scenes(tmp_path):
-    place_pairs(tmp_path, "beach/00001")
-    place(tmp_path, "vision/lake/00002.jpg", "sound/forest/00002.wav")
+def test_an_image_and_a_sound_in_different_scenes_are_a_stem_in_two_scenes(tmp_path):
+    write_pair_files(tmp_path, "beach/00001")
+    write_files(tmp_path, "vision/lake/00002.jpg", "sound/forest/00002.wav")
     skipped = layout.scan(tmp_path, allow_missing=True).skipped
     assert list(skipped) == ["stem in two scenes"]
 
 
-def test_ten_names_and_a_count_are_shown(tmp_path):
-    place_pairs(tmp_path, "beach/00000")
-    place(tmp_path, *(f"vision/beach/{n:05d}.jpg" for n in range(1, 13)))
+def test_the_error_lists_ten_names_and_a_count(tmp_path):
+    write_pair_files(tmp_path, "beach/00000")
+    write_files(tmp_path, *(f"vision/beach/{n:05d}.jpg" for n in range(1, 13)))
     with pytest.raises(ValueError, match=r"unpaired image \(12\)") as raised:
         layout.scan(tmp_path)
     assert "00010.jpg and 2 more" in str(raised.value)
     assert "00011.jpg" not in str(raised.value)
 
 
-def test_nothing_left_is_refused_even_when_missing_files_are_allowed(tmp_path):
-    place(tmp_path, "vision/beach/00001.jpg", "sound/lake/00002.wav")
+def test_a_folder_without_pairs_is_an_error_even_if_missing_files_are_allowed(tmp_path):
+    write_files(tmp_path, "vision/beach/00001.jpg", "sound/lake/00002.wav")
     with pytest.raises(ValueError, match=r"at least one pair.*unpaired image \(1\)"):
         layout.scan(tmp_path, allow_missing=True)
 

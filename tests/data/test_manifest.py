@@ -1,4 +1,4 @@
-"""The manifest: round trip, hash, leak audit, and the data it is made from."""
+"""The manifest: CSV, hash, audit, and the scan of a folder."""
 
 import dataclasses
 import hashlib
@@ -9,7 +9,7 @@ import pytest
 from advance_tf.config import DataConfig
 from advance_tf.data import manifest as manifest_module
 from advance_tf.data.manifest import Manifest, make_manifest
-from tests.data.placed_files import pairs_of, place, place_pairs
+from tests.data.factories import create_pairs, write_files, write_pair_files
 
 HEADER = "stem,scene,site,split,image,sound,protocol,split_seed\n"
 ROWS = (
@@ -20,52 +20,61 @@ ROWS = (
 )
 
 
-def example(protocol="site", splits=("training", "training", "test")):
-    pairs = pairs_of({"lake": ["00001", "00001_1"], "sports land": ["00002"]})
+def create_manifest(protocol="site", splits=("training", "training", "test")):
+    pairs = create_pairs({"lake": ["00001", "00001_1"], "sports land": ["00002"]})
     return Manifest(tuple(pairs), tuple(splits), protocol, 3)
 
 
-def test_the_csv_is_canonical_and_reads_back(tmp_path):
+def test_the_csv_is_canonical_and_is_read_back(tmp_path):
     path = tmp_path / "runs" / "manifest.csv"
-    example().save(path)
+    create_manifest().save(path)
     assert path.read_bytes() == (HEADER + ROWS).encode()
-    assert Manifest.load(path) == example()
-    assert example().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert Manifest.load(path) == create_manifest()
+    assert create_manifest().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_line_ends_and_a_byte_order_mark_do_not_change_the_hash(tmp_path):
+def test_line_endings_and_a_byte_order_mark_do_not_change_the_hash(tmp_path):
     path = tmp_path / "manifest.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + ROWS).replace("\n", "\r\n").encode())
-    assert Manifest.load(path).sha256 == example().sha256
+    assert Manifest.load(path).sha256 == create_manifest().sha256
 
 
 def test_pairs_of_a_split():
-    assert [pair.stem for pair in example().of("training")] == ["00001", "00001_1"]
-    assert [pair.stem for pair in example().of("all")] == ["00001", "00001_1", "00002"]
-    with pytest.raises(ValueError, match="--split=validation must have pairs"):
-        example().of("validation")
-    with pytest.raises(ValueError, match="must be one of training, .*received train"):
-        example().of("train")
+    assert [pair.stem for pair in create_manifest().of("training")] == [
+        "00001",
+        "00001_1",
+    ]
+    assert [pair.stem for pair in create_manifest().of("all")] == [
+        "00001",
+        "00001_1",
+        "00002",
+    ]
+    with pytest.raises(ValueError, match="`split='validation'` must have pairs"):
+        create_manifest().of("validation")
+    with pytest.raises(
+        ValueError, match="^split must be one of training, .*received train"
+    ):
+        create_manifest().of("train")
 
 
-def test_a_site_in_two_splits_is_refused_at_load(tmp_path):
+def test_a_site_in_two_splits_is_an_error(tmp_path):
     path = tmp_path / "manifest.csv"
-    example(splits=("training", "test", "test")).save(path)
+    create_manifest(splits=("training", "test", "test")).save(path)
     with pytest.raises(ValueError, match=r"site.*00001 \(test, training\)"):
         Manifest.load(path)
 
 
-def test_by_pair_a_site_may_be_shared_and_the_label_says_so(tmp_path):
+def test_a_split_by_pair_may_share_sites_and_is_labelled(tmp_path):
     path = tmp_path / "manifest.csv"
-    example("pair", splits=("training", "test", "test")).save(path)
+    create_manifest("pair", splits=("training", "test", "test")).save(path)
     leaky = Manifest.load(path)
     assert leaky.label == "leaky: places shared between training and test"
-    assert example().label == ""
+    assert create_manifest().label == ""
 
 
 @pytest.mark.parametrize("kind", ["image", "sound"])
-def test_a_file_in_two_splits_is_refused_even_by_pair(kind):
-    manifest = example("pair")
+def test_a_file_in_two_splits_is_an_error_even_by_pair(kind):
+    manifest = create_manifest("pair")
     first, *rest, last = manifest.pairs
     same = dataclasses.replace(last, **{kind: getattr(first, kind)})
     with pytest.raises(ValueError, match=f"No {kind} may be in two splits"):
@@ -81,15 +90,19 @@ def test_a_file_in_two_splits_is_refused_even_by_pair(kind):
         (",sports land,", ",volcano,", "scene must be one of .*received volcano"),
         (",test,", ",dev,", "split must be one of .*received dev"),
         ("site,3", "site,4", "line 3: protocol and split_seed must be the same"),
-        ("sound/lake/00001.wav", "../00001.wav", "line 2: paths must stay below"),
-        ("vision/lake/00001.jpg", "/00001.jpg", "line 2: paths must stay below"),
-        (",site,3\n", ",site\n", "line 2: must have 8 values"),
+        ("sound/lake/00001.wav", "../00001.wav", "line 2: paths must be below"),
+        ("vision/lake/00001.jpg", "/00001.jpg", "line 2: paths must be below"),
+        (",site,3\n", ",site\n", "line 2: a row must have 8 values"),
         (",site,3", ",random,3", "protocol must be one of site, pair"),
-        (",site,3", ",site,x", "split_seed must be a whole number; received 'x'"),
-        ("00002", "00001", "A stem may occur once; twice there: 00001"),
+        (",site,3", ",site,x", "split_seed must be an integer; received 'x'"),
+        (
+            "00002",
+            "00001",
+            "A stem may occur only once; received more than one of 00001",
+        ),
     ],
 )
-def test_a_file_that_is_no_manifest_is_refused(tmp_path, old, new, message):
+def test_an_invalid_file_is_an_error(tmp_path, old, new, message):
     path = tmp_path / "manifest.csv"
     text = HEADER + ROWS
     if "line 3" in message:
@@ -102,18 +115,18 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path, old, new, message):
     assert str(path) in str(raised.value)
 
 
-def test_splits_and_pairs_must_be_as_many():
+def test_every_pair_must_have_a_split():
     with pytest.raises(ValueError, match="received 2 for 3"):
-        example(splits=("training", "test"))
+        create_manifest(splits=("training", "test"))
 
 
 def config(data_dir, **settings):
     return DataConfig(data_dir=str(data_dir), **settings)
 
 
-def test_a_manifest_of_a_folder(tmp_path):
+def test_a_folder_is_scanned_and_split(tmp_path):
     keys = [f"lake/{site:05d}{k}" for site in range(10) for k in ("", "_1")]
-    place_pairs(tmp_path, *keys)
+    write_pair_files(tmp_path, *keys)
     manifest = make_manifest(config(tmp_path, split_seed=4))
     assert [f"{pair.scene}/{pair.stem}" for pair in manifest.pairs] == sorted(keys)
     sizes = {name: manifest.splits.count(name) for name in set(manifest.splits)}
@@ -124,9 +137,9 @@ def test_a_manifest_of_a_folder(tmp_path):
     assert by_pair.splits != make_manifest(config(tmp_path)).splits
 
 
-def test_what_is_left_out_is_counted(tmp_path, caplog):
-    place_pairs(tmp_path, *(f"lake/{site:05d}" for site in range(10)))
-    place(tmp_path, "vision/lake/00099.jpg")
+def test_skipped_files_are_logged(tmp_path, caplog):
+    write_pair_files(tmp_path, *(f"lake/{site:05d}" for site in range(10)))
+    write_files(tmp_path, "vision/lake/00099.jpg")
     with pytest.raises(ValueError, match="vision/lake/00099.jpg"):
         make_manifest(config(tmp_path))
     with caplog.at_level(logging.WARNING, manifest_module.__name__):
@@ -135,13 +148,15 @@ def test_what_is_left_out_is_counted(tmp_path, caplog):
     assert "unpaired image (1): vision/lake/00099.jpg" in caplog.text
 
 
-def test_without_training_pairs_there_is_no_manifest(tmp_path):
-    place_pairs(tmp_path, "lake/00001")
-    with pytest.raises(ValueError, match="enough places for training"):
+def test_an_empty_training_split_is_an_error(tmp_path):
+    write_pair_files(tmp_path, "lake/00001")
+    with pytest.raises(
+        ValueError, match="train_fraction must leave pairs for training"
+    ):
         make_manifest(config(tmp_path))
 
 
-def test_an_empty_file_is_called_so(tmp_path):
+def test_an_empty_file_is_an_error(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"")
     with pytest.raises(ValueError, match="received an empty file and 0 rows"):
         Manifest.load(tmp_path / "manifest.csv")

@@ -1,4 +1,4 @@
-"""A foreign folder becomes a data set; one bad file costs one pair."""
+"""Files of other formats become a data set; a bad file affects one pair only."""
 
 import errno
 import os
@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from advance_tf.data import layout, prepare, recording
-from advance_tf.data.recording import ClipRule
-from tests.data.placed_files import place
+from advance_tf.data import layout, prepare, recordings
+from advance_tf.data.recordings import ClipRule
+from tests.data.factories import write_files
 
 JPEG = b"\xff\xd8\xff\xe0 and the rest of it"
 PNG = b"\x89PNG\r\n\x1a\n and the rest of it"
 
 
 @pytest.fixture
-def foreign(tmp_path):
+def source(tmp_path):
     """Three good pairs: lake/00001 (FLAC), lake/00002 (OGG), beach/00003 (MP3)."""
-    place(tmp_path / "images", "lake/00001.JPG", "lake/00002.jpg", contents=JPEG)
-    place(tmp_path / "images", "beach/00003.png", contents=PNG)
+    write_files(tmp_path / "images", "lake/00001.JPG", "lake/00002.jpg", contents=JPEG)
+    write_files(tmp_path / "images", "beach/00003.png", contents=PNG)
     for name in ("lake/00001.flac", "lake/00002.ogg", "beach/00003.mp3"):
         write_sound(tmp_path, name)
     return tmp_path
@@ -32,59 +32,59 @@ def write_sound(root, name, seconds=3.0):
     soundfile.write(path, samples, 22_050)
 
 
-def run(root, rule=None, **settings):
+def prepare_source(root, rule=None, **settings):
     settings = {"progress": False, "workers": 2} | settings
-    return prepare.prepare(
+    return prepare.prepare_dataset(
         root / "images", root / "sounds", root / "out", rule or ClipRule(), **settings
     )
 
 
-def outcomes(summary):
+def outcomes_of(summary):
     return {stem: outcome for stem, (outcome, _) in summary.outcomes.items()}
 
 
-def times(root):
+def inodes(root):
     return {path: path.stat().st_ino for path in root.glob("*/*/*")}
 
 
-def test_a_foreign_folder_becomes_a_data_set(foreign):
-    summary = run(foreign)
+def test_files_are_converted_to_the_layout(source):
+    summary = prepare_source(source)
     assert summary.count("written") == 3
-    pairs = layout.scan(foreign / "out").pairs
+    pairs = layout.scan(source / "out").pairs
     assert [(pair.scene, pair.stem) for pair in pairs] == [
         ("beach", "00003"),
         ("lake", "00001"),
         ("lake", "00002"),
     ]
-    assert (foreign / "out" / "vision/lake/00001.jpg").read_bytes() == JPEG
-    expected = soundfile.read(foreign / "sounds/lake/00001.flac", dtype="int16")
-    received = soundfile.read(foreign / "out/sound/lake/00001.wav", dtype="int16")
+    assert (source / "out" / "vision/lake/00001.jpg").read_bytes() == JPEG
+    expected = soundfile.read(source / "sounds/lake/00001.flac", dtype="int16")
+    received = soundfile.read(source / "out/sound/lake/00001.wav", dtype="int16")
     np.testing.assert_array_equal(received[0], expected[0])
 
 
-def test_nothing_is_written_twice(foreign):
-    run(foreign)
-    before = times(foreign / "out")
-    assert run(foreign).count("up to date") == 3
-    assert times(foreign / "out") == before
+def test_a_second_run_writes_no_file(source):
+    prepare_source(source)
+    before = inodes(source / "out")
+    assert prepare_source(source).count("up to date") == 3
+    assert inodes(source / "out") == before
 
 
-def test_a_changed_source_is_taken_up_and_the_others_are_left(foreign):
-    run(foreign)
-    write_sound(foreign, "lake/00002.ogg", seconds=5.0)
-    # Older than the copy, as when a backup is put back.
-    os.utime(foreign / "sounds/lake/00002.ogg", (1e9, 1e9))
+def test_only_a_changed_source_is_converted_again(source):
+    prepare_source(source)
+    write_sound(source, "lake/00002.ogg", seconds=5.0)
+    # Older than the copy, such as a file restored from a backup.
+    os.utime(source / "sounds/lake/00002.ogg", (1e9, 1e9))
     expected = {"00001": "up to date", "00002": "written", "00003": "up to date"}
-    assert outcomes(run(foreign)) == expected
-    assert soundfile.info(foreign / "out/sound/lake/00002.wav").duration == 5.0
+    assert outcomes_of(prepare_source(source)) == expected
+    assert soundfile.info(source / "out/sound/lake/00002.wav").duration == 5.0
 
 
-def test_an_image_of_another_type_replaces_the_old_one(foreign):
-    run(foreign)
-    (foreign / "images/beach/00003.png").unlink()
-    place(foreign, "images/beach/00003.jpg", contents=JPEG)
-    assert run(foreign).count("written") == 1
-    images = [path.name for path in (foreign / "out/vision/beach").iterdir()]
+def test_an_image_of_another_format_replaces_the_old_one(source):
+    prepare_source(source)
+    (source / "images/beach/00003.png").unlink()
+    write_files(source, "images/beach/00003.jpg", contents=JPEG)
+    assert prepare_source(source).count("written") == 1
+    images = [path.name for path in (source / "out/vision/beach").iterdir()]
     assert images == ["00003.jpg"]
 
 
@@ -95,59 +95,59 @@ def test_an_image_of_another_type_replaces_the_old_one(foreign):
         ("images/lake/00001.JPG", "must be JPEG, PNG, BMP or WebP"),
     ],
 )
-def test_one_bad_file_is_named_and_costs_one_pair(foreign, name, message):
-    run(foreign)
-    place(foreign, name, contents=b"not what it says")
-    summary = run(foreign)
+def test_a_bad_file_is_reported_and_affects_one_pair(source, name, message):
+    prepare_source(source)
+    write_files(source, name, contents=b"some text")
+    summary = prepare_source(source)
     expected = {"00001": "bad", "00002": "up to date", "00003": "up to date"}
-    assert outcomes(summary) == expected
-    (why,) = summary.bad
-    assert message in why
-    assert why.startswith(f"{foreign / name}: ")
-    assert len(layout.scan(foreign / "out").pairs) == 2
+    assert outcomes_of(summary) == expected
+    (problem,) = summary.bad
+    assert message in problem
+    assert problem.startswith(f"{source / name}: ")
+    assert len(layout.scan(source / "out").pairs) == 2
 
 
-def test_an_image_with_the_wrong_ending_is_named(foreign):
-    place(foreign, "images/lake/00001.JPG", contents=PNG)
-    (why,) = run(foreign).bad
-    assert "must end in .png" in why
+def test_an_image_with_the_wrong_extension_is_reported(source):
+    write_files(source, "images/lake/00001.JPG", contents=PNG)
+    (problem,) = prepare_source(source).bad
+    assert "must have the extension .png of its format; received .JPG" in problem
 
 
-def test_short_recordings_are_dropped_with_a_count(foreign):
-    write_sound(foreign, "lake/00002.ogg", seconds=1.5)
-    summary = run(foreign)
+def test_short_recordings_are_dropped_and_counted(source):
+    write_sound(source, "lake/00002.ogg", seconds=1.5)
+    summary = prepare_source(source)
     assert summary.count("too short") == 1
     assert not summary.bad
-    assert [pair.stem for pair in layout.scan(foreign / "out").pairs] == [
+    assert [pair.stem for pair in layout.scan(source / "out").pairs] == [
         "00003",
         "00001",
     ]
 
 
-def test_unpaired_files_are_refused_or_counted(foreign):
-    place(foreign, "images/lake/00009.jpg", contents=JPEG)
+def test_unpaired_files_are_an_error_or_counted(source):
+    write_files(source, "images/lake/00009.jpg", contents=JPEG)
     with pytest.raises(ValueError, match=r"unpaired image \(1\): images/lake/00009"):
-        run(foreign)
-    summary = run(foreign, allow_missing=True)
+        prepare_source(source)
+    summary = prepare_source(source, allow_missing=True)
     assert summary.count("written") == 3
     assert summary.skipped == {"unpaired image": ("images/lake/00009.jpg",)}
 
 
-def test_one_folder_has_one_rule(foreign):
-    run(foreign)
-    with pytest.raises(ValueError, match="prepared with one rule throughout"):
-        run(foreign, ClipRule(rate_hz=16_000))
+def test_another_rule_for_the_same_folder_is_an_error(source):
+    prepare_source(source)
+    with pytest.raises(ValueError, match="must be prepared with a single rule"):
+        prepare_source(source, ClipRule(rate_hz=16_000))
 
 
-def test_files_of_others_are_never_overwritten(foreign):
-    place(foreign, "out/vision/lake/00001.jpg")
-    with pytest.raises(ValueError, match="it holds other files"):
-        run(foreign)
-    assert (foreign / "out/vision/lake/00001.jpg").read_bytes() == b"some bytes"
+def test_other_files_are_never_overwritten(source):
+    write_files(source, "out/vision/lake/00001.jpg")
+    with pytest.raises(ValueError, match="it contains other files"):
+        prepare_source(source)
+    assert (source / "out/vision/lake/00001.jpg").read_bytes() == b"some bytes"
 
 
-def test_a_stopped_run_goes_on(foreign, monkeypatch):
-    real = recording.write_wav
+def test_an_interrupted_run_is_resumed(source, monkeypatch):
+    real = recordings.write_wav
 
     def stop_at_second(source, path, rule):
         if source.stem == "00002":
@@ -155,22 +155,22 @@ def test_a_stopped_run_goes_on(foreign, monkeypatch):
             raise KeyboardInterrupt
         real(source, path, rule)
 
-    monkeypatch.setattr(recording, "write_wav", stop_at_second)
+    monkeypatch.setattr(recordings, "write_wav", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
-        run(foreign, workers=1)
-    assert not (foreign / "out/sound/lake/00002.wav").exists()
-    # A kill leaves what an exception cleans up.
-    place(foreign, "out/sound/lake/00002-77-partial.wav")
+        prepare_source(source, workers=1)
+    assert not (source / "out/sound/lake/00002.wav").exists()
+    # A killed process leaves its temporary file.
+    write_files(source, "out/sound/lake/00002-77-partial.wav")
     monkeypatch.undo()
     expected = {"00001": "up to date", "00002": "written", "00003": "up to date"}
-    assert outcomes(run(foreign)) == expected
-    assert len(layout.scan(foreign / "out").pairs) == 3
+    assert outcomes_of(prepare_source(source)) == expected
+    assert len(layout.scan(source / "out").pairs) == 3
 
 
-def test_a_full_disk_is_no_bad_file(foreign, monkeypatch):
+def test_a_full_disk_is_an_error_of_the_run(source, monkeypatch):
     def full(source, path, rule):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(recording, "write_wav", full)
+    monkeypatch.setattr(recordings, "write_wav", full)
     with pytest.raises(OSError, match="No space left"):
-        run(foreign)
+        prepare_source(source)

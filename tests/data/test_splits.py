@@ -1,4 +1,4 @@
-"""Splits: exact sizes per scene, no shared site, the same on every machine."""
+"""Splits: exact sizes in each scene, no shared site, the same on every machine."""
 
 import collections
 import csv
@@ -10,14 +10,14 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data import layout, splits
-from tests.data.placed_files import pairs_of
+from tests.data.factories import create_pairs
 from tests.imports import ROOT
 
 STEMS = ROOT / "tests/golden/advance_stems.json"
 
 
 def sites_of(pairs, assigned):
-    """scene → split → sites."""
+    """The sites of each split of each scene."""
     found = collections.defaultdict(lambda: collections.defaultdict(set))
     for pair, split in zip(pairs, assigned, strict=True):
         found[pair.scene][split].add(pair.site)
@@ -25,7 +25,7 @@ def sites_of(pairs, assigned):
 
 
 def check_by_site(pairs, seed=0):
-    """Sizes are floor(0.7 n), floor(0.1 n), rest; no site is in two splits."""
+    """Checks the sizes floor(0.7 n), floor(0.1 n), rest, and that no site is shared."""
     assigned = splits.split_by_site(pairs, 0.7, 0.1, seed)
     found = sites_of(pairs, assigned)
     for scene in found:
@@ -42,8 +42,8 @@ def check_by_site(pairs, seed=0):
     return assigned
 
 
-def advance_sized_pairs():
-    """Pairs with ADVANCE's numbers of sites and pairs in every scene."""
+def create_advance_sized_pairs():
+    """Pairs with the numbers of sites and pairs of ADVANCE's scenes."""
     stems, site = {}, 0
     with labels.asset_path("scenes.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -52,19 +52,19 @@ def advance_sized_pairs():
                 f"{site + k % sites:05d}_{k // sites}" for k in range(pairs)
             ]
             site += sites
-    return pairs_of(stems)
+    return create_pairs(stems)
 
 
-def test_sizes_at_the_numbers_of_advance():
-    pairs = advance_sized_pairs()
+def test_sizes_for_the_numbers_of_advance():
+    pairs = create_advance_sized_pairs()
     assert len(pairs) == 5075
     assert len({pair.site for pair in pairs}) == 2696
     check_by_site(pairs)
 
 
-def test_the_real_stems():
+def test_the_stems_of_advance():
     stems = json.loads(STEMS.read_text(encoding="utf-8"))
-    pairs = pairs_of(stems)
+    pairs = create_pairs(stems)
     assert len(pairs) == 5075
     assert sorted(stems) == list(labels.scenes())
     scenes_of = collections.defaultdict(set)
@@ -76,8 +76,8 @@ def test_the_real_stems():
     assert check_by_site(pairs, 0) != check_by_site(pairs, 1)
 
 
-def test_the_order_is_that_of_the_hash():
-    pairs = pairs_of({"lake": [f"{site:05d}" for site in range(10)]})
+def test_sites_are_ordered_by_their_hash():
+    pairs = create_pairs({"lake": [f"{site:05d}" for site in range(10)]})
     assigned = splits.split_by_site(pairs, 0.7, 0.1, seed=5)
     order = sorted(
         range(10),
@@ -91,7 +91,7 @@ def test_the_order_is_that_of_the_hash():
 
 
 def test_the_order_of_the_files_does_not_matter():
-    pairs = advance_sized_pairs()
+    pairs = create_advance_sized_pairs()
     shuffled = random.Random(1).sample(pairs, len(pairs))
     for split in (splits.split_by_site, splits.split_by_pair):
         split_of = dict(zip(pairs, split(pairs), strict=True))
@@ -100,8 +100,8 @@ def test_the_order_of_the_files_does_not_matter():
 
 @pytest.mark.parametrize("split", [splits.split_by_site, splits.split_by_pair])
 def test_the_split_of_a_seed_never_changes(split):
-    """Manifests made by other versions and machines must be made again alike."""
-    text = ",".join(split(advance_sized_pairs(), seed=7))
+    """Other versions and machines must reproduce a manifest."""
+    text = ",".join(split(create_advance_sized_pairs(), seed=7))
     assert (
         hashlib.sha256(text.encode()).hexdigest()[:16]
         == {
@@ -113,8 +113,8 @@ def test_the_split_of_a_seed_never_changes(split):
 
 @pytest.mark.parametrize("count", [1, 9, 10, 20, 30, 100, 1000])
 def test_floors_are_those_of_the_decimal_fractions(count):
-    pairs = pairs_of({"lake": [f"{site:05d}" for site in range(count)]})
-    # 0.29 * 100 and 0.57 * 100 fall short of 29 and 57 in binary floating point.
+    pairs = create_pairs({"lake": [f"{site:05d}" for site in range(count)]})
+    # 0.29 * 100 and 0.57 * 100 are less than 29 and 57 in binary floating point.
     for percent in (10, 29, 30, 57, 60, 70, 90):
         sizes = collections.Counter(splits.split_by_site(pairs, percent / 100, 0.0))
         assert sizes["training"] == percent * count // 100
@@ -128,18 +128,18 @@ def test_a_site_in_two_scenes_is_in_one_split_only():
         "lake": [f"{site}_1" for site in sorted(shared)]
         + [f"{site:05d}" for site in range(40, 60)],
     }
-    pairs = pairs_of(stems)
+    pairs = create_pairs(stems)
     splits_of = collections.defaultdict(set)
     for pair, split in zip(pairs, splits.split_by_site(pairs), strict=True):
         splits_of[pair.site].add(split)
     assert all(len(found) == 1 for found in splits_of.values())
-    own = [next(iter(splits_of[f"{site:05d}"])) for site in range(40, 60)]
-    # The lake shares out its own 20 sites; the other 20 count at the airport.
-    assert collections.Counter(own) == {"training": 14, "validation": 2, "test": 4}
+    lake = [next(iter(splits_of[f"{site:05d}"])) for site in range(40, 60)]
+    # 20 sites count for the lake; the other 20 count for the airport.
+    assert collections.Counter(lake) == {"training": 14, "validation": 2, "test": 4}
 
 
-def test_by_pair_sizes_are_exact_and_places_leak():
-    pairs = advance_sized_pairs()
+def test_a_split_by_pair_has_exact_sizes_and_leaks_sites():
+    pairs = create_advance_sized_pairs()
     assigned = splits.split_by_pair(pairs, 0.7, 0.1, seed=0)
     for scene in labels.scenes():
         sizes = collections.Counter(
@@ -155,13 +155,13 @@ def test_by_pair_sizes_are_exact_and_places_leak():
 
 
 @pytest.mark.parametrize("fractions", [(0.0, 0.1), (1.1, 0.0), (0.7, 0.4), (0.7, -0.1)])
-def test_fractions_out_of_range_are_refused(fractions):
-    with pytest.raises(ValueError, match="--train_fraction must lie in"):
-        splits.split_by_site(pairs_of({"lake": ["00001"]}), *fractions)
+def test_fractions_out_of_range_are_an_error(fractions):
+    with pytest.raises(ValueError, match="^train_fraction must be in"):
+        splits.split_by_site(create_pairs({"lake": ["00001"]}), *fractions)
 
 
-def numbered(**counts):
-    """Scene → number of its pairs, with the stems a0, a1, …"""
+def create_numbered_pairs(**counts):
+    """Pairs with the stems a0, a1, … of each scene, from scene → number of pairs."""
     return [
         layout.Pair(f"{scene}{n}", scene, scene, "", "")
         for scene, count in counts.items()
@@ -180,10 +180,10 @@ def numbered(**counts):
     ],
 )
 def test_pairs_are_spread_over_scenes(count, stems):
-    found = splits.spread_over_scenes(numbered(a=3, b=1, c=3, d=5), count)
+    found = splits.spread_over_scenes(create_numbered_pairs(a=3, b=1, c=3, d=5), count)
     assert [pair.stem for pair in found] == stems
 
 
-def test_all_pairs_when_there_are_fewer():
-    every = numbered(a=2, b=1)
+def test_all_pairs_are_selected_if_there_are_fewer():
+    every = create_numbered_pairs(a=2, b=1)
     assert splits.spread_over_scenes(every, 10) == every

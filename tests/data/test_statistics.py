@@ -1,15 +1,15 @@
-"""Running statistics against NumPy, over the training clips."""
+"""Statistics of the mel bands against NumPy."""
 
 import numpy as np
 
 from advance_tf.config import DataConfig, FeatureConfig
 from advance_tf.data.manifest import make_manifest
 from advance_tf.data.statistics import RunningStats, log_mel_statistics
+from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
-from advance_tf.features.sound import waveform_from_bytes
 
 
-def test_parts_of_any_size_give_mean_and_deviation_of_all():
+def test_batches_of_any_size_give_the_statistics_of_all_rows():
     rng = np.random.default_rng(0)
     rows = rng.normal(1e6, [0.1, 3.0], (1000, 2))
     running = RunningStats(2)

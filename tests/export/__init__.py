@@ -1,1 +1,1 @@
-"""Tests of export/: what runs beside an exported model without advance_tf."""
+"""Tests of export/, the files for the use of an exported model."""

@@ -1,4 +1,4 @@
-"""The modules of export/edge by path, and a small model that honours its contract."""
+"""Imports the modules of export/edge, and writes a small model for them."""
 
 import functools
 import importlib
@@ -18,7 +18,7 @@ IMAGE_SIZE, CLIP_SAMPLES = 32, 160_000
 
 @functools.cache
 def edge_module(name: str):
-    """A module of export/edge, which is no package."""
+    """A module of export/edge, which is not a package."""
     sys.path.insert(0, str(EDGE))
     try:
         return importlib.import_module(name)
@@ -38,7 +38,7 @@ def metadata(**changes) -> dict:
         "quantization": "none",
         "scenes": list(labels.scenes()),
         "events": [event.name for event in labels.events()],
-        "events_source": "its own head",
+        "events_source": "event head",
         "events_of_sound": False,
         "label": "",
         "sha256_weights": "",
@@ -53,12 +53,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def weights(kind: str, outputs: int) -> np.ndarray:
-    """Weights [7, outputs] of the mean colour (3) and of four bands' power (4)."""
+    """Weights [7, outputs] of the mean colour (3) and of the power of quarters (4)."""
     return np.random.default_rng([len(kind), outputs]).normal(0, 3, (7, outputs))
 
 
 def expected_probs(image=None, waveform=None) -> dict[str, np.ndarray]:
-    """What the small model says, in NumPy.
+    """Probabilities of the small model, in NumPy.
 
     Args:
         image: uint8 [32, 32, 3] or None.
@@ -68,10 +68,10 @@ def expected_probs(image=None, waveform=None) -> dict[str, np.ndarray]:
     power = np.zeros(4)
     if waveform is not None:
         power = np.abs(waveform.reshape(4, -1)).mean(1)
-    seen = np.concatenate([color, power])
+    inputs = np.concatenate([color, power])
     return {
-        "scene_probs": softmax(seen @ weights("scene", 13)),
-        "event_probs": 1 / (1 + np.exp(-seen @ weights("event", 527))),
+        "scene_probs": softmax(inputs @ weights("scene", 13)),
+        "event_probs": 1 / (1 + np.exp(-inputs @ weights("event", 527))),
     }
 
 
@@ -89,17 +89,17 @@ def _small_module():
         def probs(self, image, waveform):
             color = tf.reduce_mean(tf.cast(image, tf.float32), [1, 2]) / 255.0
             power = tf.reduce_mean(tf.abs(tf.reshape(waveform, [1, 4, -1])), 2)
-            seen = tf.concat([color, power], 1)
+            inputs = tf.concat([color, power], 1)
             return {
-                "scene_probs": tf.nn.softmax(seen @ self.scene),
-                "event_probs": tf.sigmoid(seen @ self.event),
+                "scene_probs": tf.nn.softmax(inputs @ self.scene),
+                "event_probs": tf.sigmoid(inputs @ self.event),
             }
 
     return Small()
 
 
 def write_small_model(path: pathlib.Path, modality="both", **changes) -> pathlib.Path:
-    """Writes a .tflite with the signatures and metadata of the contract.
+    """Writes a .tflite file with the signatures and metadata of an export.
 
     Args:
         path: of the file.

@@ -1,4 +1,4 @@
-"""A SavedModel's versions as TF Serving sees them: names, signatures, errors."""
+"""The versions of a SavedModel in TF Serving: names, signatures, errors."""
 
 import pathlib
 
@@ -32,7 +32,7 @@ class ServedModel:
         }
 
     def check_name(self, name: str, version: int | None) -> None:
-        """Refuses another model, or another version than the one that is loaded."""
+        """Raises NotServedError for another model or version than the loaded one."""
         if name != self.name or version not in {None, self.version}:
             wanted = f"Latest({name})" if version is None else f"({name}, {version})"
             raise NotServedError(f"Servable not found for request: {wanted}")
@@ -48,7 +48,7 @@ class ServedModel:
         return self.signature_defs[key]
 
     def predict(self, signature: str, inputs: dict, wanted=()) -> dict[str, np.ndarray]:
-        """Outputs of a signature; those of `wanted`, or all."""
+        """The outputs in `wanted` of a signature, or all outputs."""
         definition = self.signature_def(signature)
         if set(inputs) != set(definition.inputs):
             raise BadRequestError(

@@ -1,8 +1,8 @@
-"""TF Serving's gRPC and REST faces around a SavedModel, in this process.
+"""gRPC and REST servers of a SavedModel in this process, in place of TF Serving.
 
 The gRPC services are those of the package tensorflow-serving-api; the REST paths and
 JSON follow https://www.tensorflow.org/tfx/serving/api_rest. Both listen on loopback at
-ports that are free.
+free ports.
 """
 
 import base64
@@ -57,11 +57,11 @@ def _version(spec) -> int | None:
     return spec.version.value if spec.HasField("version") else None
 
 
-class GrpcFront(
+class GrpcServicer(
     prediction_service_pb2_grpc.PredictionServiceServicer,
     model_service_pb2_grpc.ModelServiceServicer,
 ):
-    """Predict, GetModelMetadata and GetModelStatus; `requests` keeps what came."""
+    """Predict, GetModelMetadata and GetModelStatus; `requests` keeps the requests."""
 
     def __init__(self, model: ServedModel):
         self._model = model
@@ -103,24 +103,26 @@ class GrpcFront(
 
 @contextlib.contextmanager
 def serve_grpc(model: ServedModel):
-    """Yields host:port and the front."""
+    """Yields host:port and the servicer."""
     server = grpc.server(
         futures.ThreadPoolExecutor(4),
         options=[("grpc.max_receive_message_length", -1)],
     )
-    front = GrpcFront(model)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(front, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(front, server)
+    servicer = GrpcServicer(model)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        servicer, server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield f"127.0.0.1:{port}", front
+        yield f"127.0.0.1:{port}", servicer
     finally:
         server.stop(None).wait()
 
 
 def decoded(value):
-    """JSON's values with {"b64": …} as bytes."""
+    """Values of JSON with {"b64": …} as bytes."""
     if isinstance(value, dict):
         if set(value) != {"b64"}:
             raise BadRequestError(f"A tensor must be a list or b64; received {value}.")
@@ -136,7 +138,7 @@ def _is_named(value) -> bool:
 
 
 def read_inputs(body: dict, definition) -> tuple[dict, bool]:
-    """Input → values of a request's body, and whether it came in rows."""
+    """Input → values of the body of a request, and whether it is in rows."""
     if ("instances" in body) == ("inputs" in body):
         raise BadRequestError("The body must have either 'instances' or 'inputs'.")
     in_rows = "instances" in body
@@ -166,7 +168,7 @@ def to_json(name: str, value):
 
 
 def write_outputs(outputs: dict[str, np.ndarray], in_rows: bool) -> dict:
-    """The answer's body in the format of the request; one output has no name."""
+    """The body of the response in the format of the request."""
     columns = {key: to_json(key, value.tolist()) for key, value in outputs.items()}
     if len(columns) == 1:
         (column,) = columns.values()
@@ -179,23 +181,23 @@ def write_outputs(outputs: dict[str, np.ndarray], in_rows: bool) -> dict:
     return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
 
 
-class RestFront(http.server.BaseHTTPRequestHandler):
-    """Answers /v1/models/NAME, …/metadata and …:predict about `model`."""
+class RestHandler(http.server.BaseHTTPRequestHandler):
+    """Serves /v1/models/NAME, …/metadata and …:predict of `model`."""
 
     protocol_version = "HTTP/1.1"
     model: ServedModel
 
     def log_message(self, format, *arguments):
-        """Keeps the tests' output clean."""
+        """Writes nothing."""
 
     def do_GET(self):
         """Status and metadata."""
-        self._answer({None: model_status, "/metadata": model_metadata})
+        self._reply({None: model_status, "/metadata": model_metadata})
 
     def do_POST(self):
         """Predictions."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer({":predict": lambda model: self._predict(model, body)})
+        self._reply({":predict": lambda model: self._predict(model, body)})
 
     def _predict(self, model, body):
         try:
@@ -206,9 +208,9 @@ class RestFront(http.server.BaseHTTPRequestHandler):
         inputs, in_rows = read_inputs(values, model.signature_def(signature))
         return write_outputs(model.predict(signature, inputs), in_rows)
 
-    def _answer(self, answers):
+    def _reply(self, replies):
         try:
-            status, body = 200, self._body(answers)
+            status, body = 200, self._body(replies)
         except NotServedError as error:
             status, body = 404, {"error": str(error)}
         except BadRequestError as error:
@@ -220,17 +222,17 @@ class RestFront(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _body(self, answers) -> dict:
+    def _body(self, replies) -> dict:
         found = _MODEL_URL.fullmatch(self.path)
-        if not found or found["rest"] not in answers:
+        if not found or found["rest"] not in replies:
             raise BadRequestError(f"Malformed request: {self.command} {self.path}")
         version = found["version"] and int(found["version"])
         self.model.check_name(found["name"], version)
-        answer = answers[found["rest"]](self.model)
-        if isinstance(answer, dict):
-            return answer
+        reply = replies[found["rest"]](self.model)
+        if isinstance(reply, dict):
+            return reply
         return json_format.MessageToDict(
-            answer,
+            reply,
             preserving_proto_field_name=True,
             always_print_fields_with_no_presence=True,
         )
@@ -239,8 +241,8 @@ class RestFront(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serve_rest(model: ServedModel):
     """Yields http://host:port."""
-    front = type("Front", (RestFront,), {"model": model})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), front)
+    handler = type("Handler", (RestHandler,), {"model": model})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

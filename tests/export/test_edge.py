@@ -1,4 +1,4 @@
-"""The edge recognizer's NumPy gives the numbers of advance_tf.features."""
+"""The inputs of the edge recognizer equal those of advance_tf.features."""
 
 import io
 import wave
@@ -10,10 +10,9 @@ import tensorflow as tf
 from PIL import Image
 
 from advance_tf.config import FeatureConfig
-from advance_tf.features.clip import fit_clip
+from advance_tf.features.frontend import fit_clip, waveform_from_bytes
 from advance_tf.features.image import decode_image, resize_image
 from advance_tf.features.resample import resample
-from advance_tf.features.sound import waveform_from_bytes
 from tests.export.edge_programs import edge_module
 from tests.features.test_wav import wav
 
@@ -80,7 +79,7 @@ def picture(mode, size=(75, 50)):
 )
 def test_an_image_file_is_read_as_in_training(tmp_path, kind, mode):
     path = tmp_path / "a.file"
-    # An orientation that must not be applied.
+    # This orientation must not be applied.
     exif = Image.Exif()
     exif[0x0112] = 6
     options = {"exif": exif} if kind != "BMP" else {}
@@ -110,8 +109,8 @@ def test_a_sound_of_every_coding_is_read_as_in_training(tmp_path, code, bits):
 
 @pytest.mark.parametrize("rate_hz", [16_000, 22_050, 44_100, 48_000, 11_127])
 @pytest.mark.parametrize("seconds", [1.1, 9.99, 10.01, 31.7])
-def test_of_a_long_recording_the_centre_is_the_same(tmp_path, rate_hz, seconds):
-    """It reads the part alone that the clip depends on."""
+def test_the_centre_of_a_long_recording_is_that_of_training(tmp_path, rate_hz, seconds):
+    """Only the part that the clip depends on is read."""
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(round(rate_hz * seconds), 2), rate_hz)
     expected = waveform_from_bytes(path.read_bytes(), FeatureConfig()).numpy()
@@ -119,7 +118,7 @@ def test_of_a_long_recording_the_centre_is_the_same(tmp_path, rate_hz, seconds):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-def test_of_an_hour_little_is_read(tmp_path, monkeypatch):
+def test_only_the_clip_of_an_hour_is_read(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
@@ -175,15 +174,15 @@ def stream_windows(count, channels=1, every=8000, kept=20_000):
 @pytest.mark.parametrize("every", [3000, 8000, 12_345])
 def test_a_stream_is_windowed_at_every_step(channels, every):
     samples, found = stream_windows(50_000, channels, every)
-    assert [heard for heard, _ in found] == list(range(every, 50_001, every))
-    for heard, frames in found:
-        expected = samples[max(0, heard - 20_000) : heard]
+    assert [count for count, _ in found] == list(range(every, 50_001, every))
+    for count, frames in found:
+        expected = samples[max(0, count - 20_000) : count]
         np.testing.assert_array_equal(frames, expected)
 
 
-def test_a_stream_shorter_than_a_window_is_heard_once():
+def test_a_stream_shorter_than_a_window_gives_one_window():
     samples, found = stream_windows(500)
-    assert [heard for heard, _ in found] == [500]
+    assert [count for count, _ in found] == [500]
     np.testing.assert_array_equal(found[0][1], samples)
     assert stream_windows(0)[1] == []
 
@@ -203,7 +202,7 @@ def test_files_are_paired_by_name(tmp_path):
     assert EDGE.pair([tmp_path], [tmp_path])[0] == examples
 
 
-def test_two_files_are_one_place_and_doubles_are_refused(tmp_path):
+def test_two_files_are_one_place_and_duplicates_are_refused(tmp_path):
     one, two, other = (tmp_path / name for name in ("a.jpg", "b.wav", "c/a.jpg"))
     assert EDGE.pair([one], [two]) == ([("a", one, two)], [])
     examples, problems = EDGE.pair([one, other], [two])

@@ -1,4 +1,4 @@
-"""The edge recognizer as a program, where TensorFlow is not installed."""
+"""The edge recognizer as a program, without TensorFlow."""
 
 import functools
 import json
@@ -31,7 +31,7 @@ EVENTS = [event.name for event in labels.events()]
 
 @pytest.fixture(scope="module")
 def run(edge_python):
-    """A function that runs the program: status, answers' lines, errors' lines."""
+    """A function that runs the program: status, lines of output and of errors."""
 
     def run(*arguments, stdin=b""):
         done = subprocess.run(
@@ -52,7 +52,7 @@ def run(edge_python):
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
-    """Three places: a has both files, b an image, c a sound."""
+    """Three places: a with both files, b with an image, c with a sound."""
     folder = tmp_path_factory.mktemp("places")
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -64,7 +64,7 @@ def places(tmp_path_factory):
     return folder
 
 
-def expected_answer(image=None, sound=None, top=5):
+def expected_ranking(image=None, sound=None, top=5):
     """Scenes and events with their probabilities, best first."""
     probs = expected_probs(
         None if image is None else INPUTS.read_image(image, IMAGE_SIZE),
@@ -79,15 +79,15 @@ def ranked(probs, names, top):
     return [(names[k], probs[k]) for k in np.argsort(-probs)[:top]]
 
 
-def check_answer(answer, expected, atol=1e-5):
+def check_ranking(prediction, expected, atol=1e-5):
     for kind, ranking in zip(("scenes", "events"), expected, strict=True):
-        found = answer[kind]
+        found = prediction[kind]
         assert [name for name, _ in found] == [name for name, _ in ranking]
         probs = [prob for _, prob in found]
         np.testing.assert_allclose(probs, [prob for _, prob in ranking], atol=atol)
 
 
-def test_tensorflow_and_advance_tf_are_not_there(edge_python):
+def test_tensorflow_and_advance_tf_are_not_installed(edge_python):
     for package in ("tensorflow", "keras", "advance_tf"):
         command = [edge_python, "-c", f"import {package}"]
         done = subprocess.run(command, cwd=EDGE, capture_output=True, check=False)
@@ -102,7 +102,9 @@ def test_its_requirements_are_those_of_the_project():
     ]
     text = (EDGE / "requirements.txt").read_text(encoding="utf-8")
     wanted = [line for line in text.splitlines() if not line.startswith("#")]
-    assert len(wanted) == 4
+    assert {re.split("==", line)[0] for line in wanted} == {
+        *("ai-edge-litert", "numpy", "pillow", "soundfile")
+    }
     assert set(wanted) <= set(pins)
 
 
@@ -113,14 +115,14 @@ def test_one_place(run, edge_model, places, kinds):
     flags = [part for kind, path in given.items() for part in (f"--{kind}", path)]
     status, lines, errors = run(edge_model, *flags, "--json", "--top", 3)
     assert (status, errors, len(lines)) == (0, [], 1)
-    answer = json.loads(lines[0])
-    assert answer.keys() == {"name", "inputs", "scenes", "events", "seconds"}
-    assert answer["name"] == next(iter(given.values())).stem
-    check_answer(answer, expected_answer(**given, top=3))
-    assert 0 < answer["seconds"] < 60
+    prediction = json.loads(lines[0])
+    assert prediction.keys() == {"name", "inputs", "scenes", "events", "seconds"}
+    assert prediction["name"] == next(iter(given.values())).stem
+    check_ranking(prediction, expected_ranking(**given, top=3))
+    assert 0 < prediction["seconds"] < 60
 
 
-def test_a_folder_is_paired_by_stem_and_a_bad_file_loses_no_other(
+def test_a_folder_is_paired_by_stem_and_a_bad_file_is_reported(
     run, edge_model, places, tmp_path
 ):
     (tmp_path / "bad.jpg").write_bytes((places / "a.jpg").read_bytes()[:900])
@@ -129,31 +131,35 @@ def test_a_folder_is_paired_by_stem_and_a_bad_file_loses_no_other(
     status, lines, errors = run(
         edge_model, "--image", *folders, "--sound", *folders, "--json"
     )
-    answers = {answer["name"]: answer for answer in map(json.loads, lines)}
+    predictions = {
+        prediction["name"]: prediction for prediction in map(json.loads, lines)
+    }
     assert status == 1
-    assert sorted(answers) == ["a", "b", "c"]
-    check_answer(answers["a"], expected_answer(places / "a.jpg", places / "a.wav"))
-    check_answer(answers["b"], expected_answer(image=places / "b.jpg"))
-    check_answer(answers["c"], expected_answer(sound=places / "c.wav"))
+    assert sorted(predictions) == ["a", "b", "c"]
+    check_ranking(
+        predictions["a"], expected_ranking(places / "a.jpg", places / "a.wav")
+    )
+    check_ranking(predictions["b"], expected_ranking(image=places / "b.jpg"))
+    check_ranking(predictions["c"], expected_ranking(sound=places / "c.wav"))
     assert len(errors) == 2
     assert errors[0].startswith(f"error: bad: {tmp_path / 'bad.jpg'}")
     assert "truncated" in errors[1]
 
 
-def test_text_names_the_best_and_the_label(run, places, tmp_path):
-    model = write_small_model(tmp_path / "made.tflite", label="made up data")
+def test_text_has_the_most_probable_scene_and_the_label(run, places, tmp_path):
+    model = write_small_model(tmp_path / "labelled.tflite", label="invented data")
     status, lines, _ = run(model, "--image", places / "a.jpg", "--top", 1)
-    (scene, prob), *_ = expected_answer(image=places / "a.jpg")[0]
+    (scene, prob), *_ = expected_ranking(image=places / "a.jpg")[0]
     assert status == 0
-    assert lines[0] == "*** made up data ***"
+    assert lines[0] == "*** invented data ***"
     assert lines[1] == "a (image)"
     assert f"{100 * prob:.2f} % {scene}" in lines[3]
     _, lines, _ = run(model, "--image", places / "a.jpg", "--json")
-    assert json.loads(lines[0])["label"] == "made up data"
+    assert json.loads(lines[0])["label"] == "invented data"
 
 
-def test_events_of_the_sound_are_not_told_of_an_image(run, places, tmp_path):
-    model = write_small_model(tmp_path / "heard.tflite", events_of_sound=True)
+def test_events_from_the_sound_are_not_predicted_for_an_image(run, places, tmp_path):
+    model = write_small_model(tmp_path / "sound.tflite", events_of_sound=True)
     image, sound = places / "a.jpg", places / "a.wav"
     _, lines, _ = run(
         model, "--image", image, places / "b.jpg", "--sound", sound, "--json"
@@ -164,34 +170,34 @@ def test_events_of_the_sound_are_not_told_of_an_image(run, places, tmp_path):
     assert len(alone["scenes"]) == 5
 
 
-def test_a_model_of_images_leaves_sounds_alone(run, places, tmp_path):
-    model = write_small_model(tmp_path / "seen.tflite", modality="image")
+def test_a_model_of_images_ignores_sounds(run, places, tmp_path):
+    model = write_small_model(tmp_path / "image.tflite", modality="image")
     flags = ("--image", places, "--sound", places, "--json")
     status, lines, errors = run(model, *flags)
-    answers = [json.loads(line) for line in lines]
-    assert [answer["inputs"] for answer in answers] == [["image"]] * 2
-    check_answer(answers[0], expected_answer(image=places / "a.jpg"))
+    predictions = [json.loads(line) for line in lines]
+    assert [prediction["inputs"] for prediction in predictions] == [["image"]] * 2
+    check_ranking(predictions[0], expected_ranking(image=places / "a.jpg"))
     assert status == 1
-    assert errors == ["error: c: This model reads an image alone; received none."]
+    assert errors == ["error: c: This model uses an image only; received none."]
     status, _, errors = run(model, "--pcm", 16_000)
     assert (status, len(errors)) == (1, 1)
 
 
 def pcm(seconds, rate_hz, channels=1):
-    """Noise that grows louder, int16 [frames, channels]."""
+    """Noise of increasing amplitude, int16 [frames, channels]."""
     frames = round(seconds * rate_hz)
-    loudness = np.linspace(0.05, 0.9, frames)[:, None]
-    samples = np.random.default_rng(0).uniform(-1, 1, (frames, channels)) * loudness
+    amplitude = np.linspace(0.05, 0.9, frames)[:, None]
+    samples = np.random.default_rng(0).uniform(-1, 1, (frames, channels)) * amplitude
     return (samples * 32_767).astype("<i2")
 
 
-def heard(samples, rate_hz):
+def clip_of(samples, rate_hz):
     waveform = samples.astype(np.float32).mean(1) / 32_768
     return INPUTS.fit_clip(INPUTS.resample(waveform, rate_hz), CLIP_SAMPLES)
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (44_100, 2)])
-def test_a_stream_is_answered_on_its_last_ten_seconds(
+def test_a_stream_is_predicted_from_its_last_ten_seconds(
     run, edge_model, places, rate_hz, channels
 ):
     samples = pcm(25, rate_hz, channels)
@@ -201,14 +207,14 @@ def test_a_stream_is_answered_on_its_last_ten_seconds(
         more = () if shown is None else ("--image", places / "b.jpg")
         status, lines, errors = run(edge_model, *flags, *more, stdin=samples.tobytes())
         assert (status, errors) == (0, [])
-        answers = [json.loads(line) for line in lines]
-        assert [a["name"] for a in answers] == ["8.0 s", "16.0 s", "24.0 s"]
-        for seconds, answer in zip((8, 16, 24), answers, strict=True):
+        predictions = [json.loads(line) for line in lines]
+        assert [p["name"] for p in predictions] == ["8.0 s", "16.0 s", "24.0 s"]
+        for seconds, prediction in zip((8, 16, 24), predictions, strict=True):
             last = samples[max(0, seconds - 10) * rate_hz : seconds * rate_hz]
-            probs = expected_probs(shown, heard(last, rate_hz))
+            probs = expected_probs(shown, clip_of(last, rate_hz))
             scenes = ranked(probs["scene_probs"], labels.scenes(), 5)
             events = ranked(probs["event_probs"], EVENTS, 5)
-            check_answer(answer, (scenes, events))
+            check_ranking(prediction, (scenes, events))
 
 
 def test_streams_too_short_and_empty(run, edge_model):
@@ -222,17 +228,17 @@ def test_streams_too_short_and_empty(run, edge_model):
 
 @pytest.mark.parametrize("ending", ["interrupt", "closed pipe"])
 def test_an_endless_stream_ends_cleanly(edge_python, edge_model, ending):
-    """The first answer comes while the stream goes on; then it is left."""
+    """The first prediction is printed before the stream ends; then it is stopped."""
     flags = ["--pcm", "16000", "--every", "1"]
     command = [edge_python, EDGE / "recognize.py", edge_model, *flags]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    # A test in a background job inherits that interrupts are ignored.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    # Answers must be flushed where Python does not do it by itself.
+    # A test in a background job inherits ignored interrupts.
+    restore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    # The program must flush its output also without this variable.
     environment = os.environ.copy()
     environment.pop("PYTHONUNBUFFERED", None)
     with subprocess.Popen(
-        command, **pipes, bufsize=0, env=environment, preexec_fn=heed
+        command, **pipes, bufsize=0, env=environment, preexec_fn=restore
     ) as process:
         watchdog = threading.Timer(60, process.kill)
         watchdog.start()
@@ -271,7 +277,7 @@ def test_the_benchmark_measures_model_and_reading(run, edge_model, places):
         (("--image", "a.jpg", "--top", "0"), "--top"),
         (("--pcm", "100"), "8000 to 192000"),
         (("--pcm", "16000", "--channels", "9"), "1 to 8"),
-        (("--pcm", "16000", "--sound", "a.wav"), "--pcm goes with"),
+        (("--pcm", "16000", "--sound", "a.wav"), "--pcm may be given with"),
         (("--pcm", "16000", "--every", "nan"), "--every"),
         (("--wrong",), "--wrong"),
     ],
@@ -283,7 +289,7 @@ def test_errors_are_one_line(run, edge_model, flags, message):
     assert message in errors[0]
 
 
-def test_a_file_that_is_no_model_is_named(run, edge_model, places, tmp_path):
+def test_a_file_that_is_not_a_model_is_named(run, edge_model, places, tmp_path):
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(os.urandom(100))
     for path in (bare, tmp_path / "missing.tflite", places / "a.jpg"):
@@ -292,23 +298,26 @@ def test_a_file_that_is_no_model_is_named(run, edge_model, places, tmp_path):
         assert str(path) in errors[0]
 
 
-def test_a_real_export_answers_as_the_model_in_memory(
-    run, exported_lite, export_arguments, media
+def test_an_export_predicts_what_the_model_in_memory_predicts(
+    run, exported_lite, exported_run, media
 ):
-    from advance_tf.serving import answers
+    from advance_tf.inference.backends import RunModel
+    from advance_tf.inference.predictor import Predictor
 
-    source, _, exported_media = export_arguments
-    expected = answers.memory_probs(
-        source, answers.decode(source, exported_media.some("test", 3))
-    )
+    model = RunModel(Predictor.from_run(exported_run))
     for number in range(3):
+        files = media / f"{number}.jpg", media / f"{number}.wav"
         status, lines, errors = run(
-            *(exported_lite, "--image", media / f"{number}.jpg"),
-            *("--sound", media / f"{number}.wav", "--json", "--top", 13),
+            *(exported_lite, "--image", files[0]),
+            *("--sound", files[1], "--json", "--top", 13),
         )
         assert (status, errors) == (0, [])
         found = dict(json.loads(lines[0])["scenes"])
-        probs = [found[scene] for scene in labels.scenes()]
-        np.testing.assert_allclose(
-            probs, expected["scene_probs"][number], rtol=0, atol=1e-4
-        )
+        expected = model.predict(*files).scene_probs
+        assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_embeddings_get_no_runner(exported_lite):
+    model = edge_module("edge_model").Model(str(exported_lite), 1)
+    assert "embed" in model._interpreter.get_signature_list()
+    assert set(model._runners) == {"recognize", "image_only", "sound_only"}

@@ -1,4 +1,4 @@
-"""export/signature.json is what the exporter writes; saved_model_cli can ask it."""
+"""export/signature.json equals what the exporter writes; saved_model_cli reads it."""
 
 import json
 import pathlib
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advance_tf.models.resnet import embedding_size
 from tests.imports import ROOT
 
 SIGNATURE = ROOT / "export" / "signature.json"
@@ -22,7 +23,7 @@ def described(tensors) -> dict:
     }
 
 
-def test_signature_json_is_that_of_an_export(exported):
+def test_signature_json_is_that_of_an_export(exported, exported_run):
     signatures = tf.saved_model.load(str(exported / "1")).signatures
     found = {
         name: {
@@ -31,11 +32,17 @@ def test_signature_json_is_that_of_an_export(exported):
         }
         for name, function in signatures.items()
     }
-    # Names first seen in another order are the same signatures.
+    towers = {"image": "image_tower", "sound": "audio_tower"}
+    for kind, tower in towers.items():
+        size = exported_run.recognizer.get_layer(tower).output_shape[-1]
+        shape = found["embed"]["outputs"][f"{kind}_embedding"]["shape"]
+        assert shape == [None, size]
+        # The file has the size of the default towers.
+        shape[-1] = embedding_size(101)
     assert json.loads(SIGNATURE.read_text(encoding="utf-8")) == found, json.dumps(found)
 
 
-def test_saved_model_cli_asks_the_features(exported, tmp_path):
+def test_saved_model_cli_runs_the_features(exported, tmp_path):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     waveform = rng.normal(0, 0.1, (2, 20_000)).astype(np.float32)

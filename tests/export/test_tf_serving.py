@@ -1,4 +1,4 @@
-"""The client over REST and gRPC says what the SavedModel's signatures say."""
+"""The client over REST and gRPC returns what the signatures return."""
 
 import base64
 import json
@@ -26,10 +26,10 @@ from tests.export.serving_front import serve_grpc, serve_rest, write_outputs
 from tests.imports import ROOT
 
 CLIENT = ROOT / "export" / "tf_serving" / "client.py"
-# The client runs where neither this project nor the other face's packages exist.
+# The client runs without this project and the packages of the other protocol.
 _BLOCKED = {
     "rest": ("advance_tf", "tensorflow", "tensorflow_serving", "grpc", "numpy"),
-    # The stubs are installed with TensorFlow; blocked is what starts it.
+    # The stubs are installed with TensorFlow, whose Python code is blocked.
     "grpc": ("advance_tf", "requests", "numpy", "keras", "tensorflow.python"),
 }
 _RUN = """
@@ -52,14 +52,14 @@ def rest(model):
 
 
 @pytest.fixture(scope="module")
-def grpc_front(model):
-    with serve_grpc(model) as (address, front):
-        yield address, front
+def grpc_server(model):
+    with serve_grpc(model) as (address, servicer):
+        yield address, servicer
 
 
 @pytest.fixture
-def addresses(rest, grpc_front):
-    return {"rest": rest, "grpc": grpc_front[0]}
+def addresses(rest, grpc_server):
+    return {"rest": rest, "grpc": grpc_server[0]}
 
 
 @pytest.fixture(scope="module")
@@ -77,18 +77,18 @@ def direct(exported):
 
 @pytest.fixture
 def broken(tmp_path):
-    """A file that is no image, though its name says so."""
+    """A file with the name of an image that is not one."""
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no image")
     return path
 
 
-def run_client(face, address, *flags):
+def run_client(protocol, address, *flags):
     """Exit status, lines of standard output and standard error."""
     done = subprocess.run(
         [
-            *(sys.executable, "-c", _RUN, ",".join(_BLOCKED[face]), str(CLIENT)),
-            *(f"--{face}={address}", *map(str, flags)),
+            *(sys.executable, "-c", _RUN, ",".join(_BLOCKED[protocol]), str(CLIENT)),
+            *(f"--{protocol}={address}", *map(str, flags)),
         ],
         env=os.environ | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
         capture_output=True,
@@ -115,16 +115,18 @@ def assert_ranking(shown, names, probs):
 
 
 def free_address() -> str:
-    """host:port where nobody listens."""
+    """host:port without a server."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_the_client_says_what_the_signature_says(face, addresses, media, direct):
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_the_client_returns_what_the_signature_returns(
+    protocol, addresses, media, direct
+):
     flags = (f"--data_dir={media}", "--json", "--batch_size=2")
-    status, lines, errors = run_client(face, addresses[face], *flags)
+    status, lines, errors = run_client(protocol, addresses[protocol], *flags)
     assert (status, errors) == (0, "")
     expected = direct("serving_default", **read_pairs(media))
     rows = [json.loads(line) for line in lines]
@@ -136,15 +138,15 @@ def test_the_client_says_what_the_signature_says(face, addresses, media, direct)
             names = expected[f"top_{kind}_names"][number]
             probs = expected[f"top_{kind}_probs"][number]
             assert_ranking(row[f"{kind}s"], names, probs)
-    # Different files, different answers: else the comparison says little.
+    # The predictions differ between files, so that the comparison is meaningful.
     assert rows[0]["scenes"] != rows[1]["scenes"]
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_top_names_more_than_the_model_does(face, addresses, media, direct):
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_top_exceeds_that_of_the_export(protocol, addresses, media, direct):
     files = (f"--image={media / '2.jpg'}", f"--sound={media / '2.wav'}")
     flags = (*files, "--json", "--top=7")
-    status, (line,), errors = run_client(face, addresses[face], *flags)
+    status, (line,), errors = run_client(protocol, addresses[protocol], *flags)
     assert (status, errors) == (0, "")
     inputs = {key: values[2:] for key, values in read_pairs(media).items()}
     expected = direct("serving_default", **inputs)
@@ -154,13 +156,13 @@ def test_top_names_more_than_the_model_does(face, addresses, media, direct):
         assert_ranking(json.loads(line)[f"{kind}s"], names[order], probs[order])
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_bad_row_and_a_missing_file_leave_the_others(
-    face, addresses, media, broken, direct
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_bad_row_and_a_missing_file_do_not_affect_the_others(
+    protocol, addresses, media, broken, direct
 ):
     images = (media / "0.jpg", broken, "absent.jpg", media / "1.jpg")
     status, lines, errors = run_client(
-        face, addresses[face], "--json", "--image", *images
+        protocol, addresses[protocol], "--json", "--image", *images
     )
     assert status == 1
     first, bad, absent, last = map(json.loads, lines)
@@ -179,31 +181,31 @@ def test_a_bad_row_and_a_missing_file_leave_the_others(
     assert len(named) == 2
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_folder_may_lack_files_and_be_in_advances_layout(
-    face, addresses, media, tmp_path, direct
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_folder_may_lack_files_and_have_the_layout_of_advance(
+    protocol, addresses, media, tmp_path, direct
 ):
     for file in ("vision/lake/0.jpg", "sound/lake/0.wav", "sound/lake/1.wav"):
         path = tmp_path / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((media / path.name).read_bytes())
     flags = (f"--data_dir={tmp_path}", "--json")
-    status, lines, errors = run_client(face, addresses[face], *flags)
+    status, lines, errors = run_client(protocol, addresses[protocol], *flags)
     assert (status, errors) == (0, "")
     rows = [json.loads(line) for line in lines]
     assert [row["name"] for row in rows] == ["lake/0", "lake/1"]
     assert "image" not in rows[1]
     columns = read_pairs(media)
     both = {key: column[:1] for key, column in columns.items()}
-    asked = [("serving_default", both)]
-    asked += [("sound_only", {"sound_bytes": columns["sound_bytes"][1:2]})]
-    for row, (signature, inputs) in zip(rows, asked, strict=True):
+    requested = [("serving_default", both)]
+    requested += [("sound_only", {"sound_bytes": columns["sound_bytes"][1:2]})]
+    for row, (signature, inputs) in zip(rows, requested, strict=True):
         expected = direct(signature, **inputs)
         names, probs = (expected[f"top_scene_{w}"][0] for w in ("names", "probs"))
         assert_ranking(row["scenes"], names, probs)
 
 
-def test_for_people_the_client_prints_percent(rest, media, direct):
+def test_the_text_has_percentages(rest, media, direct):
     flags = ("--sound", media / "0.wav", media / "1.wav", "--version=1")
     status, lines, _ = run_client("rest", rest, *flags)
     assert status == 0
@@ -217,19 +219,19 @@ def test_for_people_the_client_prints_percent(rest, media, direct):
     assert lines[13] == "1"
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_dead_server_is_one_line(face, media):
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_an_absent_server_is_one_line(protocol, media):
     address = free_address()
-    shown = f"http://{address}" if face == "rest" else address
-    status, lines, errors = run_client(face, shown, f"--data_dir={media}")
+    shown = f"http://{address}" if protocol == "rest" else address
+    status, lines, errors = run_client(protocol, shown, f"--data_dir={media}")
     assert (status, lines, errors.count("\n")) == (1, [], 1)
     assert errors.startswith(f"error: {shown}: ")
 
 
-@pytest.mark.parametrize("face", ["rest", "grpc"])
-def test_a_wrong_model_is_one_line(face, addresses, media):
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_a_wrong_model_is_one_line(protocol, addresses, media):
     flags = (f"--data_dir={media}", "--model=other")
-    status, lines, errors = run_client(face, addresses[face], *flags)
+    status, lines, errors = run_client(protocol, addresses[protocol], *flags)
     assert (status, lines, errors.count("\n")) == (1, [], 1)
     assert "Servable not found for request: Latest(other)" in errors
 
@@ -252,20 +254,20 @@ def test_wrong_flags_are_one_line(rest, media, flags, message):
     assert message in errors
 
 
-def test_over_grpc_the_event_names_stay_on_the_server(grpc_front, media):
-    address, front = grpc_front
-    front.requests.clear()
+def test_event_names_are_not_requested_over_grpc(grpc_server, media):
+    address, servicer = grpc_server
+    servicer.requests.clear()
     run_client("grpc", address, "--image", media / "0.jpg", "--json")
-    (request,) = front.requests
+    (request,) = servicer.requests
     assert "event_names" not in request.output_filter
     assert {"status", "top_event_names", "scene_probs"} <= set(request.output_filter)
 
 
-def test_warm_up_requests_are_answered(exported, grpc_front, direct):
+def test_warmup_requests_run(exported, grpc_server, direct):
     path = exported / "1" / "assets.extra" / "tf_serving_warmup_requests"
     records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
     assert 0 < len(records) <= 1000
-    with grpc.insecure_channel(grpc_front[0]) as channel:
+    with grpc.insecure_channel(grpc_server[0]) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         for record in records:
             log = prediction_log_pb2.PredictionLog.FromString(record)
@@ -284,8 +286,8 @@ def test_warm_up_requests_are_answered(exported, grpc_front, direct):
             assert set(expected["status"]) == {b"ok"}
 
 
-def test_grpc_tells_signatures_state_and_errors(grpc_front, exported):
-    with grpc.insecure_channel(grpc_front[0]) as channel:
+def test_grpc_returns_signatures_state_and_errors(grpc_server, exported):
+    with grpc.insecure_channel(grpc_server[0]) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             metadata_field=["signature_def"]
@@ -293,15 +295,15 @@ def test_grpc_tells_signatures_state_and_errors(grpc_front, exported):
         request.model_spec.name = "advance"
         found = get_model_metadata_pb2.SignatureDefMap()
         stub.GetModelMetadata(request).metadata["signature_def"].Unpack(found)
-        expected = {"serving_default", "image_only", "sound_only", "features"}
+        expected = {"serving_default", "image_only", "sound_only", "features", "embed"}
         assert set(found.signature_def) == expected
         assert set(found.signature_def["sound_only"].inputs) == {"sound_bytes"}
 
         states = model_service_pb2_grpc.ModelServiceStub(channel)
-        asked = get_model_status_pb2.GetModelStatusRequest(
+        wanted = get_model_status_pb2.GetModelStatusRequest(
             model_spec=request.model_spec
         )
-        (state,) = states.GetModelStatus(asked).model_version_status
+        (state,) = states.GetModelStatus(wanted).model_version_status
         assert (state.version, state.state) == (1, state.AVAILABLE)
 
         wrong = predict_pb2.PredictRequest(output_filter=["absent"])
@@ -318,9 +320,9 @@ def post(address, body, name="advance"):
 
 def test_rest_rows_and_columns_agree_with_the_signature(rest, media, direct):
     images = read_pairs(media)["image_bytes"]
-    shown = [{"b64": base64.b64encode(image).decode()} for image in images]
+    encoded = [{"b64": base64.b64encode(image).decode()} for image in images]
     expected = direct("image_only", image_bytes=images)
-    bodies = ({"instances": shown}, {"inputs": {"image_bytes": shown}})
+    bodies = ({"instances": encoded}, {"inputs": {"image_bytes": encoded}})
     (_, rows), (_, columns) = (
         post(rest, {"signature_name": "image_only", **body}) for body in bodies
     )
@@ -338,14 +340,14 @@ def test_rest_takes_arrays(rest, direct):
     image = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     waveform = np.linspace(-0.5, 0.5, 16, dtype=np.float32)
     row = {"image": image.tolist(), "waveform": waveform.tolist()}
-    status, answer = post(rest, {"signature_name": "features", "instances": [row]})
+    status, reply = post(rest, {"signature_name": "features", "instances": [row]})
     assert status == 200
     inputs = {
         "image": tf.constant(image[None]),
         "waveform": tf.constant(waveform[None]),
     }
     expected = direct("features", **inputs)["event_probs"][0]
-    (given,) = answer["predictions"]
+    (given,) = reply["predictions"]
     np.testing.assert_allclose(given["event_probs"], expected, rtol=0, atol=1e-6)
 
 
@@ -360,13 +362,13 @@ def test_rest_takes_arrays(rest, direct):
     ],
 )
 def test_rest_errors_have_a_status_and_a_reason(rest, body, name, status):
-    code, answer = post(rest, body, name)
+    code, reply = post(rest, body, name)
     assert code == status
-    assert list(answer) == ["error"]
-    assert answer["error"]
+    assert list(reply) == ["error"]
+    assert reply["error"]
 
 
-def test_rest_tells_state_and_signatures(rest):
+def test_rest_returns_state_and_signatures(rest):
     url = f"{rest}/v1/models/advance"
     (state,) = requests.get(url, timeout=60).json()["model_version_status"]
     assert (state["version"], state["state"]) == ("1", "AVAILABLE")

@@ -1,4 +1,4 @@
-"""The files that TF Serving and Docker read have the fields that these know."""
+"""The files of TF Serving and Docker have valid fields."""
 
 import re
 import subprocess
@@ -14,6 +14,7 @@ from google.protobuf import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
+from advance_tf.memory import ENVIRONMENT
 from tests.export.served_model import ServedModel
 from tests.export.serving_front import serve_rest
 from tests.imports import ROOT
@@ -24,7 +25,7 @@ _WRAPPED = ".google.protobuf.Int64Value"
 
 
 def server_message(name: str):
-    """A message of TF Serving that the package of its stubs leaves out.
+    """A message of TF Serving that the package of its stubs does not have.
 
     The fields are those of session_bundle_config.proto and monitoring_config.proto.
     """
@@ -93,7 +94,7 @@ def test_batches_hold_what_the_client_sends():
     assert batching.max_enqueued_batches.value > batching.num_batch_threads.value > 0
 
 
-def test_metrics_are_where_the_readme_says():
+def test_metrics_are_at_the_address_in_the_readme():
     monitoring = parsed("monitoring.config", server_message("MonitoringConfig"))
     assert monitoring.prometheus_config.enable
     readme = (KIT / "README.md").read_text(encoding="utf-8")
@@ -118,6 +119,10 @@ def test_compose_mounts_every_file_that_its_flags_name(service):
     assert flags["enable_batching"] == "true"
 
 
+def test_the_server_keeps_freed_memory(service):
+    assert service["environment"] == ENVIRONMENT
+
+
 def test_the_image_and_the_stubs_have_one_version(service):
     names = ("requirements.txt", "requirements-dev.txt")
     pinned = "".join((ROOT / name).read_text(encoding="utf-8") for name in names)
@@ -129,7 +134,7 @@ def test_the_image_and_the_stubs_have_one_version(service):
 
 
 @pytest.mark.parametrize(("name", "status"), [("advance", 0), ("other", 1)])
-def test_the_health_check_asks_for_the_model(service, exported, name, status):
+def test_the_health_check_requests_the_model(service, exported, name, status):
     assert service["healthcheck"]["test"][0] == "CMD"
     *words, script = service["healthcheck"]["test"][1:]
     with serve_rest(ServedModel(name, exported)) as address:
@@ -140,7 +145,7 @@ def test_the_health_check_asks_for_the_model(service, exported, name, status):
     assert done.returncode == status
 
 
-def test_the_client_is_short_and_knows_no_package_of_ours():
+def test_the_client_is_short_and_does_not_import_this_package():
     lines = (KIT / "client.py").read_text(encoding="utf-8").splitlines()
     assert len(lines) < 200
     assert not any("advance_tf" in line for line in lines)

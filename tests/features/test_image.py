@@ -1,4 +1,4 @@
-"""Images equal PIL's: decoding exactly, resizing within one level."""
+"""Decoded images equal PIL's exactly, resized images within one level."""
 
 import io
 
@@ -15,8 +15,8 @@ DECODE = tf.function(
 )
 
 
-def picture(mode="RGB", size=(32, 32)):
-    """A smooth picture with some noise."""
+def create_image(mode="RGB", size=(32, 32)):
+    """A smooth image with some noise."""
     rng = np.random.default_rng(0)
     x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
     levels = [128 + 100 * np.sin(x / 9 + k) * np.cos(y / 7 - k) for k in range(3)]
@@ -31,15 +31,15 @@ def encoded(image, kind, **options):
 
 
 @pytest.mark.parametrize("quality", [50, 90, 100])
-def test_a_jpeg_is_decoded_as_pil_does(quality):
-    contents = encoded(picture(), "JPEG", quality=quality)
+def test_jpeg_equals_pil(quality):
+    contents = encoded(create_image(), "JPEG", quality=quality)
     expected = np.asarray(Image.open(io.BytesIO(contents)))
     np.testing.assert_array_equal(DECODE(contents, ""), expected)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (512, 512), (100, 41), (20, 30)])
-def test_resizing_stays_within_a_level_of_pils(size):
-    image = picture(size=size)
+def test_resizing_is_within_one_level_of_pil(size):
+    image = create_image(size=size)
     found = DECODE(encoded(image, "PNG"), "").numpy()
     expected = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR), np.float32)
     assert np.abs(found - expected).max() <= 1
@@ -49,32 +49,32 @@ def test_resizing_stays_within_a_level_of_pils(size):
 
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    # TensorFlow reads no BMP with a palette.
+    # TensorFlow does not read a BMP with a palette.
     [
         *(("PNG", mode) for mode in ("RGB", "L", "RGBA", "P")),
         *(("BMP", mode) for mode in ("RGB", "L", "RGBA")),
     ],
 )
-def test_lossless_formats_of_every_mode(kind, mode):
-    image = picture(mode)
+def test_lossless_formats_in_every_mode_equal_pil(kind, mode):
+    image = create_image(mode)
     expected = np.asarray(image.convert("RGB"))
     np.testing.assert_array_equal(DECODE(encoded(image, kind), ""), expected)
 
 
-def test_png_of_16_bits_keeps_its_upper_bits():
-    levels = np.asarray(picture("L"), np.uint16) * 257
+def test_16_bit_png_keeps_its_upper_bits():
+    levels = np.asarray(create_image("L"), np.uint16) * 257
     contents = encoded(Image.fromarray(levels), "PNG")
-    expected = np.repeat(np.asarray(picture("L"))[..., None], 3, -1)
+    expected = np.repeat(np.asarray(create_image("L"))[..., None], 3, -1)
     np.testing.assert_allclose(DECODE(contents, ""), expected, atol=1)
 
 
-def test_webp():
-    contents = encoded(picture(), "WEBP", lossless=True)
-    np.testing.assert_array_equal(DECODE(contents, ""), np.asarray(picture()))
+def test_lossless_webp_equals_pil():
+    contents = encoded(create_image(), "WEBP", lossless=True)
+    np.testing.assert_array_equal(DECODE(contents, ""), np.asarray(create_image()))
 
 
-def test_inside_a_parallel_map():
-    files = [encoded(picture(size=(40 + n, 50)), "JPEG") for n in range(5)]
+def test_parallel_map_equals_single_images():
+    files = [encoded(create_image(size=(40 + n, 50)), "JPEG") for n in range(5)]
     dataset = tf.data.Dataset.from_tensor_slices(files).map(
         lambda contents: decode_image(contents, 32), num_parallel_calls=3
     )
@@ -83,12 +83,12 @@ def test_inside_a_parallel_map():
 
 
 @pytest.mark.parametrize("contents", [b"", b"\xff", b"GIF89a" + bytes(20), bytes(40)])
-def test_another_format_is_named(contents):
+def test_another_format_raises_with_the_name_of_the_file(contents):
     with pytest.raises(tf.errors.InvalidArgumentError, match="vision/lake/1.jpg"):
         DECODE(contents, "vision/lake/1.jpg")
 
 
-def test_a_truncated_jpeg_is_refused():
-    contents = encoded(picture(size=(64, 64)), "JPEG")
+def test_truncated_jpeg_raises():
+    contents = encoded(create_image(size=(64, 64)), "JPEG")
     with pytest.raises(tf.errors.InvalidArgumentError):
         DECODE(contents[: len(contents) // 2], "a.jpg")

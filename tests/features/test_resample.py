@@ -1,4 +1,4 @@
-"""Pass-band, stop-band, length and equality with soxr, at any rate."""
+"""Resampling: pass-band, stop-band, length and equality with soxr at any rate."""
 
 import numpy as np
 import pytest
@@ -20,12 +20,12 @@ def tone(frequency_hz, rate_hz, seconds=1.0):
 
 
 def inner(values):
-    """Without the ends, where the tone begins and stops."""
+    """The samples far from the ends, where the tone starts and stops."""
     return np.asarray(values)[1500:-1500]
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
-def test_the_pass_band_is_flat_to_nine_tenths(rate_hz):
+def test_pass_band_is_flat_up_to_nine_tenths(rate_hz):
     lower_nyquist_hz = min(rate_hz, 16_000) / 2
     for share in (0.05, 0.5, 0.89):
         wave = tone(share * lower_nyquist_hz, rate_hz)
@@ -36,7 +36,7 @@ def test_the_pass_band_is_flat_to_nine_tenths(rate_hz):
 
 
 @pytest.mark.parametrize("rate_hz", [rate for rate in RATES_HZ if rate > 16_000])
-def test_the_stop_band_lies_below_90_db(rate_hz):
+def test_stop_band_is_below_minus_90_db(rate_hz):
     for frequency_hz in (8_010, 0.49 * rate_hz):
         wave = tone(frequency_hz, rate_hz).astype(np.float32)
         leaked = np.abs(inner(RESAMPLE(wave, rate_hz))).max()
@@ -45,7 +45,7 @@ def test_the_stop_band_lies_below_90_db(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_equals_soxr_on_band_limited_noise(rate_hz):
-    """Both filters pass what lies below 0.85 of the lower Nyquist frequency."""
+    """Both filters pass frequencies below 0.85 of the lower Nyquist frequency."""
     rng = np.random.default_rng(0)
     spectrum = np.fft.rfft(rng.normal(0, 0.2, rate_hz))
     spectrum[round(0.85 * min(rate_hz, 16_000) / 2) :] = 0
@@ -58,12 +58,12 @@ def test_equals_soxr_on_band_limited_noise(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [*RATES_HZ, 16_001, 15_999])
 @pytest.mark.parametrize("count", [1, 7, 1000, 9999])
-def test_the_length_is_that_of_the_ratio(rate_hz, count):
+def test_length_is_that_of_the_ratio(rate_hz, count):
     found = RESAMPLE(np.ones(count, np.float32), rate_hz)
     assert len(found) == -(-count * 16_000 // rate_hz)
 
 
-def test_the_target_rate_changes_nothing():
+def test_target_rate_returns_the_waveform():
     wave = np.random.default_rng(0).normal(size=500).astype(np.float32)
     np.testing.assert_array_equal(RESAMPLE(wave, 16_000), wave)
 
@@ -75,11 +75,11 @@ def test_eager_equals_compiled(rate_hz):
     np.testing.assert_allclose(resample(wave, rate_hz), compiled, atol=1e-6)
 
 
-def test_a_ten_second_clip_of_advance_becomes_160000_samples():
+def test_ten_second_clip_of_advance_has_160000_samples():
     assert len(RESAMPLE(np.zeros(220_500, np.float32), 22_050)) == 160_000
 
 
-def test_inside_a_dataset_with_rates_of_their_own():
+def test_data_set_with_several_rates_equals_single_waveforms():
     rates_hz = [22_050, 16_000, 44_099]
     dataset = tf.data.Dataset.from_tensor_slices(rates_hz).map(
         lambda rate_hz: resample(tf.ones([4000]), rate_hz), num_parallel_calls=2

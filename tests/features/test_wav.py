@@ -1,4 +1,4 @@
-"""Every coding of WAV against NumPy, and what is refused."""
+"""Every WAV coding against NumPy, and invalid files."""
 
 import struct
 
@@ -15,11 +15,11 @@ def encode(samples, code, bits):
     """Bytes of samples in [-1, 1), little-endian."""
     if code == FLOAT:
         return samples.astype(f"<f{bits // 8}").tobytes()
-    whole = np.round(samples * 2 ** (bits - 1)).astype(np.int64)
-    whole = np.clip(whole, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    levels = np.round(samples * 2 ** (bits - 1)).astype(np.int64)
+    levels = np.clip(levels, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     if bits == 8:
-        return (whole + 128).astype(np.uint8).tobytes()
-    return b"".join(int(v).to_bytes(bits // 8, "little", signed=True) for v in whole)
+        return (levels + 128).astype(np.uint8).tobytes()
+    return b"".join(int(v).to_bytes(bits // 8, "little", signed=True) for v in levels)
 
 
 def chunk(tag, body, size=None):
@@ -28,7 +28,7 @@ def chunk(tag, body, size=None):
 
 
 def wav(samples, code=PCM, bits=16, rate_hz=22_050, extensible=False, **changes):
-    """A WAV file; `changes` replace fields of its header."""
+    """A WAV file; `changes` replaces fields of its header."""
     frames = np.atleast_2d(samples.T).T
     fields = {
         "code": EXTENSIBLE if extensible else code,
@@ -57,7 +57,7 @@ def wav(samples, code=PCM, bits=16, rate_hz=22_050, extensible=False, **changes)
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
-def wave(channels=1, count=300):
+def random_samples(channels=1, count=300):
     return np.random.default_rng(channels).uniform(-0.99, 0.99, (count, channels))
 
 
@@ -76,8 +76,8 @@ TRACED = tf.function(decode_wav, input_signature=[tf.TensorSpec([], tf.string)] 
         (FLOAT, 64, 1e-7),
     ],
 )
-def test_every_coding(code, bits, step, extensible):
-    samples = wave()
+def test_every_coding_equals_the_samples(code, bits, step, extensible):
+    samples = random_samples()
     contents = wav(samples, code, bits, extensible=extensible)
     found, rate_hz = TRACED(contents, "a.wav")
     assert int(rate_hz) == 22_050
@@ -86,31 +86,31 @@ def test_every_coding(code, bits, step, extensible):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
 def test_channels_are_averaged(channels):
-    samples = wave(channels)
+    samples = random_samples(channels)
     found, _ = TRACED(wav(samples), "a.wav")
     np.testing.assert_allclose(found, samples.mean(1), atol=2**-15)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 44_099, 192_000])
-def test_rates(rate_hz):
-    assert int(TRACED(wav(wave(), rate_hz=rate_hz), "a.wav")[1]) == rate_hz
+def test_rates_are_read(rate_hz):
+    assert int(TRACED(wav(random_samples(), rate_hz=rate_hz), "a.wav")[1]) == rate_hz
 
 
-def test_unknown_chunks_are_skipped_odd_sizes_too():
+def test_unknown_chunks_of_any_size_are_skipped():
     before = chunk(b"LIST", b"abc") + chunk(b"junk", b"") + chunk(b"bext", bytes(602))
-    samples = wave()
+    samples = random_samples()
     found, _ = TRACED(wav(samples, before=before), "a.wav")
     np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
 
 
-def test_an_unknown_size_takes_what_is_there():
-    samples = wave()
+def test_unknown_size_reads_to_the_end():
+    samples = random_samples()
     found, _ = TRACED(wav(samples, size=0xFFFFFFFF), "a.wav")
     np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
 
 
 def test_samples_that_are_not_finite_become_zero():
-    samples = wave()
+    samples = random_samples()
     samples[3] = np.nan
     samples[5] = np.inf
     found, _ = TRACED(wav(samples, FLOAT, 32), "a.wav")
@@ -118,8 +118,8 @@ def test_samples_that_are_not_finite_become_zero():
     assert found[3] == found[5] == 0
 
 
-def test_in_a_parallel_map():
-    files = [wav(wave(count=100 + n)) for n in range(6)]
+def test_parallel_map_reads_every_file():
+    files = [wav(random_samples(count=100 + n)) for n in range(6)]
     dataset = tf.data.Dataset.from_tensor_slices(files).map(
         lambda contents: decode_wav(contents, "x"), num_parallel_calls=4
     )
@@ -130,8 +130,8 @@ def test_in_a_parallel_map():
     ("code", "bits", "kind"),
     [(PCM, 16, "<i2"), (PCM, 32, "<i4"), (FLOAT, 32, "<f4"), (FLOAT, 64, "<f8")],
 )
-def test_eager_and_compiled_equal_numpy_to_the_bit(code, bits, kind):
-    contents = wav(wave(), code, bits)
+def test_eager_and_compiled_equal_numpy_exactly(code, bits, kind):
+    contents = wav(random_samples(), code, bits)
     stored = np.frombuffer(contents[44:], kind)
     scale = 1 if code == FLOAT else 2.0 ** (bits - 1)
     expected = stored.astype(np.float32) / np.float32(scale)
@@ -141,68 +141,71 @@ def test_eager_and_compiled_equal_numpy_to_the_bit(code, bits, kind):
 
 
 @pytest.mark.parametrize("bits", [8, 16, 24, 32])
-def test_the_ends_of_the_range(bits):
+def test_extreme_values_of_the_range(bits):
     samples = np.array([-1.0, 0.0, 1.0])
     found, _ = TRACED(wav(samples, PCM, bits), "a.wav")
-    # In float32 the largest of 32 bits is 1.
+    # The largest 32-bit value rounds to 1 in float32.
     np.testing.assert_allclose(found, [-1, 0, 1 - 2.0 ** (1 - bits)], atol=1e-7)
 
 
-def test_extensible_channels_of_24_bits():
-    samples = wave(5)
+def test_extensible_24_bit_channels_are_averaged():
+    samples = random_samples(5)
     contents = wav(samples, PCM, 24, extensible=True)
     found, _ = TRACED(contents, "a.wav")
     np.testing.assert_allclose(found, samples.mean(1), atol=2**-22)
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
-def test_every_unknown_size_and_half_a_frame_at_the_end(size):
-    samples = wave(2)
+def test_unknown_size_with_an_incomplete_last_frame(size):
+    samples = random_samples(2)
     contents = wav(samples, size=size)[:-3]
     found, _ = TRACED(contents, "a.wav")
     np.testing.assert_allclose(found, samples.mean(1)[:-1], atol=2**-15)
 
 
-def test_chunks_after_the_samples_are_not_heard():
-    samples = wave()
+def test_chunks_after_the_samples_are_ignored():
+    samples = random_samples()
     contents = wav(samples) + chunk(b"LIST", bytes(100))
     assert len(TRACED(contents, "a.wav")[0]) == len(samples)
 
 
-def test_a_file_of_empty_chunks_ends():
+def test_file_of_many_empty_chunks_raises():
     contents = GOOD[:36] + chunk(b"junk", b"") * 5_000
     with pytest.raises(tf.errors.InvalidArgumentError, match="no data chunk"):
         TRACED(contents, "a.wav")
 
 
-GOOD = wav(wave())
+GOOD = wav(random_samples())
 
 
 @pytest.mark.parametrize(
     ("contents", "problem"),
     [
         (b"", "empty"),
-        (b"RIFF", "no RIFF/WAVE"),
-        (b"ID3\x04" + bytes(60), "no RIFF/WAVE"),
-        (GOOD[:20], "no whole fmt"),
+        (b"RIFF", "not a RIFF/WAVE"),
+        (b"ID3\x04" + bytes(60), "not a RIFF/WAVE"),
+        (GOOD[:20], "no complete fmt"),
         (GOOD[:36], "no data chunk"),
         (GOOD[:-10], "truncated"),
-        (wav(wave(), size=0), "no sample"),
-        (wav(wave(), size=0xFFFFFFF0), "truncated"),
-        (wav(wave(), channels=0, align=0), "channels"),
-        (wav(wave(9)), "channels"),
-        (wav(wave(), rate_hz=7_999), "rate"),
-        (wav(wave(), rate_hz=0xFFFFFFFF), "rate"),
-        (wav(wave(), code=2), "coding"),
-        (wav(wave(), align=7), "block"),
-        (wav(wave(), FLOAT, 16), "coding"),
-        (wav(wave(), rate_hz=0), "rate"),
-        (GOOD[:12] + chunk(b"junk", b"", size=0xFFFFFFFF) + GOOD[12:], "no whole fmt"),
-        (GOOD[:12] + chunk(b"data", bytes(40)), "no whole fmt"),
+        (wav(random_samples(), size=0), "no sample"),
+        (wav(random_samples(), size=0xFFFFFFF0), "truncated"),
+        (wav(random_samples(), channels=0, align=0), "channels"),
+        (wav(random_samples(9)), "channels"),
+        (wav(random_samples(), rate_hz=7_999), "rate"),
+        (wav(random_samples(), rate_hz=0xFFFFFFFF), "rate"),
+        (wav(random_samples(), code=2), "coding"),
+        (wav(random_samples(), align=7), "block"),
+        (wav(random_samples(), FLOAT, 16), "coding"),
+        (wav(random_samples(), rate_hz=0), "rate"),
+        (
+            GOOD[:12] + chunk(b"junk", b"", size=0xFFFFFFFF) + GOOD[12:],
+            "no complete fmt",
+        ),
+        (GOOD[:12] + chunk(b"data", bytes(40)), "no complete fmt"),
         (GOOD[:12] + chunk(b"fmt ", bytes(16)) + GOOD[36:], "coding"),
     ],
 )
-def test_a_broken_file_is_named_with_what_is_wrong(contents, problem):
+def test_invalid_file_raises_with_its_name_and_problem(contents, problem):
     with pytest.raises(tf.errors.InvalidArgumentError, match=problem) as raised:
         TRACED(contents, "sound/lake/00001.wav")
     assert "sound/lake/00001.wav" in str(raised.value)

@@ -1,1 +1,1 @@
-"""Tests of advance_tf: losses."""
+"""Tests of advance_tf.losses."""

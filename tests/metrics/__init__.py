@@ -1,1 +1,1 @@
-"""Tests of advance_tf: metrics."""
+"""Tests of advance_tf.metrics."""

@@ -1,15 +1,19 @@
-"""Run by test_keras_scores in a process of its own, which has two devices."""
+"""Checks `ConfusionScores` on two logical devices; test_scores runs it as a process."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from advance_tf.metrics.keras_scores import ConfusionScores
-from advance_tf.metrics.scores import WEIGHTED, confusion_matrix, weighted_scores
+from advance_tf.metrics.scores import (
+    WEIGHTED,
+    ConfusionScores,
+    confusion_matrix,
+    weighted_scores,
+)
 
 
-class Stepper(keras.Model):
-    """Scores its inputs as logits, in training and in evaluation."""
+class IdentityModel(keras.Model):
+    """A model with its own steps, like the trainer, whose inputs are the logits."""
 
     def __init__(self):
         super().__init__()
@@ -22,11 +26,11 @@ class Stepper(keras.Model):
         return [self.scores]
 
     def call(self, inputs):
-        """The inputs through an identity."""
+        """Applies the identity."""
         return self.head(inputs)
 
     def train_step(self, data):
-        """Trains nothing."""
+        """Updates the metric and no weights."""
         return self.test_step(data)
 
     def test_step(self, data):
@@ -49,7 +53,7 @@ def main() -> None:
     confusion = confusion_matrix(scene, logits.argmax(axis=1), 5)
     expected = weighted_scores(confusion)
     with strategy.scope():
-        model = Stepper()
+        model = IdentityModel()
         model.compile()
     batches = tf.data.Dataset.from_tensor_slices((logits, scene)).batch(8)
     history = model.fit(batches, validation_data=batches, epochs=2, verbose=0).history

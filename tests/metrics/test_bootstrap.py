@@ -1,4 +1,4 @@
-"""Intervals over sites against a plain loop over samples."""
+"""Bootstrap intervals over sites against a loop over samples."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def _problem(n=120, sites=30, classes=4, seed=0):
     return true, predicted, np.array([f"{s:05d}" for s in rng.integers(sites, size=n)])
 
 
-def test_a_resample_takes_whole_sites():
+def test_a_resample_includes_all_samples_of_a_site():
     true, predicted, sites = _problem()
     confusions = bootstrap.resampled_confusions(
         true, predicted, sites, classes=4, samples=20, seed=3
@@ -46,7 +46,7 @@ def test_draws_are_uniform_with_replacement():
     assert counts.var() == pytest.approx(0.98, rel=0.02)
 
 
-def test_the_seed_decides_and_the_order_does_not():
+def test_draws_depend_on_the_seed_and_not_on_the_order():
     true, predicted, sites = _problem()
     first = bootstrap.bootstrap_over_sites(true, predicted, sites, _f_score, seed=1)
     again = bootstrap.bootstrap_over_sites(true, predicted, sites, _f_score, seed=1)
@@ -60,14 +60,14 @@ def test_the_seed_decides_and_the_order_does_not():
     assert first[0] < _f_score(confusion_matrix(true, predicted, 4)) < first[1]
 
 
-def test_samples_of_a_place_do_not_narrow_the_interval():
+def test_more_samples_per_site_do_not_narrow_the_interval():
     true, predicted, sites = _problem()
     once = bootstrap.bootstrap_over_sites(true, predicted, sites, _f_score)
     tenfold = [np.repeat(values, 10) for values in (true, predicted, sites)]
     assert bootstrap.bootstrap_over_sites(*tenfold, _f_score) == pytest.approx(once)
 
 
-def test_width_is_that_of_the_normal_approximation():
+def test_width_agrees_with_the_normal_approximation():
     rng = np.random.default_rng(0)
     true = np.zeros(1000, np.int64)
     predicted = (rng.random(1000) < 0.3).astype(np.int64)
@@ -78,10 +78,10 @@ def test_width_is_that_of_the_normal_approximation():
         lambda confusion: weighted_scores(confusion)["accuracy"],
         samples=4000,
     )
-    share = (predicted == 0).mean()
-    half = 1.959964 * np.sqrt(share * (1 - share) / 1000)
-    assert low == pytest.approx(share - half, abs=0.003)
-    assert high == pytest.approx(share + half, abs=0.003)
+    accuracy = (predicted == 0).mean()
+    half = 1.959964 * np.sqrt(accuracy * (1 - accuracy) / 1000)
+    assert low == pytest.approx(accuracy - half, abs=0.003)
+    assert high == pytest.approx(accuracy + half, abs=0.003)
 
 
 def test_level_and_undefined_values():
@@ -128,16 +128,16 @@ def test_runs_are_averaged_within_a_resample():
     np.testing.assert_allclose(both, np.array(one) / 2)
 
 
-def test_runs_are_drawn_in_pairs_besides_the_sites():
-    # Every site holds the same samples, so that drawing sites changes nothing.
+def test_runs_are_drawn_in_pairs_in_addition_to_sites():
+    # All sites have the same samples, so that drawing sites changes nothing.
     true = np.tile([0, 1, 2, 3], 20)
     sites = np.repeat([f"{site:05d}" for site in range(20)], 4)
-    right, wrong = true, np.tile([0, 0, 0, 3], 20)
-    good, poor = (_f_score(confusion_matrix(true, p, 4)) for p in (right, wrong))
-    runs = np.stack([right, wrong])
+    correct, wrong = true, np.tile([0, 0, 0, 3], 20)
+    good, poor = (_f_score(confusion_matrix(true, p, 4)) for p in (correct, wrong))
+    runs = np.stack([correct, wrong])
     narrow = bootstrap.paired_difference(true, runs, wrong, sites, _f_score)
     np.testing.assert_allclose(narrow, (good - poor) / 2)
-    # Of two draws both are `right`, or both `wrong`, in a quarter of resamples.
+    # Both draws are `correct` in a quarter of the resamples, both `wrong` in another.
     wide = bootstrap.paired_difference(
         true, runs, wrong, sites, _f_score, resample_runs=True
     )
@@ -152,13 +152,13 @@ def test_runs_are_drawn_in_pairs_besides_the_sites():
     ("changes", "message"),
     [
         ({"samples": 1}, "samples must be at least 2; received 1"),
-        ({"level": 1.0}, "level must lie between 0 and 1; received 1.0"),
+        ({"level": 1.0}, "level must be between 0 and 1; received 1.0"),
         ({"sites": ["a"]}, "same samples; received 2, 2 and 1"),
         ({"true": [], "predicted": [], "sites": []}, "at least one sample"),
-        ({"predicted": [0, 9], "classes": 3}, r"predicted must lie in \[0, 3\)"),
+        ({"predicted": [0, 9], "classes": 3}, r"predicted must be in \[0, 3\)"),
     ],
 )
-def test_refuses(changes, message):
+def test_invalid_arguments_are_rejected(changes, message):
     arguments = {"true": [0, 1], "predicted": [0, 1], "sites": ["a", "b"]} | changes
     with pytest.raises(ValueError, match=message):
         bootstrap.bootstrap_over_sites(statistic=_f_score, **arguments)

@@ -10,8 +10,8 @@ from advance_tf import labels
 from advance_tf.metrics import comparison
 
 
-def made(seed, wrong, label=""):
-    """Predictions of 130 samples of 26 sites, a share of them wrong."""
+def random_run(seed, wrong, label=""):
+    """Predictions of 130 samples of 26 sites, a fraction of them wrong."""
     true = np.arange(130) % 13
     rng = np.random.default_rng(seed)
     predicted = np.where(rng.random(130) < wrong, rng.integers(0, 13, 130), true)
@@ -25,8 +25,8 @@ def f_score(run):
 
 
 def test_means_deviations_and_differences():
-    good = [made(seed, 0.1) for seed in (1, 2, 3)]
-    poor = [made(seed, 0.5) for seed in (4, 5)]
+    good = [random_run(seed, 0.1) for seed in (1, 2, 3)]
+    poor = [random_run(seed, 0.5) for seed in (4, 5)]
     rows = comparison.compare({"poor": poor, "good": good}, "poor")
     assert [(row.name, row.runs) for row in rows] == [("poor", 2), ("good", 3)]
     expected = [f_score(run) for run in good]
@@ -41,33 +41,35 @@ def test_means_deviations_and_differences():
     assert rows[1].over_runs[1:] != (low, high)
 
 
-def test_a_single_run_tells_nothing_of_the_chance_of_training():
-    runs = {"a": [made(1, 0.2), made(2, 0.2)], "b": [made(3, 0.2)]}
+def test_a_single_run_has_no_interval_over_runs():
+    runs = {"a": [random_run(1, 0.2), random_run(2, 0.2)], "b": [random_run(3, 0.2)]}
     row = comparison.compare(runs, "a")[1]
     assert row.difference is not None
     assert row.over_runs is None
 
 
 def test_the_table_names_the_data_and_the_reference():
-    rows = comparison.compare({"a": [made(1, 0.2)] * 2, "b": [made(2, 0.2)] * 2}, "a")
+    rows = comparison.compare(
+        {"a": [random_run(1, 0.2)] * 2, "b": [random_run(2, 0.2)] * 2}, "a"
+    )
     text = comparison.markdown(rows, "a", "synthetic data")
     assert text.startswith("> **synthetic data**")
     assert "| F − a (95 %) |" in text
     assert text.splitlines()[-2].endswith("| reference |")
 
 
-def test_other_samples_or_an_unknown_reference_are_refused():
-    other = made(1, 0.2)
+def test_other_samples_or_an_unknown_reference_are_rejected():
+    other = random_run(1, 0.2)
     moved = comparison.Predictions(
         other.stems[::-1], other.sites, other.true, other.predicted, ""
     )
     with pytest.raises(ValueError, match="on the same samples; those of 'b' differ"):
         comparison.compare({"a": [other], "b": [moved]}, "a")
-    with pytest.raises(ValueError, match="--reference must be one of a"):
+    with pytest.raises(ValueError, match="^reference must be one of a; received 'c'"):
         comparison.compare({"a": [other]}, "c")
 
 
-def test_predictions_are_read_as_evaluate_writes_them(tmp_path):
+def test_reads_the_predictions_of_an_evaluation(tmp_path):
     path = tmp_path / "predictions.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -80,8 +82,8 @@ def test_predictions_are_read_as_evaluate_writes_them(tmp_path):
     assert run.label == "leaky"
 
 
-def test_a_missing_or_foreign_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="Evaluate the run first"):
+def test_a_missing_or_unrelated_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="Run `advance evaluate` first"):
         comparison.read_predictions(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("stem,site\n1,2\n")
     with pytest.raises(ValueError, match="reading it failed: KeyError"):

@@ -1,10 +1,10 @@
-"""The full-size pair of towers against PyTorch, once, with figures.
+"""Compares the towers of the paper with PyTorch and prints the differences.
 
     python -m tests.models.full_size_parity
 
-Prints, for ResNet-101 on images and ResNet-50 on log-mels, the largest absolute
-differences of embeddings and logits, and how far each side's float32 is from
-PyTorch's float64.
+For ResNet-101 on images and ResNet-50 on log-mels, the table has the largest absolute
+differences of embeddings and logits between the libraries, and between the float32 of
+each library and the float64 of PyTorch.
 """
 
 import copy
@@ -12,26 +12,33 @@ import copy
 import numpy as np
 import torch
 
-from tests.models.test_conversion import AUDIO, IMAGE, nchw, pair
+from tests.models.torch_resnet import AUDIO, IMAGE, convert_pair, to_nchw
 
 
 def main():
-    """Prints a table."""
-    print("| tower | of | largest | difference | ours − float64 | PyTorch − float64 |")
+    """Prints the table."""
+    print("| tower | of | largest | difference | Keras − float64 | PyTorch − float64 |")
     print("| :-- | :-- | --: | --: | --: | --: |")
     for name, kind, depth, outputs in (
         ("image, ResNet-101", IMAGE, 101, 30),
         ("audio, ResNet-50", AUDIO, 50, 527),
     ):
-        model, made, _, tower, x = pair(kind, depth, 64, outputs)
+        model, converted, _, tower, x = convert_pair(kind, depth, 64, outputs)
         exact = copy.deepcopy(model).double()
         with torch.no_grad():
-            theirs = [model.embed(nchw(x)), model(nchw(x))]
-            true = [exact.embed(nchw(x).double()), exact(nchw(x).double())]
+            torch_outputs = [model.embed(to_nchw(x)), model(to_nchw(x))]
+            exact_outputs = [
+                exact.embed(to_nchw(x).double()),
+                exact(to_nchw(x).double()),
+            ]
         embedding = np.asarray(tower.predict(x, verbose=0))
-        ours = [embedding, embedding @ made["head/kernel"] + made["head/bias"]]
+        logits = embedding @ converted["head/kernel"] + converted["head/bias"]
         for label, a, b, c in zip(
-            ("embedding", "logits"), ours, theirs, true, strict=True
+            ("embedding", "logits"),
+            (embedding, logits),
+            torch_outputs,
+            exact_outputs,
+            strict=True,
         ):
             b, c = b.numpy(), c.numpy()
             figures = np.abs(b).max(), *(np.abs(d).max() for d in (a - b, a - c, b - c))

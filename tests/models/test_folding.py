@@ -1,4 +1,4 @@
-"""Folded models: the same numbers without batch norms."""
+"""Folded models: equal outputs without batch normalization."""
 
 import keras
 import numpy as np
@@ -6,45 +6,25 @@ import pytest
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
-from advance_tf.models.batch_norm import BatchNorm
 from advance_tf.models.folding import (
     PaddedConv2D,
     fold_batch_norms,
     fold_kernel,
-    freeze,
+    freeze_graph,
 )
 from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
+from advance_tf.models.resnet import BatchNorm
+from tests.models.random_statistics import all_layers, randomize_batch_norms
 
 FEATURES = FeatureConfig(image_size=64, clip_seconds=0.8)
 SETTINGS = {"image_width": 8, "audio_width": 4}
-
-
-def all_layers(model):
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from all_layers(layer)
-        else:
-            yield layer
-
-
-def randomize(model):
-    """Statistics of a trained model: none of them is 0 or 1."""
-    rng = np.random.default_rng(5)
-    for layer in all_layers(model):
-        if isinstance(layer, BatchNorm):
-            size = layer.gamma.shape[0]
-            layer.gamma.assign(rng.uniform(0.4, 1.2, size))
-            layer.beta.assign(rng.normal(0, 0.5, size))
-            layer.moving_mean.assign(rng.normal(0, 0.5, size))
-            layer.moving_variance.assign(rng.uniform(0.5, 2, size))
-    return model
 
 
 def build(transfer="none", depth=18, **settings):
     keras.utils.set_random_seed(1)
     depths = {"image_depth": depth, "audio_depth": depth}
     model = ModelConfig(**depths, **SETTINGS, **settings)
-    return randomize(build_recognizer(model, FEATURES, transfer))
+    return randomize_batch_norms(build_recognizer(model, FEATURES, transfer))
 
 
 def inputs(size=3):
@@ -67,35 +47,35 @@ def assert_equal_outputs(model, folded, names=None):
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_folded_model_computes_the_same(depth):
+def test_folded_recognizer_equals_the_recognizer(depth):
     model = build("kl_audio", depth)
     assert_equal_outputs(model, fold_batch_norms(model))
 
 
-def test_nothing_but_biases_is_left_of_batch_norms():
+def test_batch_norms_become_biases():
     model = build("sq_audiovisual")
     folded = fold_batch_norms(model)
     kinds = [type(layer) for layer in all_layers(folded)]
     assert not any(issubclass(kind, BatchNorm) for kind in kinds)
     assert kinds.count(PaddedConv2D) == 2 * 20
-    # Padding is left before the pooling of each tower alone.
+    # Padding remains only before the pooling of each tower.
     assert kinds.count(keras.layers.ZeroPadding2D) == 2
-    # Of the four vectors of a batch norm, one is left: the bias.
+    # Of the four vectors of a batch normalization, one remains: the bias.
     norms = [x for x in all_layers(model) if isinstance(x, BatchNorm)]
-    gone = 3 * sum(norm.gamma.shape[0] for norm in norms)
-    assert folded.count_params() == model.count_params() - gone
+    removed = 3 * sum(norm.gamma.shape[0] for norm in norms)
+    assert folded.count_params() == model.count_params() - removed
     image_tower = folded.get_layer("image_tower")
     assert image_tower.get_layer("features").output.shape == (None, 2, 2, 64)
 
 
-def test_outputs_are_chosen_by_name():
+def test_outputs_are_selected_by_name():
     model = build("kl_audio")
     folded = fold_batch_norms(model, ["scene_logits"])
     assert_equal_outputs(model, folded, ["scene_logits"])
     assert "audio_event_head" not in [layer.name for layer in folded.layers]
-    heard = fold_batch_norms(model, ["audio_event_logits"])
-    assert_equal_outputs(model, heard, ["audio_event_logits"])
-    assert "image_tower" not in [layer.name for layer in heard.layers]
+    audio = fold_batch_norms(model, ["audio_event_logits"])
+    assert_equal_outputs(model, audio, ["audio_event_logits"])
+    assert "image_tower" not in [layer.name for layer in audio.layers]
     for names in ([], ["event_logits"]):
         with pytest.raises(ValueError, match="outputs must be one or more of scene"):
             fold_batch_norms(model, names)
@@ -104,28 +84,24 @@ def test_outputs_are_chosen_by_name():
 @pytest.mark.parametrize(
     ("modality", "unused"), [("image", "audio_tower"), ("sound", "image_tower")]
 )
-def test_a_tower_out_of_use_is_a_constant(modality, unused):
+def test_unused_tower_becomes_a_constant(modality, unused):
     model = build("kl_audiovisual", modality=modality, dropout=0.5)
     folded = fold_batch_norms(model)
     assert_equal_outputs(model, folded)
     assert unused not in [layer.name for layer in folded.layers]
 
 
-def test_other_models_and_single_towers_fold():
+def test_folded_tagger_equals_the_tagger():
     config = ModelConfig(audio_depth=18, audio_width=4)
-    tagger = randomize(build_audio_tagger(config, FEATURES))
-    log_mel = inputs()["log_mel"]
-    for model, given in (
-        (tagger, {"log_mel": log_mel}),
-        (tagger.get_layer("audio_tower"), log_mel[..., None]),
-    ):
-        expected = keras.tree.flatten(model(given, training=False))[0]
-        received = keras.tree.flatten(fold_batch_norms(model)(given))[0]
-        bound = 1e-5 * np.abs(expected).max()
-        np.testing.assert_allclose(received, expected, rtol=0, atol=bound)
+    tagger = randomize_batch_norms(build_audio_tagger(config, FEATURES))
+    log_mel = {"log_mel": inputs()["log_mel"]}
+    expected = tagger(log_mel, training=False)["event_logits"]
+    received = fold_batch_norms(tagger)(log_mel)["event_logits"]
+    bound = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(received, expected, rtol=0, atol=bound)
 
 
-def test_a_half_precision_model_folds_to_float32():
+def test_half_precision_model_folds_to_float32():
     reference = build("kl_audio")
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -136,7 +112,7 @@ def test_a_half_precision_model_folds_to_float32():
     assert_equal_outputs(reference, fold_batch_norms(model))
 
 
-def test_the_kernel_is_folded_in_double_precision():
+def test_kernel_is_folded_in_float64():
     norm = BatchNorm()
     norm.build((None, 1, 1, 2))
     values = ([2, 3], [1, 2], [4, 5], [9, 0])
@@ -150,17 +126,17 @@ def test_the_kernel_is_folded_in_double_precision():
     np.testing.assert_array_equal(bias, expected.astype(np.float32))
 
 
-def test_a_batch_norm_without_convolution_is_refused():
+def test_batch_norm_without_convolution_raises():
     given = keras.Input((4, 4, 2))
     model = keras.Model(given, BatchNorm(name="alone")(given))
-    with pytest.raises(ValueError, match="alone follows something else"):
+    with pytest.raises(ValueError, match="alone follows another layer"):
         fold_batch_norms(model)
 
 
-def test_a_frozen_model_has_constants_and_survives_the_disk(tmp_path):
+def test_frozen_model_has_constants_and_can_be_saved(tmp_path):
     folded = fold_batch_norms(build("kl_audio"))
     module = tf.Module()
-    module.recognize = freeze(folded)
+    module.recognize = freeze_graph(folded)
     expected = folded(inputs())
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path)).recognize
@@ -175,10 +151,10 @@ def test_a_frozen_model_has_constants_and_survives_the_disk(tmp_path):
     assert kinds.count("Pad") == 2
 
 
-def test_a_folded_model_has_a_configuration():
+def test_folded_model_is_serializable():
     folded = fold_batch_norms(build(modality="image"))
-    again = keras.Model.from_config(folded.get_config())
-    again.set_weights(folded.get_weights())
+    rebuilt = keras.Model.from_config(folded.get_config())
+    rebuilt.set_weights(folded.get_weights())
     np.testing.assert_array_equal(
-        again(inputs())["scene_logits"], folded(inputs())["scene_logits"]
+        rebuilt(inputs())["scene_logits"], folded(inputs())["scene_logits"]
     )

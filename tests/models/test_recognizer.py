@@ -1,16 +1,18 @@
-"""The recognizer's outputs, precisions and single modalities."""
+"""The recognizer: outputs, precision, single modalities and frozen layers."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.config import Config, FeatureConfig, ModelConfig, TransferConfig
 from advance_tf.models.recognizer import (
     build_audio_tagger,
     build_image_classifier,
     build_recognizer,
+    stage_of,
 )
+from advance_tf.training.recognition import build_trainer
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
 TINY = {"image_depth": 18, "audio_depth": 18, "image_width": 2, "audio_width": 2}
@@ -40,7 +42,7 @@ def build(transfer="none", **settings):
         ("kl_audiovisual", ["audiovisual_event_logits"]),
     ],
 )
-def test_the_objective_decides_the_event_head(transfer, names):
+def test_transfer_determines_the_event_head(transfer, names):
     outputs = build(transfer)(inputs())
     assert sorted(outputs) == sorted(["scene_logits", *names])
     assert outputs["scene_logits"].shape == (3, 13)
@@ -48,7 +50,7 @@ def test_the_objective_decides_the_event_head(transfer, names):
         assert outputs[name].shape == (3, 527)
 
 
-def test_the_audio_event_head_hears_and_does_not_see():
+def test_audio_event_head_depends_on_the_sound_only():
     model = build("kl_audio")
     first, second = inputs(seed=0), inputs(seed=1)
     mixed = {"image": second["image"], "log_mel": first["log_mel"]}
@@ -70,8 +72,8 @@ def test_logits_are_float32_under_mixed_precision(policy):
     assert all(np.isfinite(v).all() for v in outputs.values())
 
 
-def ordered(model):
-    """The variables by layer; models of another modality list them otherwise."""
+def ordered_variables(model):
+    """The variables by layer: their order in the model depends on the modality."""
     names = ("image_tower", "audio_tower", "scene_head", "audiovisual_event_head")
     return [v for name in names for v in model.get_layer(name).variables]
 
@@ -79,49 +81,103 @@ def ordered(model):
 @pytest.mark.parametrize(
     ("modality", "unused"), [("image", "log_mel"), ("sound", "image")]
 )
-def test_one_modality_equals_both_with_a_batch_of_zeros(modality, unused):
-    """Outputs, gradients and batch-norm statistics, in training."""
+def test_one_modality_equals_both_with_zeros(modality, unused):
+    """Outputs, gradients and batch-normalization statistics, in training."""
     single, both = build("kl_audiovisual", modality=modality), build("kl_audiovisual")
-    for target, source in zip(ordered(single), ordered(both), strict=True):
+    for target, source in zip(
+        ordered_variables(single), ordered_variables(both), strict=True
+    ):
         target.assign(source)
     batch = inputs()
     zeros = batch | {unused: tf.zeros_like(batch[unused])}
     found = []
     for model, given in ((single, batch), (both, zeros)):
-        variables = [v for v in ordered(model) if v.trainable]
+        variables = [v for v in ordered_variables(model) if v.trainable]
         with tf.GradientTape() as tape:
             outputs = model(given, training=True)
             total = sum(tf.reduce_sum(tf.sin(v)) for v in outputs.values())
         gradients = tape.gradient(total, variables)
-        statistics = [v for v in ordered(model) if not v.trainable]
+        statistics = [v for v in ordered_variables(model) if not v.trainable]
         found.append([outputs["scene_logits"], *gradients, *statistics])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
 
 
-def test_seeds_make_weights_repeatable():
-    first, again = build("kl_audio"), build("kl_audio")
-    for one, other in zip(first.variables, again.variables, strict=True):
+def test_equal_seeds_give_equal_weights():
+    first, second = build("kl_audio"), build("kl_audio")
+    for one, other in zip(first.variables, second.variables, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_dropout_acts_in_training_only():
+def test_dropout_is_active_in_training_only():
     model = build(dropout=0.5)
-    once = model(inputs(), training=False)["scene_logits"]
-    again = model(inputs(), training=False)["scene_logits"]
-    np.testing.assert_array_equal(once, again)
+    first = model(inputs(), training=False)["scene_logits"]
+    second = model(inputs(), training=False)["scene_logits"]
+    np.testing.assert_array_equal(first, second)
     assert "dropout" in [layer.name for layer in model.layers]
 
 
-def test_an_unknown_transfer_is_refused():
+def test_unknown_transfer_raises():
     with pytest.raises(ValueError, match="transfer must be one of none"):
         build_recognizer(ModelConfig(**TINY), FEATURES, "both")
 
 
-def test_models_for_pretraining():
+def test_models_of_pretraining_have_their_outputs():
     config = ModelConfig(**TINY)
     tagger = build_audio_tagger(config, FEATURES)
     classifier = build_image_classifier(config, FEATURES, 30)
     batch = inputs()
     assert tagger({"log_mel": batch["log_mel"]})["event_logits"].shape == (3, 527)
     assert classifier({"image": batch["image"]})["class_logits"].shape == (3, 30)
+
+
+def layers_changed_by_a_step(**frozen):
+    """Names of the layers whose variables a training step changes, by tower."""
+    config = Config(
+        model=ModelConfig(**{**TINY, "image_width": 4, "audio_width": 4}, **frozen),
+        features=FEATURES,
+        transfer=TransferConfig(transfer="none"),
+    )
+    trainer = build_trainer(config, None)
+    recognizer = trainer.model
+    before = {id(v): v.numpy() for v in recognizer.variables}
+    trainer.train_on_batch(inputs(size=4), {"scene": np.array([0, 1, 2, 3])})
+    changed = {"image": set(), "audio": set(), "head": set()}
+    for tower in ("image", "audio"):
+        for layer in recognizer.get_layer(f"{tower}_tower").layers:
+            if any((v.numpy() != before[id(v)]).any() for v in layer.weights):
+                changed[tower].add(layer.name)
+    head = recognizer.get_layer("scene_head")
+    if (head.kernel.numpy() != before[id(head.kernel)]).any():
+        changed["head"].add(head.name)
+    return changed
+
+
+def test_all_layers_are_trained_by_default():
+    changed = layers_changed_by_a_step()
+    assert {stage_of(name) for name in changed["image"]} == {1, 2, 3, 4, 5}
+    assert {"conv1", "bn1", "layer4_1_bn2"} <= changed["audio"]
+    assert changed["head"]
+
+
+def test_frozen_stages_are_not_trained():
+    changed = layers_changed_by_a_step(image_frozen_stages=3, audio_frozen_stages=5)
+    assert {stage_of(name) for name in changed["image"]} == {4, 5}
+    assert changed["audio"] == set()
+    assert changed["head"]
+
+
+def test_frozen_batch_norms_keep_scales_and_statistics():
+    changed = layers_changed_by_a_step(freeze_batch_norm=True)
+    for tower in ("image", "audio"):
+        assert "conv1" in changed[tower]
+        norms = [n for n in changed[tower] if "bn" in n or n.endswith("downsample_1")]
+        assert not norms
+
+
+@pytest.mark.parametrize(
+    ("layer", "stage"),
+    [("conv1", 1), ("bn1", 1), ("layer1_0_conv1", 2), ("layer4_1_bn2", 5)],
+)
+def test_stage_of_a_layer(layer, stage):
+    assert stage_of(layer) == stage

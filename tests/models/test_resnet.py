@@ -1,35 +1,35 @@
-"""The towers' topology: sizes, names, padding, and narrow widths."""
+"""Topology of the towers, and batch normalization against NumPy."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.models.resnet import BLOCKS, build_resnet, embedding_size
+from advance_tf.models.resnet import BLOCKS, BatchNorm, build_resnet, embedding_size
 from advance_tf.models.weights import layer_arrays
 from tests.imports import ROOT
 
 
-def trainable(model):
+def count_trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-def test_the_papers_towers_have_the_papers_parameters():
+def test_towers_of_the_paper_have_its_number_of_parameters():
     image = build_resnet(101)
     audio = build_resnet(50, 64, (400, 64, 1), first_stride=1, name="audio_tower")
-    assert trainable(image) == 42_500_160
-    assert trainable(audio) == 23_501_760
+    assert count_trainable(image) == 42_500_160
+    assert count_trainable(audio) == 23_501_760
     assert image.output_shape == audio.output_shape == (None, 2048)
     assert image.get_layer("features").output.shape == (None, 8, 8, 2048)
     assert audio.get_layer("features").output.shape == (None, 25, 4, 2048)
 
 
 @pytest.mark.parametrize("depth", BLOCKS)
-def test_every_depth_has_its_layers_and_embedding(depth):
+def test_every_depth_has_its_layers(depth):
     model = build_resnet(depth, 2, (32, 32, 3))
     convolutions = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
     shortcuts = [x for x in convolutions if "downsample" in x.name]
-    # The name of a ResNet counts the dense layer too.
+    # The depth of a ResNet counts the dense layer too.
     assert len(convolutions) - len(shortcuts) == depth - 1
     assert len(shortcuts) == (3 if depth < 50 else 4)
     assert model.output_shape == (None, embedding_size(depth, 2))
@@ -37,7 +37,7 @@ def test_every_depth_has_its_layers_and_embedding(depth):
 
 
 def expected_keys(depth):
-    """PyTorch's keys of a tower, by rule."""
+    """PyTorch's keys of a tower, by a rule."""
     names = ["conv1.weight", *(f"bn1.{n}" for n in ("weight", "bias"))]
     names += ["bn1.running_mean", "bn1.running_var"]
     steps = 3 if depth >= 50 else 2
@@ -78,7 +78,7 @@ def test_layers_are_named_after_pytorchs_keys(depth):
     assert sorted(map(torch_name, names)) == sorted(expected_keys(depth))
 
 
-def test_the_rule_gives_the_published_keys():
+def test_rule_equals_the_published_keys():
     path = ROOT / "tests/golden/checkpoint_keys.txt"
     lines = path.read_text(encoding="utf-8").splitlines()
     keys = [line.split()[0] for line in lines if line and not line.startswith("#")]
@@ -91,7 +91,7 @@ def test_the_rule_gives_the_published_keys():
     assert sorted(towers) == sorted(expected_keys(101) + expected_keys(50))
 
 
-def test_the_first_convolution_pads_alike_on_all_sides():
+def test_first_convolution_pads_symmetrically():
     model = build_resnet(18, 1, (8, 8, 1))
     first = keras.Model(model.input, model.get_layer("conv1").output)
     image = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
@@ -107,8 +107,8 @@ def test_the_first_convolution_pads_alike_on_all_sides():
 
 @pytest.mark.parametrize("width", [1, 4, 8])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_narrow_towers_learn(depth, width):
-    """Strided 1×1 convolutions on 8 channels crash in oneDNN."""
+def test_gradients_of_narrow_towers_are_finite(depth, width):
+    """Strided 1×1 convolutions with 8 channels crash in oneDNN."""
     model = build_resnet(depth, width, (40, 24, 1), first_stride=1)
 
     @tf.function
@@ -122,9 +122,91 @@ def test_narrow_towers_learn(depth, width):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "message"),
     [((20,), "depth must be one of 18"), ((18, 0), "must be at least 1")],
 )
-def test_bad_arguments_are_refused(arguments, named):
-    with pytest.raises(ValueError, match=named):
+def test_invalid_arguments_raise(arguments, message):
+    with pytest.raises(ValueError, match=message):
         build_resnet(*arguments)
+
+
+SHAPE = (4, 5, 3, 6)
+COUNT = 4 * 5 * 3
+
+
+def create_batch_norm(dtype="float32"):
+    """A layer with random scale and shift, and these."""
+    layer = BatchNorm(dtype=dtype)
+    layer.build((None, *SHAPE[1:]))
+    rng = np.random.default_rng(1)
+    gamma, beta = rng.uniform(0.5, 2, 6), rng.normal(size=6)
+    layer.gamma.assign(gamma)
+    layer.beta.assign(beta)
+    return layer, gamma, beta
+
+
+def random_maps():
+    return np.random.default_rng(0).normal(3, 2, SHAPE).astype(np.float32)
+
+
+def test_training_normalizes_with_the_batch_and_updates_the_statistics():
+    layer, gamma, beta = create_batch_norm()
+    x = random_maps()
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    found = layer(tf.constant(x), training=True)
+    expected = gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-5)
+    unbiased = variance * COUNT / (COUNT - 1)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def test_inference_normalizes_with_the_moving_statistics():
+    layer, gamma, beta = create_batch_norm()
+    layer.moving_mean.assign(np.arange(6))
+    layer.moving_variance.assign(np.arange(1, 7))
+    x = random_maps()
+    found = layer(tf.constant(x), training=False)
+    expected = gamma * (x - np.arange(6)) / np.sqrt(np.arange(1, 7) + 1e-5) + beta
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(layer.moving_mean, np.arange(6))
+
+
+def test_frozen_layer_uses_the_moving_statistics_in_training():
+    layer, _, _ = create_batch_norm()
+    layer.trainable = False
+    x = tf.constant(random_maps())
+    np.testing.assert_array_equal(layer(x, training=True), layer(x, training=False))
+    np.testing.assert_array_equal(layer.moving_mean, 0)
+
+
+def test_gradient_equals_that_of_the_formula():
+    layer, gamma, beta = create_batch_norm()
+    x = tf.constant(random_maps())
+    weights = tf.constant(np.random.default_rng(2).normal(size=SHAPE), tf.float32)
+
+    def by_formula(inputs):
+        mean, variance = tf.nn.moments(inputs, [0, 1, 2])
+        scaled = (inputs - mean) * tf.math.rsqrt(variance + 1e-5)
+        return tf.reduce_sum(weights * (gamma.astype("f") * scaled + beta.astype("f")))
+
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found = tf.reduce_sum(weights * layer(x, training=True))
+        expected = by_formula(x)
+    np.testing.assert_allclose(
+        tape.gradient(found, x), tape.gradient(expected, x), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_keeps_float32_statistics(policy):
+    layer, _, _ = create_batch_norm(keras.DTypePolicy(policy))
+    reference, _, _ = create_batch_norm()
+    found = layer(tf.constant(random_maps()), training=True)
+    assert found.dtype == policy.removeprefix("mixed_")
+    assert layer.moving_mean.dtype == "float32"
+    expected = reference(tf.constant(random_maps()), training=True)
+    np.testing.assert_allclose(
+        tf.cast(found, tf.float32), expected, rtol=0.03, atol=0.03
+    )

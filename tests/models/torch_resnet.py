@@ -1,9 +1,15 @@
-"""A PyTorch ResNet v1 of our own with the key names of the released checkpoints."""
+"""A PyTorch ResNet v1 with the key names of the released checkpoints."""
 
+import numpy as np
 import torch
 from torch import nn
 
-from advance_tf.models.resnet import BLOCKS
+from advance_tf.models import conversion
+from advance_tf.models.resnet import BLOCKS, build_resnet
+from advance_tf.models.weights import assign_arrays, layer_arrays, without_head
+
+IMAGE = {"channels": 3, "first_stride": 2, "shape": (256, 256, 3)}
+AUDIO = {"channels": 1, "first_stride": 1, "shape": (400, 64, 1)}
 
 
 def conv(inputs, outputs, kernel, stride=1):
@@ -76,11 +82,11 @@ class ResNet(nn.Module):
         return self.fc(self.embed(x))
 
 
-def made_resnet(depth, width, channels, outputs, first_stride, sample):
-    """A ResNet in inference mode with statistics that are those of no layer's start.
+def create_resnet(depth, width, channels, outputs, first_stride, sample):
+    """A ResNet in inference mode with batch-normalization statistics unlike 0 and 1.
 
-    Scales and shifts are random, and the statistics come from `sample` and are
-    then disturbed, so that neither is trivial and the activations stay tame.
+    Scales and shifts are random. The statistics are those of `sample` with random
+    factors, so that the activations have a moderate size.
     """
     torch.manual_seed(0)
     model = ResNet(depth, width, channels, outputs, first_stride)
@@ -98,3 +104,57 @@ def made_resnet(depth, width, channels, outputs, first_stride, sample):
             norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(0.8, 1.2))
             norm.momentum = 0.1
     return model.eval()
+
+
+def random_inputs(kind, batch=2):
+    rng = np.random.default_rng(0)
+    if kind is IMAGE:
+        levels = rng.integers(0, 256, (batch, 16, 16, 3))
+        # Blocks of equal pixels: neighbouring pixels of an image are similar.
+        return levels.repeat(16, 1).repeat(16, 2).astype(np.float32)
+    return rng.normal(size=(batch, *kind["shape"])).astype(np.float32)
+
+
+def to_nchw(array):
+    return torch.from_numpy(np.ascontiguousarray(array.transpose(0, 3, 1, 2)))
+
+
+class Fusion(nn.Module):
+    """Two towers, a scene head, and an event head on the audio or joint embedding."""
+
+    def __init__(self, events_on):
+        super().__init__()
+        self.image_net = create_resnet(18, 8, 3, 30, 2, to_nchw(random_inputs(IMAGE)))
+        self.audio_net = create_resnet(18, 4, 1, 527, 1, to_nchw(random_inputs(AUDIO)))
+        self.fusion_fc = nn.Linear(96, 13)
+        self.events_on = events_on
+        if events_on:
+            size = 96 if events_on == "joint" else 32
+            self.KD_fc = nn.Linear(size, 527)
+
+    def forward(self, image, log_mel):
+        audio = self.audio_net.embed(log_mel)
+        joint = torch.cat([self.image_net.embed(image), audio], 1)
+        if not self.events_on:
+            return self.fusion_fc(joint), None
+        events = self.KD_fc(joint if self.events_on == "joint" else audio)
+        return self.fusion_fc(joint), events
+
+
+def to_arrays(model):
+    """PyTorch's key → array, without the counters of batches."""
+    found = {k: v.numpy() for k, v in model.state_dict().items()}
+    return {k: a for k, a in found.items() if "num_batches" not in k}
+
+
+def convert_pair(kind, depth, width, outputs=7):
+    """A PyTorch ResNet, its converted arrays and metadata, the tower, and inputs."""
+    x = random_inputs(kind)
+    model = create_resnet(
+        depth, width, kind["channels"], outputs, kind["first_stride"], to_nchw(x)
+    )
+    converted, metadata = conversion.convert_tower(to_arrays(model), "model.pt")
+    tower = build_resnet(depth, width, kind["shape"], kind["first_stride"])
+    body, _ = without_head(converted, metadata)
+    assign_arrays("model.pt", layer_arrays(tower), body)
+    return model, converted, metadata, tower, x

@@ -1,1 +1,1 @@
-"""Tests of advance_tf: serving."""
+"""Tests of advance_tf.serving."""

@@ -1,4 +1,4 @@
-"""A SavedModel answers what memory answers, row by row, and appears whole."""
+"""A SavedModel predicts what the model in memory predicts, row by row."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,23 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from advance_tf import labels
-from advance_tf.serving import answers, saved_model
-from advance_tf.serving.served import Answering
-from tests.serving.made import knowledge, made_pairs, made_source
+from advance_tf.serving import parity, saved_model
+from advance_tf.serving.inference_model import InferenceModel
+from tests.serving.factories import create_pairs, create_source, knowledge
 
-PAIRS = made_pairs(7)
+PAIRS = create_pairs(7)
 
 
 def written(folder, source, **options):
     """The signatures of a written and loaded SavedModel."""
     warmup = PAIRS[0]._asdict()
-    saved_model.write_saved_model(folder, Answering(source), warmup=warmup, **options)
+    saved_model.write_saved_model(
+        folder, InferenceModel(source), warmup=warmup, **options
+    )
     return tf.saved_model.load(str(folder)).signatures
 
 
-def ask(signature, pairs=PAIRS, **changes):
+def call(signature, pairs=PAIRS, **changes):
     given = {
         "image_bytes": [pair.image for pair in pairs],
         "sound_bytes": [pair.sound for pair in pairs],
@@ -31,7 +33,7 @@ def ask(signature, pairs=PAIRS, **changes):
 
 @pytest.fixture(scope="module")
 def source():
-    return made_source()
+    return create_source()
 
 
 @pytest.fixture(scope="module")
@@ -48,48 +50,48 @@ def signatures(source, tmp_path_factory):
         ("none", {}),
     ],
 )
-def test_answers_equal_those_of_memory_at_every_rate(tmp_path, transfer, given):
-    source = made_source(transfer, **given)
+def test_predictions_equal_those_in_memory_at_every_rate(tmp_path, transfer, given):
+    source = create_source(transfer, **given)
     written(tmp_path / "1", source)
-    skew = answers.saved_model_skew(
-        tmp_path / "1", source, answers.with_other_rates(PAIRS)
+    skew = parity.saved_model_skew(
+        tmp_path / "1", source, parity.with_other_rates(PAIRS)
     )
     assert set(skew) == {"bytes", "tensors"}
     assert max(skew.values()) <= 1e-5
 
 
 @pytest.mark.parametrize("modality", ["image", "sound"])
-def test_a_model_of_one_modality_answers_alone(tmp_path, modality):
-    source = made_source("none", modality)
+def test_a_model_of_one_modality_has_its_own_signature(tmp_path, modality):
+    source = create_source("none", modality)
     found = written(tmp_path / "1", source)
     other = {"image": "sound", "sound": "image"}[modality]
     assert f"{modality}_only" in found
     assert f"{other}_only" not in found
-    assert answers.saved_model_skew(tmp_path / "1", source, PAIRS)["bytes"] <= 1e-5
-    # What it does not use may be broken.
-    broken = ask(found["serving_default"], **{f"{other}_bytes": [b""] * len(PAIRS)})
+    assert parity.saved_model_skew(tmp_path / "1", source, PAIRS)["bytes"] <= 1e-5
+    # A broken file of an unused input is not an error.
+    broken = call(found["serving_default"], **{f"{other}_bytes": [b""] * len(PAIRS)})
     assert set(broken["status"]) == {b"ok"}
 
 
 def test_a_skewed_artefact_is_refused(tmp_path, source):
     written(tmp_path / "1", source)
-    other = made_source()
+    other = create_source()
     kernel = other.recognizer.get_layer("scene_head").kernel
     kernel.assign(kernel * 1.01)
     with pytest.raises(ValueError, match="within 1e-05; by bytes it differs by"):
-        answers.saved_model_skew(tmp_path / "1", other, PAIRS)
+        parity.saved_model_skew(tmp_path / "1", other, PAIRS)
 
 
-def test_memorys_own_rounding_is_measured_against_float64(source):
-    decoded = answers.decode(source, PAIRS)
-    expected = answers.memory_probs(source, decoded)
-    assert 0 < answers.rounding(source, decoded, expected) < 1e-5
+def test_the_rounding_in_memory_is_measured_against_float64(source):
+    decoded = parity.decode(source, PAIRS)
+    expected = parity.reference_probs(source, decoded)
+    assert 0 < parity.rounding(source, decoded, expected) < 1e-5
     wrong = {"scene_probs": expected["scene_probs"] + 0.25}
-    assert answers.rounding(source, decoded, wrong) == pytest.approx(0.25, abs=1e-5)
+    assert parity.rounding(source, decoded, wrong) == pytest.approx(0.25, abs=1e-5)
 
 
 def test_names_are_ranked_and_complete(signatures):
-    found = ask(signatures["serving_default"])
+    found = call(signatures["serving_default"])
     assert found["scene_names"][0].tolist() == [s.encode() for s in labels.scenes()]
     names = [event.name.encode() for event in labels.events()]
     assert found["event_names"][1].tolist() == names
@@ -104,21 +106,21 @@ def test_names_are_ranked_and_complete(signatures):
         assert known is None or len(known) == probs.shape[1]
 
 
-def test_a_bad_row_comes_back_with_its_status_and_zeros(signatures):
+def test_a_bad_row_has_its_status_and_zeros(signatures):
     images = [pair.image for pair in PAIRS]
     images[2] = b"no image"
-    whole = ask(signatures["serving_default"])
-    found = ask(signatures["serving_default"], image_bytes=images)
+    unchanged = call(signatures["serving_default"])
+    found = call(signatures["serving_default"], image_bytes=images)
     assert found["status"][2].startswith(b"the image must be")
     for name in ("scene_probs", "event_probs", "top_scene_probs"):
         np.testing.assert_array_equal(found[name][2], 0)
     assert set(found["top_event_names"][2]) == {b""}
     others = [row for row in range(len(PAIRS)) if row != 2]
-    difference = found["scene_probs"][others] - whole["scene_probs"][others]
+    difference = found["scene_probs"][others] - unchanged["scene_probs"][others]
     assert np.abs(difference).max() < 1e-6
 
 
-def test_tensors_that_are_not_finite_come_back_with_their_status(signatures):
+def test_tensors_that_are_not_finite_have_a_status(signatures):
     image = tf.zeros((2, 40, 50, 3), tf.uint8)
     waveform = tf.constant([[0.1, np.nan], [0.1, 0.2]])
     found = signatures["features"](image=image, waveform=waveform)
@@ -129,42 +131,42 @@ def test_tensors_that_are_not_finite_come_back_with_their_status(signatures):
     assert np.isfinite(found["scene_probs"]).all()
 
 
-def test_bad_rows_fail_the_request_when_asked_to(tmp_path, source):
+def test_bad_rows_fail_the_request_with_the_option(tmp_path, source):
     found = written(tmp_path / "1", source, bad_rows="error", top=3)
-    assert ask(found["serving_default"])["top_scene_probs"].shape == (7, 3)
+    assert call(found["serving_default"])["top_scene_probs"].shape == (7, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the image must be"):
-        ask(found["serving_default"], image_bytes=[b"x"] * len(PAIRS))
+        call(found["serving_default"], image_bytes=[b"x"] * len(PAIRS))
 
 
 def test_a_request_without_rows_is_refused(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="at least one row"):
-        ask(signatures["serving_default"], pairs=[])
+        call(signatures["serving_default"], pairs=[])
 
 
-def test_events_that_are_heard_are_not_told_of_an_image(tmp_path):
-    found = written(tmp_path / "1", made_source("kl_audio"))
+def test_events_from_the_sound_are_not_predicted_for_an_image(tmp_path):
+    found = written(tmp_path / "1", create_source("kl_audio"))
     contents = tf.constant([PAIRS[0].image])
     assert "event_probs" not in found["image_only"](image_bytes=contents)
     contents = tf.constant([PAIRS[0].sound])
     assert "event_probs" in found["sound_only"](sound_bytes=contents)
 
 
-def test_a_model_that_hears_nothing_tells_no_events_of_the_sound(tmp_path):
-    source = made_source("kl_audio", "image", knowledge=knowledge())
+def test_a_model_of_images_predicts_no_events_from_the_sound(tmp_path):
+    source = create_source("kl_audio", "image", knowledge=knowledge())
     found = written(tmp_path / "1", source)
-    assert "event_probs" not in ask(found["serving_default"])
-    assert answers.saved_model_skew(tmp_path / "1", source, PAIRS)["bytes"] <= 1e-5
+    assert "event_probs" not in call(found["serving_default"])
+    assert parity.saved_model_skew(tmp_path / "1", source, PAIRS)["bytes"] <= 1e-5
 
 
-def test_no_events_drops_their_head(tmp_path):
-    found = written(tmp_path / "1", made_source(events=False))
-    assert not [name for name in ask(found["serving_default"]) if "event" in name]
+def test_the_event_head_can_be_left_out(tmp_path):
+    found = written(tmp_path / "1", create_source(events=False))
+    assert not [name for name in call(found["serving_default"]) if "event" in name]
 
 
-def test_warmup_requests_can_be_replayed(tmp_path, signatures, source):
+def test_warmup_requests_can_be_run(tmp_path, signatures, source):
     written(tmp_path / "1", source)
     path = str(tmp_path / "1" / saved_model.WARMUP)
-    seen = []
+    names = []
     for record in tf.data.TFRecordDataset(path):
         log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
         request = log.predict_log.request
@@ -172,11 +174,11 @@ def test_warmup_requests_can_be_replayed(tmp_path, signatures, source):
         name = request.model_spec.signature_name
         inputs = {key: tf.constant(value) for key, value in given.items()}
         assert signatures[name](**inputs)["status"].numpy().tolist() == [b"ok"]
-        seen.append(name)
-    assert sorted(seen) == ["image_only", "serving_default", "sound_only"]
+        names.append(name)
+    assert sorted(names) == ["image_only", "serving_default", "sound_only"]
 
 
-def test_a_version_appears_whole_or_not_at_all(tmp_path):
+def test_a_version_is_written_completely_or_not_at_all(tmp_path):
     with saved_model.new_folder(tmp_path / "1") as folder:
         (folder / "a").touch()
         assert not (tmp_path / "1").exists()

@@ -1,4 +1,4 @@
-"""Event knowledge: training pairs only, stored, loaded, and refused."""
+"""Event knowledge: statistics of the training pairs, computed once and resumed."""
 
 import dataclasses
 
@@ -6,42 +6,35 @@ import numpy as np
 import pytest
 
 from advance_tf import labels
+from advance_tf.config import FeatureConfig
+from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import Pair
-from advance_tf.teacher import knowledge as module
-from advance_tf.teacher.knowledge import (
-    POSTERIORS,
-    build_knowledge,
-    load_knowledge,
-    save_knowledge,
-    sigmoid,
-    soft_labels_path,
+from advance_tf.metrics.probabilities import sigmoid
+from advance_tf.teacher import soft_labels
+from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
+from tests.teacher.factories import (
+    MASK,
+    StatisticTeacher,
+    arrays_of,
+    create_knowledge,
+    create_manifest,
+    random_logits,
+    write_sounds,
 )
-from tests.teacher.made import EVENTS, made_logits, made_manifest
 
-MANIFEST = made_manifest()
-LOGITS = made_logits(MANIFEST)
-MASK = np.arange(EVENTS) % 90 != 3
+MANIFEST = create_manifest()
+PAIRS = MANIFEST.pairs
+LOGITS = random_logits(MANIFEST)
 TRAINING = np.array(MANIFEST.splits) == "training"
-KEY = "0123456789abcdef"
+FEATURES = FeatureConfig(clip_seconds=0.5)
 
 
-def built(logits=LOGITS, manifest=MANIFEST):
-    return build_knowledge(manifest, logits, MASK, "made", "b" * 64)
-
-
-def array_names(knowledge):
-    arrays = {"posteriors": knowledge.posteriors, "logits": knowledge.teacher_logits}
-    return arrays | knowledge.relevances
-
-
-@pytest.fixture
-def folder(tmp_path):
-    save_knowledge(tmp_path, built(), KEY)
-    return tmp_path
+def knowledge_of(logits=LOGITS, manifest=MANIFEST):
+    return create_knowledge(manifest, logits)
 
 
 def test_posteriors_are_the_means_of_the_training_pairs():
-    knowledge = built()
+    knowledge = knowledge_of()
     for index, scene in enumerate(labels.scenes()):
         own = TRAINING & np.array([pair.scene == scene for pair in MANIFEST.pairs])
         assert own.sum() == 2
@@ -52,39 +45,39 @@ def test_posteriors_are_the_means_of_the_training_pairs():
         np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
-def test_test_and_validation_places_change_nothing_but_their_own_soft_labels():
-    other = np.where(TRAINING[:, None], LOGITS, 50 * made_logits(MANIFEST, 1))
-    before, after = built(), built(other)
+def test_test_and_validation_pairs_do_not_affect_the_posteriors():
+    other = np.where(TRAINING[:, None], LOGITS, 50 * random_logits(MANIFEST, 1))
+    before, after = knowledge_of(), knowledge_of(other)
     np.testing.assert_array_equal(before.posteriors, after.posteriors)
     for mode, directions in before.relevances.items():
         np.testing.assert_array_equal(directions, after.relevance(mode))
-    moved = np.where(~TRAINING[:, None], LOGITS, made_logits(MANIFEST, 1))
-    assert np.abs(built(moved).posteriors - before.posteriors).max() > 0.1
+    moved = np.where(~TRAINING[:, None], LOGITS, random_logits(MANIFEST, 1))
+    assert np.abs(knowledge_of(moved).posteriors - before.posteriors).max() > 0.1
 
 
-def test_other_scenes_of_test_pairs_change_nothing():
+def test_scenes_of_test_pairs_do_not_affect_the_posteriors():
     scenes = labels.scenes()
     pairs = [
-        pair if chosen else dataclasses.replace(pair, scene=scenes[0])
-        for pair, chosen in zip(MANIFEST.pairs, TRAINING, strict=True)
+        pair if training else dataclasses.replace(pair, scene=scenes[0])
+        for pair, training in zip(MANIFEST.pairs, TRAINING, strict=True)
     ]
     relabelled = dataclasses.replace(MANIFEST, pairs=tuple(pairs))
     np.testing.assert_array_equal(
-        built(manifest=relabelled).posteriors, built().posteriors
+        knowledge_of(manifest=relabelled).posteriors, knowledge_of().posteriors
     )
 
 
-def test_events_that_the_teacher_lacks_are_zero_whatever_it_says():
-    spoilt = np.where(MASK, LOGITS, np.float32(30))
-    for name, rows in array_names(built(spoilt)).items():
+def test_events_that_the_teacher_does_not_cover_are_zero():
+    changed = np.where(MASK, LOGITS, np.float32(30))
+    for name, rows in arrays_of(knowledge_of(changed)).items():
         if name != "logits":
             assert not rows[:, ~MASK].any()
-            np.testing.assert_array_equal(rows, array_names(built())[name])
+            np.testing.assert_array_equal(rows, arrays_of(knowledge_of())[name])
 
 
 def test_targets_follow_the_order_of_the_pairs():
     chosen = [MANIFEST.pairs[index] for index in (9, 2, 30)]
-    targets = built().targets_for(chosen)
+    targets = knowledge_of().targets_for(chosen)
     np.testing.assert_array_equal(targets["teacher_logits"], LOGITS[[9, 2, 30]])
     expected = 1 / (1 + np.exp(-np.float64(LOGITS[[9, 2, 30]])))
     np.testing.assert_allclose(targets["soft_labels"], expected, rtol=1e-6)
@@ -92,126 +85,103 @@ def test_targets_follow_the_order_of_the_pairs():
 
 
 def test_a_pair_without_soft_labels_is_named():
-    stranger = Pair("99999", "beach", "99999", "a.jpg", "a.wav")
+    unknown = Pair("99999", "beach", "99999", "a.jpg", "a.wav")
     with pytest.raises(ValueError, match=r"1 have none, the first is beach/99999"):
-        built().targets_for([MANIFEST.pairs[0], stranger])
+        knowledge_of().targets_for([MANIFEST.pairs[0], unknown])
     same_stem = dataclasses.replace(MANIFEST.pairs[0], scene="lake")
     with pytest.raises(ValueError, match="first is lake/"):
-        built().targets_for([same_stem])
+        knowledge_of().targets_for([same_stem])
 
 
-def test_sigmoid_does_not_overflow():
-    np.testing.assert_allclose(
-        sigmoid([-1000, -20, 0, 3, 1000]),
-        [0, np.exp(-20) / (1 + np.exp(-20)), 0.5, 1 / (1 + np.exp(-3)), 1],
-        rtol=1e-6,
+def test_an_unknown_or_undefined_relevance_is_rejected():
+    with pytest.raises(
+        ValueError, match="^relevance must be one of gram, centered_pca"
+    ):
+        knowledge_of().relevance("pca")
+    equal = knowledge_of(np.repeat(LOGITS[:1], len(LOGITS), axis=0))
+    equal.relevance("gram")
+    message = r"soft labels of airport, beach.* are all equal.*`relevance='gram'`"
+    with pytest.raises(ValueError, match=message):
+        equal.relevance("centered_pca")
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sounds")
+    write_sounds(folder, MANIFEST, seconds=1.0)
+    return folder
+
+
+def compute(teacher, data_dir, knowledge_dir, manifest=MANIFEST):
+    dataset = AdvanceDataset(manifest, data_dir)
+    options = {"batch_size": 5, "progress": False}
+    return compute_knowledge(teacher, dataset, knowledge_dir, FEATURES, **options)
+
+
+def test_stored_soft_labels_are_reused(data_dir, tmp_path):
+    first, second = StatisticTeacher(), StatisticTeacher()
+    computed = compute(first, data_dir, tmp_path)
+    reused = compute(second, data_dir, tmp_path)
+    assert (first.scored_clips, second.scored_clips) == (len(PAIRS), 0)
+    expected = soft_labels.compute_soft_labels(
+        StatisticTeacher(), PAIRS, data_dir, FEATURES, progress=False
+    )
+    np.testing.assert_allclose(computed.teacher_logits, expected, rtol=1e-6)
+    np.testing.assert_array_equal(reused.posteriors, computed.posteriors)
+    loaded = load_knowledge(tmp_path, MANIFEST)
+    np.testing.assert_array_equal(loaded.posteriors, computed.posteriors)
+    np.testing.assert_array_equal(
+        loaded.targets_for(PAIRS)["soft_labels"], sigmoid(computed.teacher_logits)
     )
 
 
-def test_what_is_saved_is_loaded(folder):
-    loaded, saved = load_knowledge(folder, MANIFEST), built()
-    for name, rows in array_names(saved).items():
-        np.testing.assert_array_equal(array_names(loaded)[name], rows)
-    np.testing.assert_array_equal(loaded.event_mask, MASK)
-    assert (loaded.keys, loaded.teacher) == (saved.keys, "made")
-    assert loaded.teacher_sha256 == "b" * 64
-    with np.load(folder / POSTERIORS) as stored:
-        assert tuple(stored["scenes"]) == labels.scenes()
-        assert stored["event_names"][0] == labels.events()[0].name
-        assert str(stored["manifest_sha256"]) == MANIFEST.sha256
+def test_soft_labels_of_several_teachers_and_manifests_are_kept(data_dir, tmp_path):
+    other_splits = type(MANIFEST)(PAIRS, MANIFEST.splits[::-1], "site", 1)
 
+    def other_teacher():
+        teacher = StatisticTeacher()
+        teacher.sha256 = "d" * 64
+        return teacher
 
-def test_an_unknown_relevance_and_one_without_direction_are_refused():
-    with pytest.raises(ValueError, match="one of gram, centered_pca"):
-        built().relevance("pca")
-    same = built(np.repeat(LOGITS[:1], len(LOGITS), axis=0))
-    same.relevance("gram")
-    with pytest.raises(ValueError, match=r"those of airport, beach.*--relevance=gram"):
-        same.relevance("centered_pca")
-
-
-def test_another_manifest_is_refused(folder):
-    other = dataclasses.replace(MANIFEST, splits=MANIFEST.splits[::-1])
-    with pytest.raises(ValueError, match=r"manifest_sha256 in use.*training places"):
-        load_knowledge(folder, other)
-
-
-def test_missing_knowledge_names_the_program(folder):
-    with pytest.raises(ValueError, match=r"advance_tf\.teach --data_dir=… --workdir=…"):
-        load_knowledge(folder / "nowhere", MANIFEST)
-    soft_labels_path(folder, KEY).unlink()
-    with pytest.raises(ValueError, match=rf"soft_labels-{KEY}\.npz does not exist"):
-        load_knowledge(folder, MANIFEST)
-
-
-@pytest.mark.parametrize("name", ["scenes", "event_mids", "event_names"])
-def test_other_scenes_or_events_are_refused(folder, name):
-    with np.load(folder / POSTERIORS) as stored:
-        arrays = dict(stored)
-    arrays[name] = np.roll(arrays[name], 1)
-    np.savez_compressed(folder / POSTERIORS, **arrays)
-    with pytest.raises(ValueError, match=rf"hold the {name} in use; .* where .*teach"):
-        load_knowledge(folder, MANIFEST)
-    arrays[name] = arrays[name][:-1]
-    np.savez_compressed(folder / POSTERIORS, **arrays)
-    with pytest.raises(ValueError, match=rf"the {name} in use; it has \d+ of them"):
-        load_knowledge(folder, MANIFEST)
-
-
-def test_soft_labels_of_another_teacher_are_refused(folder):
-    other = dataclasses.replace(built(), teacher_sha256="c" * 64)
-    save_knowledge(folder / "other", other, KEY)
-    path = soft_labels_path(folder, KEY)
-    path.write_bytes(soft_labels_path(folder / "other", KEY).read_bytes())
-    with pytest.raises(ValueError, match="hold the teacher_sha256 in use"):
-        load_knowledge(folder, MANIFEST)
-
-
-@pytest.mark.parametrize("name", [POSTERIORS, f"soft_labels-{KEY}.npz"])
-def test_damaged_files_are_refused_or_harmless(folder, name):
-    whole = (folder / name).read_bytes()
-    rng = np.random.default_rng(0)
-    damaged = [b"", b"not a file", whole[: len(whole) // 2], whole[:-30]]
-    for at in rng.integers(0, len(whole), 60):
-        damaged.append(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-    refused = 0
-    expected = array_names(built())
-    for contents in damaged:
-        (folder / name).write_bytes(contents)
-        try:
-            loaded = load_knowledge(folder, MANIFEST)
-        except ValueError as error:
-            refused += "advance_tf.teach" in str(error)
-        else:
-            # A byte of the archive that nothing depends on, such as a date.
-            for key, rows in array_names(loaded).items():
-                np.testing.assert_array_equal(rows, expected[key])
-    assert refused >= 50
-
-
-def test_a_file_with_an_array_missing_or_misshapen_is_refused(folder):
-    path = folder / POSTERIORS
-    with np.load(path) as stored:
-        arrays = dict(stored)
-    for changed, message in (
-        ({"posteriors": arrays["posteriors"][:, 1:]}, r"have the shape \(13, 527\)"),
-        ({}, "posteriors is not a file in the archive"),
+    compute(StatisticTeacher(), data_dir, tmp_path)
+    compute(other_teacher(), data_dir, tmp_path)
+    compute(StatisticTeacher(), data_dir, tmp_path, other_splits)
+    for teacher, manifest in (
+        (other_teacher(), MANIFEST),
+        (StatisticTeacher(), other_splits),
+        (StatisticTeacher(), MANIFEST),
     ):
-        rest = {key: rows for key, rows in arrays.items() if key != "posteriors"}
-        np.savez_compressed(path, **rest, **changed)
-        with pytest.raises(ValueError, match=message):
-            load_knowledge(folder, MANIFEST)
+        compute(teacher, data_dir, tmp_path, manifest)
+        assert teacher.scored_clips == 0
+        loaded = load_knowledge(tmp_path, manifest)
+        assert loaded.teacher_sha256 == teacher.sha256
 
 
-def test_an_interrupted_save_leaves_the_old_files(folder, monkeypatch):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+def test_missing_posteriors_are_computed_from_stored_soft_labels(data_dir, tmp_path):
+    computed = compute(StatisticTeacher(), data_dir, tmp_path)
+    (tmp_path / "posteriors.npz").unlink()
+    teacher = StatisticTeacher()
+    compute(teacher, data_dir, tmp_path)
+    assert teacher.scored_clips == 0
+    loaded = load_knowledge(tmp_path, MANIFEST)
+    np.testing.assert_array_equal(loaded.posteriors, computed.posteriors)
 
-    def interrupted(path, **arrays):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez_compressed", interrupted)
+def test_an_interrupted_computation_is_resumed_and_chunks_are_removed(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(soft_labels, "_CHUNK_PAIRS", 10)
     with pytest.raises(KeyboardInterrupt):
-        save_knowledge(folder, built(LOGITS + 1), KEY)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert module.POSTERIORS in before
+        compute(StatisticTeacher(fail_after=30), data_dir, tmp_path)
+    teacher = StatisticTeacher()
+    compute(teacher, data_dir, tmp_path)
+    assert teacher.scored_clips == len(PAIRS) - 30
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".npz"]
+
+
+def test_damaged_soft_labels_are_rejected(data_dir, tmp_path):
+    compute(StatisticTeacher(), data_dir, tmp_path)
+    (path,) = tmp_path.glob("soft_labels-*.npz")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"must be a complete file.*Remove it"):
+        compute(StatisticTeacher(), data_dir, tmp_path)

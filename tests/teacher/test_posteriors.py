@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from advance_tf.teacher.posteriors import event_posteriors
-from advance_tf.teacher.relevance import (
+from advance_tf.teacher.posteriors import (
     centered_pca_direction,
+    event_posteriors,
     event_relevance,
     gram_direction,
+    summarize_posteriors,
 )
 from tests.imports import ROOT
 
@@ -19,14 +20,14 @@ SCENES = RNG.integers(0, 3, 40)
 AUTHORS = ROOT / "tests/golden/authors_event_knowledge.npz"
 
 
-def rows_of(scene):
+def rows_of_scene(scene):
     return SOFT[np.flatnonzero(np.equal(SCENES, scene))]
 
 
 def test_posteriors_are_means_by_scene():
     expected = np.zeros((3, 30))
     for scene in range(3):
-        rows = [row for row, own in zip(SOFT, SCENES, strict=True) if own == scene]
+        rows = [row for row, index in zip(SOFT, SCENES, strict=True) if index == scene]
         expected[scene] = sum(rows) / len(rows)
     received = event_posteriors(np.float32(SOFT), SCENES, NAMES)
     assert received.dtype == np.float64
@@ -35,7 +36,7 @@ def test_posteriors_are_means_by_scene():
 
 @pytest.mark.parametrize("compute", [event_posteriors, event_relevance])
 def test_a_scene_without_pairs_is_named(compute):
-    with pytest.raises(ValueError, match=r"there is none of forest\. Add pairs"):
+    with pytest.raises(ValueError, match=r"received none for forest\. Add pairs"):
         compute(SOFT, np.where(SCENES == 1, 2, SCENES), NAMES)
 
 
@@ -64,26 +65,26 @@ def test_centered_pca_is_the_first_component_with_the_sign_of_its_furthest_row()
         assert along[np.abs(along).argmax()] > 0
 
 
-def test_both_modes_take_the_rows_of_their_scene_only():
+def test_both_modes_use_the_rows_of_each_scene_only():
     directions = {"gram": gram_direction, "centered_pca": centered_pca_direction}
     for mode, direction in directions.items():
         received = event_relevance(SOFT, SCENES, NAMES, mode)
         for scene in range(3):
-            expected = direction(rows_of(scene))
+            expected = direction(rows_of_scene(scene))
             np.testing.assert_allclose(received[scene], expected, atol=1e-12)
     with pytest.raises(ValueError, match="one of gram, centered_pca; received 'pca'"):
         event_relevance(SOFT, SCENES, NAMES, "pca")
 
 
-def test_rows_that_are_alike_have_no_principal_component():
-    alike = np.repeat(RNG.random((1, 30)), 4, axis=0)
-    assert np.isnan(centered_pca_direction(alike)).all()
+def test_equal_rows_have_no_principal_component():
+    equal = np.repeat(RNG.random((1, 30)), 4, axis=0)
+    assert np.isnan(centered_pca_direction(equal)).all()
     np.testing.assert_allclose(
-        gram_direction(alike), alike[0] / np.linalg.norm(alike[0]), atol=1e-12
+        gram_direction(equal), equal[0] / np.linalg.norm(equal[0]), atol=1e-12
     )
 
 
-def test_the_authors_vectors_have_length_one_and_a_free_sign():
+def test_the_authors_vectors_have_unit_length_and_an_arbitrary_sign():
     with np.load(AUTHORS) as authors:
         directions = authors["relevance_centred_pca"].astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-5)
@@ -91,3 +92,11 @@ def test_the_authors_vectors_have_length_one_and_a_free_sign():
         directions, np.abs(directions).argmax(axis=1)[:, None], axis=1
     )
     assert (largest < 0).sum() == 4
+
+
+def test_summary_lists_the_events_with_the_largest_excess():
+    posteriors = np.full((13, 527), 0.25, np.float32)
+    posteriors[12, 0] = 0.75
+    lines = summarize_posteriors(posteriors, top=1).splitlines()
+    assert len(lines) == 13
+    assert lines[12].split() == ["train", "station:", "Speech", "0.750"]

@@ -1,12 +1,12 @@
-"""Run by test_replicas in a process of its own, which has two devices."""
+"""Compares one and two replicas; run by test_replicas in a process of its own."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig, TransferConfig
-from advance_tf.losses.transfer import build_objective
-from advance_tf.metrics.keras_scores import ConfusionScores
+from advance_tf.losses.objective import build_objective
+from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.training.runtime import build_strategy
 from advance_tf.training.trainer import Score, Trainer

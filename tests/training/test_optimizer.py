@@ -1,4 +1,4 @@
-"""Adam's steps and the learning rate's drops against NumPy."""
+"""Steps of Adam against NumPy and PyTorch, and the learning rate schedule."""
 
 import keras
 import numpy as np
@@ -51,15 +51,15 @@ def test_five_steps_equal_pytorch():
     gradients = rng.normal(size=(5, 40, 30)).astype(np.float32)
     variable = keras.Variable(start)
     optimizer = DecayedAdam(0.01, decay=0.1, decay_mode="l2")
-    theirs = torch.nn.Parameter(torch.tensor(start))
-    their_optimizer = torch.optim.Adam([theirs], 0.01, weight_decay=0.1)
+    torch_parameter = torch.nn.Parameter(torch.tensor(start))
+    torch_optimizer = torch.optim.Adam([torch_parameter], 0.01, weight_decay=0.1)
     for gradient in gradients:
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
-        theirs.grad = torch.tensor(gradient)
-        their_optimizer.step()
+        torch_parameter.grad = torch.tensor(gradient)
+        torch_optimizer.step()
     assert np.abs(variable.numpy() - start).mean() > 1e-2
     np.testing.assert_allclose(
-        variable.numpy(), theirs.detach().numpy(), rtol=0, atol=1e-6
+        variable.numpy(), torch_parameter.detach().numpy(), rtol=0, atol=1e-6
     )
 
 
@@ -70,10 +70,10 @@ def test_the_two_modes_differ():
     assert np.abs(l2 - decoupled).min() > 1e-3
 
 
-def test_the_optimizer_is_made_again_from_its_configuration():
+def test_the_optimizer_is_restored_from_its_configuration():
     optimizer = DecayedAdam(0.02, decay=0.3, decay_mode="decoupled")
-    again = DecayedAdam.from_config(optimizer.get_config())
-    assert (again.decay, again.decay_mode, again.weight_decay) == (
+    restored = DecayedAdam.from_config(optimizer.get_config())
+    assert (restored.decay, restored.decay_mode, restored.weight_decay) == (
         0.3,
         "decoupled",
         0.3,
@@ -85,7 +85,7 @@ def test_an_unknown_mode_is_refused():
         DecayedAdam(decay_mode="both")
 
 
-def test_float16_gets_loss_scaling():
+def test_float16_uses_loss_scaling():
     assert isinstance(
         build_optimizer(TrainingConfig(), mixed_float16=True),
         keras.optimizers.LossScaleOptimizer,
@@ -93,7 +93,7 @@ def test_float16_gets_loss_scaling():
     assert isinstance(build_optimizer(TrainingConfig()), DecayedAdam)
 
 
-def test_learning_rate_drops_after_the_named_epochs():
+def test_the_learning_rate_drops_at_the_drop_epochs():
     config = TrainingConfig(learning_rate=1.0, drop_epochs=(2, 4), drop_factor=0.1)
     rates = [learning_rate_at(config, epoch) for epoch in range(6)]
     np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01])

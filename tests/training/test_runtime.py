@@ -1,4 +1,4 @@
-"""What 'auto' resolves to."""
+"""Precision and strategy settings, in particular "auto"."""
 
 import pytest
 
@@ -16,23 +16,23 @@ from advance_tf.training import runtime
         ([(9, 0), (7, 0)], "mixed_float16"),
     ],
 )
-def test_auto_precision_is_what_the_weakest_gpu_computes_fast(capabilities, expected):
+def test_auto_precision_depends_on_the_weakest_gpu(capabilities, expected):
     assert runtime.resolve_precision("auto", capabilities) == expected
 
 
-def test_a_named_precision_is_taken_as_it_is():
+def test_an_explicit_precision_is_used_unchanged():
     assert runtime.resolve_precision("mixed_float16", []) == "mixed_float16"
 
 
-def test_auto_strategy_without_gpus_is_one_replica():
+def test_the_auto_strategy_without_gpus_has_one_replica():
     assert runtime.build_strategy("auto").num_replicas_in_sync == 1
 
 
-def test_mirrored_without_gpus_takes_the_logical_cpu_devices():
+def test_the_mirrored_strategy_without_gpus_uses_logical_cpu_devices():
     assert runtime.build_strategy("mirrored").num_replicas_in_sync >= 1
 
 
-def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
+def test_a_batch_size_that_the_replicas_do_not_divide_is_refused(monkeypatch):
     class TwoReplicas:
         num_replicas_in_sync = 2
 

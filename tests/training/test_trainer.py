@@ -1,19 +1,20 @@
-"""The training step against NumPy, its heads, precisions and errors."""
+"""The training step against NumPy; unused heads, loss scaling and errors."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.losses.transfer import SceneLoss, Term
-from advance_tf.metrics.keras_scores import ConfusionScores
+from advance_tf.config import TrainingConfig
+from advance_tf.losses.objective import SceneLoss, Term
+from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.training.optimizer import build_optimizer
 from advance_tf.training.trainer import Score, Trainer
 
 MSE = keras.losses.MeanSquaredError
 
 
-def linear_model():
+def build_linear_model():
     """Two heads without bias on one input of three numbers."""
     inputs = keras.Input((3,), name="x")
     heads = {
@@ -25,32 +26,32 @@ def linear_model():
     return keras.Model({"x": inputs}, heads)
 
 
-def one_batch(size=4):
+def build_batch(size=4):
     rng = np.random.default_rng(0)
     inputs = {"x": rng.normal(size=(size, 3)).astype(np.float32)}
     targets = {
-        "wanted": rng.normal(size=(size, 2)).astype(np.float32),
+        "target": rng.normal(size=(size, 2)).astype(np.float32),
         "scene": rng.integers(0, 2, size).astype(np.int32),
     }
     return inputs, targets
 
 
-def compiled(objective, scores=(), optimizer=None):
-    trainer = Trainer(linear_model(), objective, scores)
+def build_compiled(objective, scores=(), optimizer=None):
+    trainer = Trainer(build_linear_model(), objective, scores)
     trainer.compile(optimizer=optimizer or keras.optimizers.SGD(0.1))
     return trainer
 
 
-def test_one_step_descends_the_weighted_sum_of_the_terms():
-    inputs, targets = one_batch()
-    trainer = compiled(
+def test_a_step_minimizes_the_weighted_sum_of_the_terms():
+    inputs, targets = build_batch()
+    trainer = build_compiled(
         {
-            "near": Term(MSE(), "wanted", "first", 1.0),
-            "far": Term(MSE(), "wanted", "first", 0.5),
+            "near": Term(MSE(), "target", "first", 1.0),
+            "far": Term(MSE(), "target", "first", 0.5),
         }
     )
     logs = trainer.train_on_batch(inputs, targets, return_dict=True)
-    error = inputs["x"] @ np.ones((3, 2)) - targets["wanted"]
+    error = inputs["x"] @ np.ones((3, 2)) - targets["target"]
     gradient = 1.5 * 2 * inputs["x"].T @ error / error.size
     np.testing.assert_allclose(
         trainer.model.get_layer("first").kernel.numpy(),
@@ -63,13 +64,11 @@ def test_one_step_descends_the_weighted_sum_of_the_terms():
     assert logs["loss"] == pytest.approx(1.5 * mean_square, rel=1e-5)
 
 
-def test_a_head_that_no_term_reads_stays_as_it_is_under_weight_decay():
-    from advance_tf.config import TrainingConfig
-
-    inputs, targets = one_batch()
+def test_weight_decay_does_not_change_a_head_that_no_term_uses():
+    inputs, targets = build_batch()
     config = TrainingConfig(learning_rate=0.1, weight_decay=0.5)
-    trainer = compiled(
-        {"near": Term(MSE(), "wanted", "first", 1.0)}, optimizer=build_optimizer(config)
+    trainer = build_compiled(
+        {"near": Term(MSE(), "target", "first", 1.0)}, optimizer=build_optimizer(config)
     )
     trainer.optimizer.build(trainer.model.trainable_variables)
     trainer.train_on_batch(inputs, targets)
@@ -77,10 +76,12 @@ def test_a_head_that_no_term_reads_stays_as_it_is_under_weight_decay():
     assert np.abs(trainer.model.get_layer("first").kernel.numpy() - 1).max() > 0.05
 
 
-def test_testing_changes_no_weight_and_reports_the_same_loss():
-    inputs, targets = one_batch()
+def test_evaluation_changes_no_weight_and_reports_loss_and_scores():
+    inputs, targets = build_batch()
     score = Score(ConfusionScores(classes=2), "scene", "first")
-    trainer = compiled({"scene": Term(SceneLoss(), "scene", "first", 1.0)}, [score])
+    trainer = build_compiled(
+        {"scene": Term(SceneLoss(), "scene", "first", 1.0)}, [score]
+    )
     tested = trainer.test_on_batch(inputs, targets, return_dict=True)
     np.testing.assert_array_equal(trainer.model.get_layer("first").kernel, 1.0)
     logits = inputs["x"] @ np.ones((3, 2))
@@ -90,11 +91,11 @@ def test_testing_changes_no_weight_and_reports_the_same_loss():
     assert tested["accuracy"] == pytest.approx((targets["scene"] == 0).mean())
 
 
-def test_loss_scaling_leaves_the_step_as_it_is():
-    inputs, targets = one_batch()
-    objective = {"near": Term(MSE(), "wanted", "first", 1.0)}
-    plain = compiled(objective)
-    scaled = compiled(
+def test_loss_scaling_does_not_change_the_step():
+    inputs, targets = build_batch()
+    objective = {"near": Term(MSE(), "target", "first", 1.0)}
+    plain = build_compiled(objective)
+    scaled = build_compiled(
         objective,
         optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
     )
@@ -108,10 +109,10 @@ def test_loss_scaling_leaves_the_step_as_it_is():
 
 
 def test_a_batch_that_is_not_finite_is_skipped_under_loss_scaling():
-    inputs, targets = one_batch()
+    inputs, targets = build_batch()
     inputs["x"][0] = np.inf
-    scaled = compiled(
-        {"near": Term(MSE(), "wanted", "first", 1.0)},
+    scaled = build_compiled(
+        {"near": Term(MSE(), "target", "first", 1.0)},
         optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
     )
     scaled.optimizer.build(scaled.model.trainable_variables)
@@ -121,20 +122,22 @@ def test_a_batch_that_is_not_finite_is_skipped_under_loss_scaling():
     assert float(scaled.optimizer.dynamic_scale) == before / 2
 
 
-def test_an_output_that_the_model_has_not_is_named():
-    with pytest.raises(ValueError, match="reads the output 'third'; the model has"):
-        compiled({"near": Term(MSE(), "wanted", "third", 1.0)})
+def test_a_missing_output_is_named():
+    with pytest.raises(ValueError, match="needs the output 'third'; the model has"):
+        build_compiled({"near": Term(MSE(), "target", "third", 1.0)})
 
 
 def test_an_empty_objective_is_refused():
     with pytest.raises(ValueError, match="at least one term"):
-        compiled({})
+        build_compiled({})
 
 
 def test_fit_reports_validation_scores_of_all_batches_together():
-    inputs, targets = one_batch(6)
+    inputs, targets = build_batch(6)
     score = Score(ConfusionScores(classes=2), "scene", "first")
-    trainer = compiled({"scene": Term(SceneLoss(), "scene", "first", 1.0)}, [score])
+    trainer = build_compiled(
+        {"scene": Term(SceneLoss(), "scene", "first", 1.0)}, [score]
+    )
     dataset = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(4)
     history = trainer.fit(dataset, validation_data=dataset, epochs=1, verbose=0)
     kernel = trainer.model.get_layer("first").kernel.numpy()

@@ -1,0 +1,30 @@
+from . import config as config
+from . import data as data
+from . import experiments as experiments
+from . import features as features
+from . import inference as inference
+from . import labels as labels
+from . import losses as losses
+from . import metrics as metrics
+from . import models as models
+from . import reporting as reporting
+from . import runs as runs
+from . import serving as serving
+from . import teacher as teacher
+from . import training as training
+from .config import Config as Config
+from .config import DataConfig as DataConfig
+from .config import FeatureConfig as FeatureConfig
+from .config import ModelConfig as ModelConfig
+from .config import TrainingConfig as TrainingConfig
+from .config import TransferConfig as TransferConfig
+from .inference.evaluation import evaluate as evaluate
+from .inference.loading import load_model as load_model
+from .inference.model import Embedding as Embedding
+from .inference.model import Model as Model
+from .inference.prediction import Prediction as Prediction
+from .runs.training import train as train
+from .runs.workdir import Run as Run
+from .runs.workdir import load_run as load_run
+
+__version__: str

@@ -1,0 +1,1 @@
+"""The command line: `advance COMMAND`, one module for each command."""

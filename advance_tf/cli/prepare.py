@@ -1,0 +1,99 @@
+"""Converts your own images and recordings to ADVANCE's layout.
+
+    advance prepare --image_dir=IMAGES --sound_dir=SOUNDS --data_dir=OUT
+    advance prepare … --clip_seconds=10 --rate_hz=22050      # like ADVANCE
+
+Reads IMAGES/<scene>/<stem>.jpg (.png, .bmp, .webp) and SOUNDS/<scene>/<stem>.*
+(FLAC, OGG, Opus, MP3, AIFF, CAF, WAV, …); a stem begins with the five digits
+of its site. Images are copied, sounds become mono 16-bit WAV. Recordings shorter
+than --min_seconds are dropped, as in ADVANCE. A second run processes new and changed
+files only. Files that cannot be read are listed at the end, with exit status 1.
+"""
+
+import sys
+from typing import TYPE_CHECKING
+
+from absl import flags
+from absl.flags import FlagValues
+
+from advance_tf.cli.flags import require
+
+if TYPE_CHECKING:
+    from advance_tf.data.prepare import Summary
+
+_SHOWN_AT_MOST = 50
+
+
+def define(values: FlagValues) -> None:
+    """Defines the flags of the command."""
+    for name, help in (
+        ("image_dir", "Folder <scene>/<stem>.* of images."),
+        ("sound_dir", "Folder <scene>/<stem>.* of sounds."),
+        ("data_dir", "Folder to write; new, or of an earlier run to resume."),
+    ):
+        flags.DEFINE_string(name, None, help, flag_values=values)
+    flags.DEFINE_integer(
+        "rate_hz",
+        0,
+        "Resample to this rate in Hz; 0: each recording keeps its own.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "min_seconds",
+        2.0,
+        "Drop shorter recordings, as in ADVANCE; in seconds, 0: drop none.",
+        flag_values=values,
+    )
+    flags.DEFINE_float(
+        "clip_seconds",
+        0.0,
+        "Cut a random clip of this length in seconds and repeat shorter recordings; "
+        "ADVANCE: 10. 0: keep the recordings, which are cut when they are read.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("seed", 0, "Seed of the random cut.", flag_values=values)
+    flags.DEFINE_bool(
+        "allow_missing",
+        False,
+        "Skip and count unpaired or empty files.",
+        flag_values=values,
+    )
+
+
+def run(values: FlagValues) -> None:
+    """Converts the new and the changed files."""
+    from advance_tf.data import prepare
+    from advance_tf.data.recordings import ClipRule
+
+    require(values, image_dir="a folder", sound_dir="a folder", data_dir="a folder")
+    rule = ClipRule(
+        values.rate_hz, values.min_seconds, values.clip_seconds, values.seed
+    )
+    summary = prepare.prepare_dataset(
+        values.image_dir,
+        values.sound_dir,
+        values.data_dir,
+        rule,
+        allow_missing=values.allow_missing,
+    )
+    _print(summary)
+    if summary.bad:
+        raise ValueError(
+            f"{len(summary.bad)} pairs must be repaired or removed; the others are in "
+            f"{values.data_dir}."
+        )
+
+
+def _print(summary: "Summary") -> None:
+    from advance_tf.data import layout, prepare
+
+    for outcome in (
+        *(prepare.WRITTEN, prepare.UP_TO_DATE, prepare.TOO_SHORT, prepare.BAD),
+    ):
+        print(f"{outcome + ':':12} {summary.count(outcome):6} pairs")
+    if summary.skipped:
+        print(f"left out: {layout.describe(summary.skipped)}")
+    for problem in summary.bad[:_SHOWN_AT_MOST]:
+        print(f"bad: {problem}", file=sys.stderr)
+    if len(summary.bad) > _SHOWN_AT_MOST:
+        print(f"... and {len(summary.bad) - _SHOWN_AT_MOST} more", file=sys.stderr)

@@ -1,0 +1,58 @@
+"""Computes the mean and standard deviation of each mel band.
+
+    advance stats --data_dir=ADVANCE --workdir=runs/a --output=stats.csv
+
+The training split is used. Pass the file to the other commands as --log_mel_stats;
+their default is the authors' statistics of ADVANCE.
+"""
+
+import pathlib
+
+from absl import flags
+from absl.flags import FlagValues
+
+from advance_tf.cli import startup
+from advance_tf.cli.flags import (
+    define_config,
+    define_manifest,
+    define_workdir,
+    read_config,
+    require,
+)
+
+
+def define(values: FlagValues) -> None:
+    """Defines the flags of the command."""
+    define_workdir(values)
+    define_manifest(values)
+    flags.DEFINE_string("output", None, "CSV file to write.", flag_values=values)
+    define_config(values, "data", "features")
+
+
+def run(values: FlagValues) -> None:
+    """Writes the statistics of the training split to --output."""
+    require(
+        values,
+        data_dir="a folder in ADVANCE's layout",
+        workdir="the folder of the run",
+        output="the CSV file to write",
+    )
+    config = read_config(values)
+    startup.load_tensorflow()
+
+    from advance_tf.data.statistics import log_mel_statistics
+    from advance_tf.features.log_mel import save_stats
+    from advance_tf.runs import training, workdir
+
+    folder = pathlib.Path(values.workdir)
+    manifest = training.find_manifest(folder, config, values.manifest)
+    if not (folder / workdir.MANIFEST).exists():
+        manifest.save(folder / workdir.MANIFEST)
+    pairs = manifest.of("training")
+    stats = log_mel_statistics(pairs, config.data.data_dir, config.features)
+    save_stats(values.output, stats)
+    print(
+        f"{len(pairs)} training clips: mean {stats.mean_db.mean():.2f} dB, standard "
+        f"deviation {stats.std_db.mean():.2f} dB on average over the bands; "
+        f"{values.output}."
+    )

@@ -1,0 +1,5 @@
+"""Experiments: studies of many runs on one split, paper tables, grid search."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

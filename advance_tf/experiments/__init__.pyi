@@ -1,0 +1,11 @@
+from . import grid_search as grid_search
+from . import paper_tables as paper_tables
+from . import recipes as recipes
+from . import reproduction as reproduction
+from . import scheduler as scheduler
+from . import study as study
+from .paper_tables import paper_rows as paper_rows
+from .reproduction import write_table as write_table
+from .scheduler import run_jobs as run_jobs
+from .study import Study as Study
+from .study import open_study as open_study

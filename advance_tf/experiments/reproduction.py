@@ -1,0 +1,141 @@
+"""Reproduces the tables of the paper: their runs, evaluations and files."""
+
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import keras
+from tqdm import tqdm
+
+from advance_tf.data.layout import join_labels
+from advance_tf.experiments import paper_tables
+from advance_tf.experiments.paper_tables import TableLine, paper_rows
+from advance_tf.experiments.scheduler import Job
+from advance_tf.experiments.study import Study
+from advance_tf.files import replacing
+from advance_tf.inference.evaluation import evaluate
+from advance_tf.metrics.comparison import (
+    PREDICTIONS,
+    Row,
+    compare,
+    read_predictions,
+)
+from advance_tf.models.weights import file_sha256
+from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
+from advance_tf.runs.workdir import load_run
+from advance_tf.training.callbacks import BEST_WEIGHTS
+
+_TITLES = {
+    1: "transfer with both inputs",
+    2: "one input († from random weights)",
+    3: "the transfer loss alone, without L_s",
+}
+
+
+def table_jobs(study: Study, tables: Sequence[int], runs: int) -> list[Job]:
+    """Lists the jobs of the tables, seed by seed.
+
+    An interrupted study thus has complete tables of fewer seeds.
+
+    Args:
+        study: the study that the jobs belong to.
+        tables: numbers of tables: 1, 2 or 3.
+        runs: number of seeds, 0 to runs − 1.
+
+    Returns:
+        One job for each recipe and seed; rows with the same recipe share it.
+    """
+    recipes = dict.fromkeys(row.recipe for table in tables for row in paper_rows(table))
+    return [study.job(recipe, seed) for seed in range(runs) for recipe in recipes]
+
+
+def _predictions_of(job: Job) -> pathlib.Path:
+    return job.workdir / "evaluation" / "test" / PREDICTIONS
+
+
+def evaluate_jobs(jobs: Sequence[Job]) -> None:
+    """Evaluates every trained job on the test split, unless its evaluation exists.
+
+    Args:
+        jobs: finished jobs.
+    """
+    remaining = [job for job in jobs if _needs_evaluation(job)]
+    for job in tqdm(
+        remaining, "evaluating", unit="run", disable=not sys.stderr.isatty()
+    ):
+        run = load_run(job.workdir, job.config.data.data_dir)
+        write_evaluation(run, evaluate(run, "test"))
+        # Frees the recognizer: a study has up to a hundred runs.
+        keras.backend.clear_session()
+
+
+def _needs_evaluation(job: Job) -> bool:
+    """Whether there is no evaluation of these weights on this data set."""
+    # The metrics are the last file of an evaluation.
+    path = _predictions_of(job).with_name(METRICS)
+    if not path.exists():
+        return True
+    details = json.loads(path.read_text(encoding="utf-8"))["details"]
+    return (details.get("data_dir"), details.get("weights_sha256")) != (
+        job.config.data.data_dir,
+        file_sha256(job.workdir / BEST_WEIGHTS),
+    )
+
+
+def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], str]:
+    """Compares the scores of a table's rows with those of the paper.
+
+    Args:
+        study: a study whose runs are evaluated.
+        table: 1, 2 or 3.
+        runs: number of seeds, 0 to runs − 1.
+
+    Returns:
+        One line for each row, in the paper's order; and the label of the data.
+    """
+    rows = paper_rows(table)
+    predictions = {
+        row.recipe: [
+            read_predictions(_predictions_of(study.job(row.recipe, seed)))
+            for seed in range(runs)
+        ]
+        for row in rows
+    }
+    names = {row.recipe: row.name for row in rows}
+    compared: dict[str, Row] = {}
+    for reference in dict.fromkeys(row.reference for row in rows):
+        group = [row for row in rows if row.reference == reference]
+        methods = {names[reference]: predictions[reference]}
+        methods |= {row.name: predictions[row.recipe] for row in group}
+        for line in compare(methods, names[reference]):
+            compared.setdefault(line.name, line)
+    data_labels = {run.label for runs_of in predictions.values() for run in runs_of}
+    lines = [
+        TableLine(compared[row.name], names[row.reference], row.scores) for row in rows
+    ]
+    return lines, join_labels(*sorted(data_labels))
+
+
+def write_table(study: Study, table: int, runs: int) -> str:
+    """Writes table<N>.md, .csv and .tex of a study.
+
+    Args:
+        study: a study whose runs are evaluated.
+        table: 1, 2 or 3.
+        runs: number of seeds, 0 to runs − 1.
+
+    Returns:
+        The contents of the Markdown file.
+    """
+    lines, label = table_lines(study, table, runs)
+    title = _TITLES[table]
+    texts = {
+        "md": paper_tables.markdown(lines, f"Table {table}: {title}", label),
+        "csv": paper_tables.to_csv(lines, label),
+        "tex": paper_tables.latex(lines, title, label, key=f"table{table}"),
+    }
+    for ending, text in texts.items():
+        with replacing(study.workdir / f"table{table}.{ending}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return texts["md"]

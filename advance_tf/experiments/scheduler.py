@@ -1,0 +1,236 @@
+"""Trains the jobs of a study in processes of their own, several at a time."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from advance_tf.config import Config
+from advance_tf.config_io import check_resume, to_dict
+from advance_tf.data.manifest import Manifest
+from advance_tf.files import replacing
+from advance_tf.runs.workdir import CONFIG, read_config
+from advance_tf.training.session import is_finished, run_progress
+
+_JOB = "job.json"
+_LOG = "fit.log"
+_POLL_SECONDS = 1
+_END_SECONDS = 20
+_SHOWN_LINES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of `advance fit`.
+
+    Attributes:
+        name: name of the run in its study.
+        workdir: folder of the run.
+        config: configuration of the run.
+        manifest_path: the split of the study.
+        knowledge_dir: the event knowledge of the study, None if it is not used.
+    """
+
+    name: str
+    workdir: pathlib.Path
+    config: Config
+    manifest_path: pathlib.Path
+    knowledge_dir: pathlib.Path | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that need no more training; all after an early stop."""
+        progress, training = run_progress(self.workdir), self.config.training
+        return training.epochs if is_finished(progress, training) else progress.epochs
+
+    def is_finished(self) -> bool:
+        """Whether no epoch remains to be trained."""
+        return is_finished(run_progress(self.workdir), self.config.training)
+
+    def command(self) -> list[str]:
+        """Returns module and arguments for `python -m` that train or resume."""
+        command = [
+            *("advance_tf", "fit", f"--workdir={self.workdir}"),
+            f"--config={self.workdir / _JOB}",
+            f"--manifest={self.manifest_path}",
+        ]
+        if self.knowledge_dir is not None:
+            command.append(f"--knowledge_dir={self.knowledge_dir}")
+        return command
+
+    def write(self) -> None:
+        """Writes the configuration that `command` reads to the folder of the run."""
+        with replacing(self.workdir / _JOB) as temporary:
+            text = json.dumps(to_dict(self.config), indent=2) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+
+    def check(self, manifest: Manifest) -> None:
+        """Checks that a run in the folder is a run of this job.
+
+        Args:
+            manifest: the split of the study.
+
+        Raises:
+            ValueError: the folder holds a run with other settings, of another
+                split, or with more epochs.
+        """
+        if not (self.workdir / CONFIG).exists():
+            return
+        stored, contents = read_config(self.workdir)
+        try:
+            check_resume(stored, self.config)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.workdir} holds a run of this study with other settings. {error}"
+            ) from error
+        if contents["manifest_sha256"] != manifest.sha256:
+            raise ValueError(
+                f"All runs of a study must have one split; {self.workdir} was trained "
+                "on another one. Use another `workdir`."
+            )
+        finished, epochs = (
+            run_progress(self.workdir).epochs,
+            self.config.training.epochs,
+        )
+        if finished > epochs:
+            raise ValueError(
+                "All runs of a study must have the same number of epochs; "
+                f"{self.workdir} has {finished}, more than `epochs={epochs}`. Raise "
+                "`epochs` or use another `workdir`."
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _RunningJob:
+    """A job in training, and the size of its log before this attempt."""
+
+    job: Job
+    process: subprocess.Popen[bytes]
+    log_begin: int
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    parallel: int = 1,
+    progress: bool = True,
+    lock: int | None = None,
+) -> None:
+    """Trains every job that is not finished, in their order.
+
+    After a failure, running jobs continue but no further job is started. When
+    this process ends, its jobs are stopped; the next call resumes them. The
+    output of each job is in <workdir>/fit.log.
+
+    Args:
+        jobs: jobs to train; finished ones are skipped.
+        parallel: number of jobs at a time; they share the cores evenly.
+        progress: whether to show a bar of the epochs of all jobs.
+        lock: file descriptor that the jobs inherit, see `study.lock_folder`.
+
+    Raises:
+        ValueError: a job failed; the message shows the last lines of its log.
+    """
+    waiting = [job for job in jobs if not job.is_finished()]
+    parallel = min(parallel, max(1, len(waiting)))
+    cores = max(1, _available_cores() // parallel)
+    epochs = {job.name: job.epochs for job in jobs}
+    bar = tqdm(
+        total=sum(job.config.training.epochs for job in jobs),
+        desc="training",
+        unit="epoch",
+        disable=not progress,
+        initial=sum(epochs.values()),
+    )
+    running: list[_RunningJob] = []
+    failed: list[_RunningJob] = []
+    try:
+        while running or (waiting and not failed):
+            while waiting and not failed and len(running) < parallel:
+                running.append(_launch(waiting.pop(0), cores, lock))
+            time.sleep(_POLL_SECONDS)
+            ended = [each for each in running if each.process.poll() is not None]
+            # Jobs that have just ended are still in `running`: their last epoch
+            # is counted here.
+            _update_bar(bar, epochs, [each.job for each in running])
+            failed += [each for each in ended if each.process.returncode]
+            running = [each for each in running if each not in ended]
+    finally:
+        bar.close()
+        _stop([each.process for each in running])
+    if failed:
+        raise ValueError(_failure_message(failed))
+
+
+def _available_cores() -> int:
+    """Number of cores that this process may use; of all cores on macOS."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _launch(job: Job, cores: int, lock: int | None) -> _RunningJob:
+    job.workdir.mkdir(parents=True, exist_ok=True)
+    # Incomplete files of a run that was killed.
+    for partial in job.workdir.glob("*-partial*"):
+        partial.unlink()
+    job.write()
+    threads = {
+        name: str(cores)
+        for name in (
+            "TF_NUM_INTRAOP_THREADS",
+            "TF_NUM_INTEROP_THREADS",
+            "OMP_NUM_THREADS",
+        )
+    }
+    with (job.workdir / _LOG).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *job.command()],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Variables that the user has set take precedence over an even share.
+            env=threads | dict(os.environ),
+            pass_fds=() if lock is None else (lock,),
+        )
+        return _RunningJob(job, process, log.tell())
+
+
+def _update_bar(
+    bar: "tqdm[None]", epochs: dict[str, int], running: Sequence[Job]
+) -> None:
+    """Counts the epochs of the running jobs; those of the others do not change."""
+    epochs.update({job.name: job.epochs for job in running})
+    bar.set_postfix_str(", ".join(job.name for job in running), refresh=False)
+    bar.update(sum(epochs.values()) - bar.n)
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _failure_message(failed: Sequence[_RunningJob]) -> str:
+    parts = []
+    for each in failed:
+        log, status = each.job.workdir / _LOG, each.process.returncode
+        text = log.read_bytes()[each.log_begin :].decode(errors="replace")
+        cause = f"status {status}"
+        if status < 0:
+            cause = f"signal {-status} ({signal.Signals(-status).name})"
+        last = "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])
+        parts.append(f"{each.job.name} ended with {cause}; the end of {log}:\n{last}")
+    parts.append("Fix the cause and run the same command again to resume.")
+    return "\n".join(parts)

@@ -1,0 +1,385 @@
+"""The front end: files, bytes or arrays of images and sounds → model inputs.
+
+Every caller that turns an image or a sound into model inputs uses `Frontend`:
+data sets, teachers, the predictor, the SavedModel, LiteRT calibration and parity
+checks. It decodes, resamples, fits sounds to the length of a clip, computes the
+normalized log-mel spectrogram and resizes images.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.features.errors import MediaError, media_problem
+from advance_tf.features.image import decode_image, resize_image
+from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
+from advance_tf.features.resample import resample
+from advance_tf.features.waveform import (
+    check_rate,
+    fit_clip,
+    mono_waveform,
+    recording_from_bytes,
+    waveform_from_bytes,
+    waveform_or_problem,
+)
+
+ImageSource = str | pathlib.Path | bytes | np.ndarray
+SoundSource = str | pathlib.Path | bytes | np.ndarray | tuple[np.ndarray, int]
+
+_INVALID_IMAGE = "the image must be a valid JPEG, PNG, BMP or WebP"
+_INVALID_SOUND = "the sound must be a valid WAV file: "
+
+
+def read_contents(source: object, kind: str) -> tuple[bytes, str]:
+    """Reads the bytes of a file.
+
+    Args:
+        source: its path, or its bytes, which are returned unchanged.
+        kind: "image" or "sound", for the error.
+
+    Returns:
+        The bytes; and the path, "(bytes)" without one.
+
+    Raises:
+        MediaError: the source is neither a path nor bytes.
+        OSError: the file cannot be opened.
+
+    >>> read_contents(b"RIFF", "sound")
+    (b'RIFF', '(bytes)')
+    """
+    if isinstance(source, bytes):
+        return source, "(bytes)"
+    if isinstance(source, str | pathlib.Path):
+        return pathlib.Path(source).read_bytes(), str(source)
+    raise MediaError(
+        f"The {kind} must be a path, bytes or an array; received "
+        f"{type(source).__name__}. Convert it to one of these."
+    )
+
+
+def split_rate(
+    source: SoundSource, rate_hz: int | None = None
+) -> tuple[str | pathlib.Path | bytes | np.ndarray, int | None]:
+    """Separates a sound from the rate that it is paired with.
+
+    Args:
+        source: a sound, or a pair of a sound and its rate in Hz.
+        rate_hz: rate of a sound that is not a pair.
+
+    Returns:
+        The sound and its rate, which is None for a file, whose header states it.
+
+    Raises:
+        MediaError: the source is a tuple of another length.
+
+    >>> split_rate(("a.wav", 16_000))
+    ('a.wav', None)
+    """
+    if isinstance(source, tuple):
+        if len(source) != 2:
+            raise MediaError(
+                "A sound with its rate must be a pair (array, rate_hz); received "
+                f"a tuple of length {len(source)}. Pass the array and `rate_hz`."
+            )
+        source, rate_hz = source
+    return source, rate_hz if isinstance(source, np.ndarray) else None
+
+
+def check_image_array(image: np.ndarray) -> np.ndarray:
+    """Validates an image array.
+
+    Args:
+        image: uint8 [H, W, 3], RGB, with at least one pixel.
+
+    Returns:
+        The same array.
+
+    Raises:
+        MediaError: the array has another shape or type, or is empty.
+
+    >>> check_image_array(np.zeros((4, 6, 3), np.uint8)).shape
+    (4, 6, 3)
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise MediaError(
+            "An image array must be uint8 [H, W, 3], RGB; received "
+            f"{image.dtype} {list(image.shape)}. Convert it, or pass the bytes of "
+            "its file."
+        )
+    if not image.size:
+        raise MediaError(
+            "An image array must have at least one pixel; received "
+            f"{list(image.shape)}. Pass a non-empty image."
+        )
+    return image
+
+
+def _decode_batch(
+    contents: tf.Tensor,
+    decode: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+    shape: tuple[int, ...],
+    failure: str,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes a batch of files; an invalid file gets zeros and its problem.
+
+    A graph cannot catch the error of an operator, but a data set can skip the
+    elements that raise one.
+
+    Args:
+        contents: string [B].
+        decode: bytes of one file → value [*shape] and problem, "" for none.
+        shape: shape of one value.
+        failure: problem of the files for which `decode` raises an error.
+
+    Returns:
+        Values, float32 [B, *shape], and problems, string [B].
+    """
+    batch = tf.size(contents, out_type=tf.int64)
+
+    def decode_row(
+        index: tf.Tensor, content: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        value, problem = decode(content)
+        return index, value, problem
+
+    decoded = (
+        tf.data.Dataset.from_tensor_slices((tf.range(batch), contents))
+        .map(decode_row, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors()
+    )
+    # One more row keeps the data set from being empty when every file is invalid.
+    spare = tf.data.Dataset.from_tensors((batch, tf.zeros(shape), tf.constant("")))
+    # indices [n], values [n, *shape], problems [n] of the n ≤ B + 1 decoded rows.
+    indices, values, problems = (
+        decoded.concatenate(spare).batch(batch + 1).get_single_element()
+    )
+    rows = batch + 1
+    # [B + 1, *shape] and [B + 1]; skipped rows are zeros and `failure`.
+    value = tf.scatter_nd(indices[:, None], values, tf.stack([rows, *shape]))
+    problem = tf.tensor_scatter_nd_update(
+        tf.fill([rows], failure), indices[:, None], problems
+    )
+    return tf.ensure_shape(value[:-1], (None, *shape)), problem[:-1]
+
+
+def _as_mapped(
+    function: Callable[..., tf.Tensor], *signature: tf.TensorSpec
+) -> Callable[..., tf.Tensor]:
+    """Computes a function of one element as the map of a data set computes it.
+
+    TensorFlow's graph optimizer fuses operations outside a data set that it does
+    not fuse inside; without this, the last bit of a waveform would depend on the
+    caller.
+    """
+
+    @tf.function(input_signature=list(signature))
+    def mapped(*arguments: tf.Tensor) -> tf.Tensor:
+        dataset = tf.data.Dataset.from_tensors(arguments).map(function)
+        return dataset.get_single_element()
+
+    return mapped
+
+
+class Frontend:
+    """Turns images and sounds into the inputs of the models.
+
+    The methods that take tensors run in graphs: data sets map them and exported
+    models contain them. `read_image` and `read_waveform` take paths, bytes or
+    arrays and return NumPy arrays.
+
+    Args:
+        features: settings of images and sounds.
+        precise: compute the Fourier transform in float64, which LiteRT lacks.
+        normalized: load the log-mel statistics of `features`. With False,
+            `log_mel`, `normalize` and `denormalize` are not available.
+
+    Raises:
+        ValueError: the statistics cannot be read.
+
+    Example:
+    >>> import numpy as np
+    >>> from advance_tf.config import FeatureConfig
+    >>> frontend = Frontend(FeatureConfig(image_size=32, clip_seconds=1.0))
+    >>> frontend.read_image(np.zeros((48, 64, 3), np.uint8)).shape
+    (32, 32, 3)
+    >>> tone = np.sin(np.arange(22_050) / 10).astype(np.float32)
+    >>> waveform = frontend.read_waveform(tone, rate_hz=22_050)
+    >>> waveform.shape, frontend.log_mel(waveform).shape
+    ((16000,), TensorShape([40, 64]))
+    """
+
+    def __init__(
+        self, features: FeatureConfig, *, precise: bool = True, normalized: bool = True
+    ) -> None:
+        self.features = features
+        self.precise = precise
+        if normalized:
+            self.stats = load_stats(features)
+        text = tf.TensorSpec((), tf.string)
+        self._read_image = _as_mapped(self.decode_image, text, text)
+        self._read_sound = _as_mapped(
+            lambda contents, name: self.decode_waveform(contents, name=name), text, text
+        )
+        self._resample = _as_mapped(
+            lambda recording, rate_hz: fit_clip(
+                resample(recording, rate_hz, features.sample_rate_hz),
+                features.clip_samples,
+            ),
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec((), tf.int32),
+        )
+
+    def decode_image(
+        self, contents: tf.Tensor, name: tf.Tensor | str = ""
+    ) -> tf.Tensor:
+        """Decodes an image and resizes it.
+
+        Args:
+            contents: string scalar, the bytes of a JPEG, PNG, BMP or WebP file.
+            name: name of the file, for the error.
+
+        Returns:
+            float32 [S, S, 3], RGB, integers 0..255, with S = `image_size`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: the file cannot be decoded.
+        """
+        return decode_image(contents, self.features.image_size, name)
+
+    def resize_image(self, image: tf.Tensor) -> tf.Tensor:
+        """Resizes images [..., H, W, 3], 0..255, to float32 [..., S, S, 3]."""
+        return resize_image(image, self.features.image_size)
+
+    def decode_recording(
+        self, contents: tf.Tensor, name: tf.Tensor | str = ""
+    ) -> tf.Tensor:
+        """Decodes WAV bytes to float32 [n] at `sample_rate_hz`, at full length."""
+        return recording_from_bytes(contents, self.features, name)
+
+    def decode_waveform(
+        self,
+        contents: tf.Tensor,
+        offset: tf.Tensor | float = 0.5,
+        name: tf.Tensor | str = "",
+    ) -> tf.Tensor:
+        """Decodes WAV bytes to one clip, float32 [clip_samples]; see `fit_clip`."""
+        return waveform_from_bytes(contents, self.features, offset, name)
+
+    def fit_clip(
+        self, recording: tf.Tensor, offset: tf.Tensor | float = 0.5
+    ) -> tf.Tensor:
+        """Fits a recording [n] to one clip [clip_samples]: repeats or cuts it."""
+        return fit_clip(recording, self.features.clip_samples, offset)
+
+    def log_mel_db(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Computes log-mels [..., frames, mel_bins] in dB of [..., clip_samples]."""
+        return log_mel_db(waveform, self.features, precise=self.precise)
+
+    def normalize(self, decibel: tf.Tensor) -> tf.Tensor:
+        """Normalizes a log-mel in dB to zero mean and unit variance in each band."""
+        return normalize(decibel, self.stats)
+
+    def denormalize(self, log_mel: np.ndarray) -> np.ndarray:
+        """Converts a normalized log-mel to dB, the inverse of `normalize`."""
+        return log_mel * self.stats.std_db + self.stats.mean_db
+
+    def log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Computes the model input `log_mel` [..., frames, mel_bins] of clips."""
+        return self.normalize(self.log_mel_db(waveform))
+
+    def decode_images(self, contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decodes a batch of images; an invalid file does not fail the others.
+
+        Args:
+            contents: string [B], bytes of JPEG, PNG, BMP or WebP files.
+
+        Returns:
+            float32 [B, S, S, 3], 0..255, zeros for an invalid file; and the
+            problem of each file, string [B], "" for none.
+        """
+        side = self.features.image_size
+
+        def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return self.decode_image(content), tf.constant("")
+
+        return _decode_batch(contents, decode, (side, side, 3), _INVALID_IMAGE)
+
+    def decode_waveforms(self, contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Decodes a batch of WAV files; an invalid file does not fail the others.
+
+        Args:
+            contents: string [B], bytes of WAV files of any rate, sample width
+                and number of channels that `decode_wav` supports.
+
+        Returns:
+            float32 [B, clip_samples], zeros for an invalid file; and the problem
+            of each file, string [B], "" for none.
+        """
+
+        def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            waveform, problem = waveform_or_problem(content, self.features)
+            message = tf.strings.join([_INVALID_SOUND, problem])
+            return waveform, tf.where(tf.equal(problem, ""), "", message)
+
+        shape = (self.features.clip_samples,)
+        failure = f"{_INVALID_SOUND}it cannot be read"
+        return _decode_batch(contents, decode, shape, failure)
+
+    def read_image(self, source: ImageSource) -> np.ndarray:
+        """Reads an image from a path, the bytes of a file or an array.
+
+        Args:
+            source: a JPEG, PNG, BMP or WebP file; or uint8 [H, W, 3], RGB.
+
+        Returns:
+            float32 [S, S, 3], integers 0..255.
+
+        Raises:
+            MediaError: the image cannot be decoded, or the array has another
+                shape or type.
+            OSError: the file cannot be opened.
+        """
+        if isinstance(source, np.ndarray):
+            image = tf.constant(check_image_array(source))
+            return np.asarray(self.resize_image(image))
+        return self._read(self._read_image, source, "image")
+
+    def read_waveform(
+        self, source: SoundSource, rate_hz: int | None = None
+    ) -> np.ndarray:
+        """Reads a clip from a path, the bytes of a file or an array.
+
+        Args:
+            source: a WAV file; float [n] or [n, channels] in [-1, 1]; or a pair of
+                such an array and its rate in Hz.
+            rate_hz: sampling rate of an array, an integral number from 8,000 to
+                192,000 Hz; not used for a file.
+
+        Returns:
+            float32 [clip_samples] at `sample_rate_hz`, the centre of longer sounds.
+
+        Raises:
+            MediaError: the sound cannot be decoded, the array has another shape
+                or type, is not finite or empty, or its rate is missing.
+            OSError: the file cannot be opened.
+        """
+        sound, rate_hz = split_rate(source, rate_hz)
+        if isinstance(sound, np.ndarray):
+            rate_hz, samples = check_rate(rate_hz), mono_waveform(sound)
+            return np.asarray(self._resample(tf.constant(samples), rate_hz))
+        return self._read(self._read_sound, sound, "sound")
+
+    def _read(
+        self, decode: Callable[..., tf.Tensor], source: ImageSource, kind: str
+    ) -> np.ndarray:
+        contents, name = read_contents(source, kind)
+        try:
+            return np.asarray(decode(tf.constant(contents), tf.constant(name)))
+        except tf.errors.InvalidArgumentError as error:
+            message = media_problem(error)
+            if name not in message:
+                message = f"{name} cannot be decoded: {message}"
+            raise MediaError(message) from error

@@ -1,0 +1,17 @@
+from . import backends as backends
+from . import evaluation as evaluation
+from . import events as events
+from . import examples as examples
+from . import loading as loading
+from . import model as model
+from . import prediction as prediction
+from . import predictor as predictor
+from .evaluation import evaluate as evaluate
+from .examples import Example as Example
+from .examples import find_examples as find_examples
+from .loading import load_model as load_model
+from .model import Embedding as Embedding
+from .model import Model as Model
+from .prediction import Prediction as Prediction
+from .predictor import Predictor as Predictor
+from .predictor import Probabilities as Probabilities

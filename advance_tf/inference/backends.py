@@ -1,0 +1,295 @@
+"""The models that `load_model` returns: of a run, a SavedModel or a LiteRT file."""
+
+import io
+import json
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import soundfile
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from advance_tf import labels
+from advance_tf.config import FeatureConfig
+from advance_tf.features.errors import MediaError
+from advance_tf.features.frontend import (
+    Frontend,
+    ImageSource,
+    SoundSource,
+    check_image_array,
+    read_contents,
+    split_rate,
+)
+from advance_tf.features.waveform import check_rate, mono_waveform
+from advance_tf.inference.events import describe_events
+from advance_tf.inference.examples import Example
+from advance_tf.inference.model import KINDS, Model, Scores
+from advance_tf.inference.prediction import OK
+from advance_tf.inference.predictor import Predictor
+
+# In the folder of a SavedModel, and in the ZIP archive of a LiteRT file.
+METADATA = "metadata.json"
+SAVED_MODEL_METADATA = f"assets.extra/{METADATA}"
+# The signature that returns embeddings, in both formats.
+EMBED = "embed"
+
+
+class RunModel(Model):
+    """A run of `advance fit` or `advance_tf.train`.
+
+    Args:
+        predictor: predictor of the run.
+        label: notice about the training data, shown in reports, "" for none.
+    """
+
+    def __init__(self, predictor: Predictor, label: str = "") -> None:
+        self.predictor = predictor
+        self.modality = predictor.modality
+        self.label = label
+        outputs = predictor.recognizer.output
+        events = describe_events(
+            {name: output.shape[-1] for name, output in outputs.items()},
+            predictor.knowledge,
+        )
+        self.event_source = events.source
+        self.events_from_sound = events.from_sound
+
+    def _read(self, example: Example) -> dict[str, Any]:
+        frontend, features = self.predictor.frontend, self.predictor.features
+        side = features.image_size
+        row = {
+            "image": np.zeros((side, side, 3), np.float32),
+            "log_mel": np.zeros((features.frames, features.mel_bins), np.float32),
+        }
+        if example.image is not None and self.uses("image"):
+            row["image"] = frontend.read_image(example.image)
+        if example.sound is not None and self.uses("sound"):
+            waveform = frontend.read_waveform(example.sound)
+            row["log_mel"] = np.asarray(frontend.log_mel(waveform))
+        return row
+
+    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
+        found = self.predictor.predict(_stack(rows), batch_size=len(rows))
+        return Scores(
+            [OK] * len(rows), found.scene_probs, found.events.probs, found.events.known
+        )
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        found = self.predictor.embed(_stack([row]))
+        return {kind: values[0] for kind, values in found.items()}
+
+
+def _stack(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
+
+
+class _ExportedModel(Model):
+    """A model that is described by its metadata.json.
+
+    Args:
+        metadata: contents of metadata.json.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.metadata = metadata
+        self.modality = metadata["modality"]
+        self.label = metadata["label"]
+        self.event_source = metadata["events_source"]
+        self.events_from_sound = metadata["events_of_sound"]
+
+
+class LiteRTModel(_ExportedModel):
+    """A `.tflite` file of `advance export`.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        ValueError: the file has no metadata.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__(_lite_metadata(path))
+        metadata = self.metadata
+        self.path = path
+        self._interpreter = Interpreter(model_path=str(path))
+        self._signatures = self._interpreter.get_signature_list()
+        rate = metadata["sample_rate_hz"]
+        # The signatures compute the log-mel, with its statistics, from the waveform;
+        # the front end only decodes, so that it needs rate, length and image size.
+        # The metadata has no mel settings: the highest frequency is not used, but
+        # FeatureConfig accepts none above half of the rate.
+        features = FeatureConfig(
+            sample_rate_hz=rate,
+            clip_seconds=metadata["clip_samples"] / rate,
+            mel_max_hz=min(FeatureConfig().mel_max_hz, rate / 2),
+            image_size=metadata["image_size"],
+        )
+        self._frontend = Frontend(features, normalized=False)
+
+    def _read(self, example: Example) -> dict[str, Any]:
+        row = {}
+        if example.image is not None and self.uses("image"):
+            image = self._frontend.read_image(example.image)
+            row["image"] = image.astype(np.uint8)[None]
+        if example.sound is not None and self.uses("sound"):
+            row["waveform"] = self._frontend.read_waveform(example.sound)[None]
+        return row
+
+    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
+        found = [self._run(row) for row in rows]
+        scene_probs = np.concatenate([outputs["scene_probs"] for outputs in found])
+        event_probs = None
+        if any("event_probs" in outputs for outputs in found):
+            zeros = np.zeros((1, len(labels.events())), np.float32)
+            event_probs = np.concatenate([o.get("event_probs", zeros) for o in found])
+        if not np.isfinite(scene_probs).all():
+            raise ValueError(
+                f"{self.path} must predict finite probabilities; received NaN or "
+                "infinity. Its weights are broken: export another run."
+            )
+        return Scores([OK] * len(rows), scene_probs, event_probs)
+
+    def _run(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        single = {"image": "image_only", "waveform": "sound_only"}
+        name = "recognize" if len(row) == 2 else single[next(iter(row))]
+        return dict(self._interpreter.get_signature_runner(name)(**row))
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        if EMBED not in self._signatures:
+            raise ValueError(_no_embeddings(self.path))
+        runner = self._interpreter.get_signature_runner(EMBED)
+        zeros = {
+            name: np.zeros(detail["shape"], detail["dtype"])
+            for name, detail in runner.get_input_details().items()
+        }
+        outputs = runner(**(zeros | row))
+        return {
+            kind: outputs[f"{kind}_embedding"][0]
+            for kind in KINDS
+            if f"{kind}_embedding" in outputs
+        }
+
+
+class SavedModel(_ExportedModel):
+    """A SavedModel of `advance export`; its signatures decode files.
+
+    Args:
+        path: folder of the SavedModel.
+
+    Raises:
+        ValueError: the folder has no metadata.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__(_saved_model_metadata(path))
+        self.path = path
+        # The signatures hold no reference to the object that owns their weights.
+        self._loaded = tf.saved_model.load(str(path))
+        self._signatures = self._loaded.signatures
+
+    def _read(self, example: Example) -> dict[str, Any]:
+        row = {}
+        if example.image is not None and self.uses("image"):
+            row["image_bytes"] = _image_bytes(example.image)
+        if example.sound is not None and self.uses("sound"):
+            row["sound_bytes"] = _sound_bytes(example.sound)
+        return row
+
+    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
+        status = [""] * len(rows)
+        scenes = np.zeros((len(rows), len(labels.scenes())), np.float32)
+        events = np.zeros((len(rows), len(labels.events())), np.float32)
+        has_events = False
+        # Rows with the same inputs share one call.
+        places: dict[tuple[str, ...], list[int]] = {}
+        for place, row in enumerate(rows):
+            places.setdefault(tuple(sorted(row)), []).append(place)
+        for names, group in places.items():
+            outputs = self._call(names, [rows[place] for place in group])
+            for place, text in zip(group, outputs["status"], strict=True):
+                status[place] = text.decode()
+            scenes[group] = outputs["scene_probs"]
+            if "event_probs" in outputs:
+                has_events = True
+                events[group] = outputs["event_probs"]
+        return Scores(status, scenes, events if has_events else None)
+
+    def _call(
+        self, names: tuple[str, ...], rows: Sequence[dict[str, Any]]
+    ) -> dict[str, np.ndarray]:
+        single = {"image_bytes": "image_only", "sound_bytes": "sound_only"}
+        signature = "serving_default" if len(names) == 2 else single[names[0]]
+        given = {name: tf.constant([row[name] for row in rows]) for name in names}
+        outputs = self._signatures[signature](**given)
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        if EMBED not in self._signatures:
+            raise ValueError(_no_embeddings(self.path))
+        inputs = self._signatures[EMBED].structured_input_signature[1]
+        # A signature of both inputs needs both; the embedding of this one is unused.
+        blank = {
+            "image_bytes": _image_bytes(np.zeros((1, 1, 3), np.uint8)),
+            "sound_bytes": _sound_bytes((np.zeros(1, np.float32), 16_000)),
+        }
+        given = {name: tf.constant([(blank | row)[name]]) for name in inputs}
+        outputs = self._signatures[EMBED](**given)
+        status = outputs["status"].numpy()[0].decode()
+        if status != OK:
+            raise MediaError(status)
+        return {
+            kind: outputs[f"{kind}_embedding"].numpy()[0]
+            for kind in KINDS
+            if f"{kind}_embedding" in outputs
+        }
+
+
+def _image_bytes(source: ImageSource) -> bytes:
+    """The bytes of a file unchanged; an array as PNG, which is lossless."""
+    if isinstance(source, np.ndarray):
+        return bytes(tf.io.encode_png(check_image_array(source)).numpy())
+    return read_contents(source, "image")[0]
+
+
+def _sound_bytes(source: SoundSource) -> bytes:
+    """The bytes of a file unchanged; an array as mono WAV of 32-bit floats."""
+    sound, rate_hz = split_rate(source)
+    if isinstance(sound, np.ndarray):
+        rate, samples = check_rate(rate_hz), mono_waveform(sound)
+        file = io.BytesIO()
+        soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+        return file.getvalue()
+    return read_contents(sound, "sound")[0]
+
+
+def _no_embeddings(path: pathlib.Path) -> str:
+    return (
+        f"{path} must have the signature '{EMBED}' to return embeddings; it has none. "
+        "Export the run again, or load the run."
+    )
+
+
+def _lite_metadata(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(METADATA)))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be a file of `advance export`, with {METADATA} inside; "
+            f"reading it failed: {error}. Export the run again."
+        ) from error
+
+
+def _saved_model_metadata(folder: pathlib.Path) -> dict[str, Any]:
+    path = folder / SAVED_MODEL_METADATA
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} must describe the SavedModel; reading it failed: {error}. "
+            "Export the run again with this version."
+        ) from error

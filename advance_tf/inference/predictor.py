@@ -1,0 +1,205 @@
+"""The predictor: model inputs → probabilities and embeddings.
+
+Evaluation, reports, parity checks and `load_model` use `Predictor`, so that all of
+them compute the same probabilities for the same inputs.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.data.dataset import make_dataset
+from advance_tf.data.layout import Pair
+from advance_tf.data.media_errors import media_errors
+from advance_tf.features.frontend import Frontend
+from advance_tf.inference.events import EventProbs, event_probs
+from advance_tf.metrics.probabilities import softmax
+from advance_tf.runs.workdir import Run
+from advance_tf.teacher.knowledge import EventKnowledge
+
+TOWERS = {"image": "image_tower", "sound": "audio_tower"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Probabilities:
+    """Probabilities of a batch.
+
+    Attributes:
+        scene_probs: float32 [n, 13], each row sums to 1.
+        events: the event probabilities [n, 527] and their source.
+        logits: output name → float32 [n, …], the outputs of the recognizer.
+    """
+
+    scene_probs: np.ndarray
+    events: EventProbs
+    logits: Mapping[str, np.ndarray]
+
+
+class Predictor:
+    """A recognizer with its front end and the event knowledge of its teacher.
+
+    Args:
+        recognizer: a model of `build_recognizer`, with its weights.
+        features: settings of image and sound, those of its training.
+        modality: inputs that it was trained on: "both", "image" or "sound".
+        knowledge: posteriors and event mask of its teacher, or None.
+
+    Example:
+        >>> from advance_tf.config import FeatureConfig, ModelConfig
+        >>> from advance_tf.models.recognizer import build_recognizer
+        >>> features = FeatureConfig(image_size=32, clip_seconds=1.0)
+        >>> model = ModelConfig("both", 18, 18, image_width=2, audio_width=2)
+        >>> predictor = Predictor(build_recognizer(model, features), features)
+        >>> image = np.zeros((1, 32, 32, 3), np.uint8)
+        >>> waveform = np.zeros((1, 16_000), np.float32)
+        >>> predictor.predict_decoded(image, waveform).scene_probs.shape
+        (1, 13)
+    """
+
+    def __init__(
+        self,
+        recognizer: keras.Model,
+        features: FeatureConfig,
+        *,
+        modality: str = "both",
+        knowledge: EventKnowledge | None = None,
+    ) -> None:
+        self.recognizer = recognizer
+        self.features = features
+        self.frontend = Frontend(features)
+        self.modality = modality
+        self.knowledge = knowledge
+
+    @classmethod
+    def from_run(cls, run: Run) -> "Predictor":
+        """The predictor of a loaded run."""
+        return cls(
+            run.recognizer,
+            run.config.features,
+            modality=run.config.model.modality,
+            knowledge=run.knowledge,
+        )
+
+    def predict(
+        self, inputs: Mapping[str, Any], *, batch_size: int = 16
+    ) -> Probabilities:
+        """Probabilities of model inputs.
+
+        Args:
+            inputs: `image` [n, S, S, 3], levels 0..255, and `log_mel` [n, frames,
+                mel_bins], normalized; zeros for a missing input.
+            batch_size: rows in a batch.
+
+        Returns:
+            The probabilities, in the order of the rows.
+
+        Raises:
+            ValueError: the model's logits are not finite.
+        """
+        rows = len(inputs["image"])
+        if rows <= batch_size:
+            return self.probabilities(self.recognizer.predict_on_batch(dict(inputs)))
+        return self.probabilities(
+            self.recognizer.predict(dict(inputs), batch_size=batch_size, verbose=0)
+        )
+
+    def predict_decoded(
+        self, image: np.ndarray, waveform: np.ndarray, *, batch_size: int = 16
+    ) -> Probabilities:
+        """Probabilities of decoded pairs.
+
+        Args:
+            image: [n, S, S, 3], levels 0..255.
+            waveform: float32 [n, clip_samples] in [-1, 1].
+            batch_size: rows in a batch.
+
+        Returns:
+            The probabilities, in the order of the rows.
+        """
+        return self.predict(self.inputs(image, waveform), batch_size=batch_size)
+
+    def inputs(self, image: np.ndarray, waveform: np.ndarray) -> dict[str, np.ndarray]:
+        """Model inputs of decoded pairs.
+
+        Args:
+            image: [n, S, S, 3], levels 0..255.
+            waveform: float32 [n, clip_samples] in [-1, 1].
+
+        Returns:
+            `image` and `log_mel`, float32.
+        """
+        log_mel = np.asarray(self.frontend.log_mel(tf.constant(waveform)))
+        return {"image": np.asarray(image, np.float32), "log_mel": log_mel}
+
+    def predict_pairs(
+        self,
+        pairs: Sequence[Pair],
+        data_dir: str | pathlib.Path,
+        *,
+        batch_size: int,
+        progress: bool = False,
+    ) -> Probabilities:
+        """Probabilities of the pairs of a data set, decoded from their files.
+
+        Args:
+            pairs: the pairs, at least one.
+            data_dir: folder of the data set.
+            batch_size: pairs in a batch.
+            progress: whether to show a progress bar.
+
+        Returns:
+            The probabilities, in the order of the pairs.
+
+        Raises:
+            ValueError: a file cannot be read, or the logits are not finite.
+        """
+        batches = make_dataset(pairs, data_dir, self.features, batch_size)
+        with media_errors(pairs, data_dir, self.features):
+            outputs = self.recognizer.predict(
+                batches.map(lambda inputs, _: inputs), verbose=int(progress)
+            )
+        return self.probabilities(outputs)
+
+    def embed(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Embeddings of the towers in use.
+
+        Args:
+            inputs: the inputs, as for `predict`.
+
+        Returns:
+            "image" → float32 [n, D_v] and "sound" → float32 [n, D_a], without a
+            tower that is not in use.
+        """
+        log_mel = np.asarray(inputs["log_mel"], np.float32)[..., None]
+        given = {"image": np.asarray(inputs["image"], np.float32), "sound": log_mel}
+        return {
+            kind: self.recognizer.get_layer(tower).predict_on_batch(given[kind])
+            for kind, tower in TOWERS.items()
+            if self.modality in ("both", kind)
+        }
+
+    def probabilities(self, outputs: Mapping[str, np.ndarray]) -> Probabilities:
+        """Probabilities of the outputs of the recognizer, or of an exported copy.
+
+        Args:
+            outputs: `scene_logits` [n, 13] and perhaps event logits [n, 527].
+
+        Returns:
+            The probabilities, in the order of the rows.
+
+        Raises:
+            ValueError: the scene logits are not finite.
+        """
+        scene_probs = softmax(outputs["scene_logits"])
+        if not np.isfinite(scene_probs).all():
+            raise ValueError(
+                "The model's scene logits must be finite; received NaN or infinity. "
+                "Its weights are broken: train the model again or load another run."
+            )
+        return Probabilities(scene_probs, event_probs(outputs, self.knowledge), outputs)

@@ -1,0 +1,16 @@
+from . import binary_kl as binary_kl
+from . import compound as compound
+from . import event as event
+from . import objective as objective
+from . import scene as scene
+from .binary_kl import binary_kl_from_logits as binary_kl_from_logits
+from .binary_kl import binary_kl_from_probs as binary_kl_from_probs
+from .compound import CompoundEventKL as CompoundEventKL
+from .compound import RelevanceAlignment as RelevanceAlignment
+from .compound import compound_events as compound_events
+from .event import EventKL as EventKL
+from .event import EventLoss as EventLoss
+from .event import EventSquaredDistance as EventSquaredDistance
+from .objective import Term as Term
+from .objective import build_objective as build_objective
+from .scene import SceneLoss as SceneLoss

@@ -1,0 +1,292 @@
+"""Class activation maps of a recognizer for images and log-mel spectrograms."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from advance_tf.config import MODALITIES, FeatureConfig
+from advance_tf.data.dataset import make_dataset
+from advance_tf.data.layout import Pair
+from advance_tf.data.media_errors import media_errors
+from advance_tf.features.frontend import Frontend
+from advance_tf.metrics.probabilities import softmax
+from advance_tf.runs.workdir import Run
+
+_DISPLAY_PIXELS = 320
+# The largest batch: the number of pairs does not determine the memory in use.
+_MAX_BATCH = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Maps:
+    """Activation maps of a batch, for the requested scenes of each example.
+
+    Attributes:
+        image: M_v, float32 [B, h, w], or [B, k, h, w] for k scenes of each
+            example; None when the model does not use the image.
+        log_mel: M_a, float32 [B, t, f] or [B, k, t, f]; None when the model does
+            not use the sound.
+        image_logits: mean of M_v over the positions for every scene, float32
+            [B, scenes]; when the model does not use the image, the logits of an
+            all-zero input, equal for every example.
+        sound_logits: the same for M_a.
+        bias: b of the scene head, float32 [scenes].
+    """
+
+    image: np.ndarray | None
+    log_mel: np.ndarray | None
+    image_logits: np.ndarray
+    sound_logits: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def scene_logits(self) -> np.ndarray:
+        """The model's logits, float32 [B, scenes]: the sum of the three parts."""
+        return self.image_logits + self.sound_logits + self.bias
+
+    @property
+    def scene_probs(self) -> np.ndarray:
+        """z(logits), float32 [B, scenes] in [0, 1], as the evaluation computes it."""
+        return softmax(self.scene_logits)
+
+    def margins(self, row: int, scene: int, other: int) -> dict[str, float]:
+        """Splits log p(scene) / p(other) into the parts of image, sound and bias.
+
+        Args:
+            row: index of the example in the batch.
+            scene: index of one scene.
+            other: index of another scene.
+
+        Returns:
+            "image", "sound" and "bias" → their part in nats, positive in favour
+            of `scene`; the sum is the difference of the logits.
+
+        >>> logits = np.array([[1.0, 0.5]])
+        >>> Maps(None, None, logits, -2 * logits, np.zeros(2)).margins(0, 0, 1)
+        {'image': 0.5, 'sound': -1.0, 'bias': 0.0}
+        """
+        parts = {
+            "image": self.image_logits[row],
+            "sound": self.sound_logits[row],
+            "bias": self.bias,
+        }
+        return {name: float(part[scene] - part[other]) for name, part in parts.items()}
+
+
+class ActivationMaps:
+    """Splits the scene logits of a recognizer over the positions of its inputs.
+
+    The embedding is the mean of the last feature map and the scene head is
+    linear. The logit of scene k is therefore exactly
+
+        f_s(x)_k = mean_ij M_v + mean_ij M_a + b_k,
+        M_v = features_v · W[:C_v, k],  M_a = features_a · W[C_v:, k]
+
+    with features ≥ 0 [h, w, C] before the global average pooling and W [C_v +
+    C_a, 13], b [13] of the scene head. A position with M > 0 raises the logit of
+    the scene, one with M < 0 lowers it. Dropout is inactive, as in inference.
+
+    M_k is a part of the logit of scene k only. A vector added to every column of
+    W changes all logits by the same amount and no probability, but adds one map
+    to the maps of all scenes: the predictions identify only the differences
+    M_k − M_l between scenes. M_k is that of the W at the end of training.
+
+    Args:
+        recognizer: model of `build_recognizer`.
+        modality: "both", "image" or "sound", as the recognizer was built.
+
+    Raises:
+        ValueError: the modality is unknown or the model is not a recognizer.
+
+    Source: Zhou et al., "Learning Deep Features for Discriminative
+    Localization", CVPR 2016; Figures 1 and 6 of the paper.
+    """
+
+    def __init__(self, recognizer: keras.Model, modality: str = "both") -> None:
+        if modality not in MODALITIES:
+            raise ValueError(
+                f"modality must be one of {', '.join(MODALITIES)}; received "
+                f"{modality!r}."
+            )
+        self.modality = modality
+        self._image = _feature_model(recognizer, "image_tower")
+        self._sound = _feature_model(recognizer, "audio_tower")
+        self._head = recognizer.get_layer("scene_head")
+        self._compute = tf.function(self._split)
+
+    def __call__(self, inputs: Mapping[str, ArrayLike], scenes: ArrayLike) -> Maps:
+        """Computes the maps of a batch in one pass through the towers.
+
+        Args:
+            inputs: "image" float32 [B, S, S, 3] in [0, 255] and "log_mel" float32
+                [B, frames, mel_bins], normalized.
+            scenes: int [B], one scene to map for each example, or [B, k], several
+                scenes for each.
+
+        Returns:
+            The maps and the parts of the logits.
+
+        Raises:
+            ValueError: `scenes` does not have scene indices for each example.
+        """
+        image = tf.convert_to_tensor(inputs["image"], tf.float32)  # [B, S, S, 3]
+        log_mel = tf.convert_to_tensor(inputs["log_mel"], tf.float32)  # [B, T, F]
+        scenes = np.asarray(scenes)
+        count, classes = len(image), self._head.kernel.shape[1]
+        integer = np.issubdtype(scenes.dtype, np.integer) and scenes.ndim in (1, 2)
+        valid = integer and len(scenes) == count and scenes.size > 0
+        if not valid or not ((scenes >= 0) & (scenes < classes)).all():
+            raise ValueError(
+                f"scenes must be at least one integer in [0, {classes}) for each of "
+                f"{count} examples; received {scenes.tolist()}."
+            )
+        requested = tf.constant(scenes.reshape(count, -1), tf.int32)  # [B, k]
+        results = self._compute(image, log_mel, requested)
+        arrays = {name: value.numpy() for name, value in results.items()}
+        for name in ("image", "log_mel"):
+            size = arrays[name].shape[2:]
+            arrays[name] = arrays[name].reshape(*scenes.shape, *size)
+        unused = {"image": "log_mel", "sound": "image"}.get(self.modality)
+        return Maps(**arrays | ({unused: None} if unused else {}))
+
+    def _split(
+        self, image: tf.Tensor, log_mel: tf.Tensor, scenes: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        # The model replaces the unused input by zeros, and so does this function.
+        if self.modality == "sound":
+            image = tf.zeros_like(image)
+        if self.modality == "image":
+            log_mel = tf.zeros_like(log_mel)
+        # [B, h, w, C_v] and [B, t, f, C_a]
+        image_features = tf.cast(self._image(image), tf.float32)
+        sound_features = tf.cast(self._sound(log_mel[..., tf.newaxis]), tf.float32)
+        # [C_v, scenes] and [C_a, scenes]
+        image_kernel, sound_kernel = tf.split(
+            tf.convert_to_tensor(self._head.kernel),
+            [image_features.shape[-1], sound_features.shape[-1]],
+        )
+        # [B, scenes]
+        image_logits = tf.reduce_mean(image_features, axis=[1, 2]) @ image_kernel
+        sound_logits = tf.reduce_mean(sound_features, axis=[1, 2]) @ sound_kernel
+        bias = tf.convert_to_tensor(self._head.bias)  # [scenes]
+        return {
+            "image": _scene_maps(image_features, image_kernel, scenes),
+            "log_mel": _scene_maps(sound_features, sound_kernel, scenes),
+            "image_logits": image_logits,
+            "sound_logits": sound_logits,
+            "bias": bias,
+        }
+
+
+def _feature_model(recognizer: keras.Model, name: str) -> keras.Model:
+    """The part of a tower from its input to its last feature map."""
+    try:
+        tower = recognizer.get_layer(name)
+        recognizer.get_layer("scene_head")
+        return keras.Model(tower.inputs, tower.get_layer("features").output)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(
+            f"Activation maps need a recognizer with '{name}' and 'scene_head'; "
+            f"received the model '{recognizer.name}'. Build it with "
+            "build_recognizer."
+        ) from error
+
+
+def _scene_maps(features: tf.Tensor, kernel: tf.Tensor, scenes: tf.Tensor) -> tf.Tensor:
+    """M [B, k, h, w] = features [B, h, w, C] · W[:, scenes [B, k]]."""
+    columns = tf.gather(kernel, scenes, axis=1)  # [C, B, k]
+    return tf.einsum("bhwc,cbk->bkhw", features, columns)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PairMaps:
+    """The activation maps of pairs, with the log-mels that a run computes.
+
+    Attributes:
+        log_mel_db: float32 [n, frames, mel_bins] in dB.
+        maps: maps of the requested scenes of the n pairs.
+    """
+
+    log_mel_db: np.ndarray
+    maps: Maps
+
+
+def compute_maps(
+    run: Run,
+    pairs: Sequence[Pair],
+    data_dir: str | pathlib.Path,
+    scenes: ArrayLike,
+) -> PairMaps:
+    """Reads pairs as evaluation does and computes activation maps.
+
+    Args:
+        run: a loaded run.
+        pairs: n ≥ 1 pairs.
+        data_dir: folder of the data set.
+        scenes: int [n], one scene to map for each pair, or [n, k], several scenes
+            for each.
+
+    Returns:
+        The log-mels and maps of the pairs, computed in one pass through the model.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    features = run.config.features
+    size = min(_MAX_BATCH, run.config.training.batch_size)
+    requested = np.asarray(scenes, np.int64)
+    activation_maps = ActivationMaps(run.recognizer, run.config.model.modality)
+    batches: list[Maps] = []
+    log_mels: list[np.ndarray] = []
+    with media_errors(pairs, data_dir, features):
+        for inputs, _ in make_dataset(pairs, data_dir, features, size):
+            start = len(batches) * size
+            batches.append(activation_maps(inputs, requested[start : start + size]))
+            log_mels.append(inputs["log_mel"].numpy())
+    log_mel_db = Frontend(features).denormalize(np.concatenate(log_mels))
+    return PairMaps(log_mel_db, _concatenate(batches))
+
+
+def _concatenate(batches: Sequence[Maps]) -> Maps:
+    """Joins the maps of batches along the batch axis."""
+    first = batches[0]
+    names = ("image", "log_mel", "image_logits", "sound_logits")
+    return dataclasses.replace(
+        first,
+        **{
+            name: np.concatenate([getattr(maps, name) for maps in batches])
+            for name in names
+            if getattr(first, name) is not None
+        },
+    )
+
+
+def display_frontend(side: int = _DISPLAY_PIXELS) -> Frontend:
+    """Builds a front end whose `read_image` reads images for display.
+
+    Args:
+        side: height and width of the images in pixels, independent of the input
+            size of the model.
+
+    Returns:
+        A front end without log-mel statistics.
+    """
+    return Frontend(FeatureConfig(image_size=side), normalized=False)
+
+
+def read_display_image(frontend: Frontend, path: pathlib.Path) -> np.ndarray:
+    """Reads an image for display.
+
+    Args:
+        frontend: as returned by `display_frontend`.
+        path: path of an image file.
+
+    Returns:
+        uint8 [side, side, 3].
+    """
+    return frontend.read_image(path).astype(np.uint8)

@@ -1,0 +1,5 @@
+from . import training as training
+from . import workdir as workdir
+from .training import train as train
+from .workdir import Run as Run
+from .workdir import load_run as load_run

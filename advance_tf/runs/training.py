@@ -1,0 +1,291 @@
+"""Prepares and trains a run: configuration, split, event knowledge, training."""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from advance_tf.config import Config
+from advance_tf.config_io import check_resume, replace_fields
+from advance_tf.data.advance import AdvanceDataset
+from advance_tf.data.layout import read_notice
+from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.models.weights import read_weights
+from advance_tf.runs import workdir as workdir_module
+from advance_tf.teacher.knowledge import (
+    EventKnowledge,
+    compute_knowledge,
+    load_knowledge,
+    save_knowledge,
+)
+from advance_tf.teacher.models import load_teacher
+from advance_tf.teacher.storage import POSTERIORS
+from advance_tf.training.checkpoint import Progress
+from advance_tf.training.recognition import train_recognizer
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSetup:
+    """A run that is ready to be trained or resumed.
+
+    Attributes:
+        workdir: folder of the run.
+        config: configuration of the run.
+        manifest: its pairs and splits.
+        knowledge_dir: folder of the event knowledge, "" when none is needed.
+    """
+
+    workdir: pathlib.Path
+    config: Config
+    manifest: Manifest
+    knowledge_dir: str
+
+    def write(self) -> None:
+        """Writes manifest.csv and config.json to the work directory."""
+        manifest_path = self.workdir / workdir_module.MANIFEST
+        if not manifest_path.exists():
+            self.manifest.save(manifest_path)
+        workdir_module.write_config(
+            self.workdir,
+            self.config,
+            self.manifest,
+            label=read_notice(self.config.data.data_dir),
+            knowledge_dir=self.knowledge_dir,
+        )
+
+
+def prepare(
+    workdir: pathlib.Path,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    start: Config | None = None,
+    manifest: Manifest | str | pathlib.Path | None = None,
+    knowledge_dir: str | None = None,
+) -> RunSetup:
+    """Combines the given settings with those of a run to resume; writes nothing.
+
+    Args:
+        workdir: folder of the run.
+        changes: configuration field → value; they replace fields of `start`.
+        start: configuration to start from; by default that of the run in
+            `workdir`, or the defaults in a new run.
+        manifest: a split to use instead of a new one, or its path.
+        knowledge_dir: folder of the event knowledge; default
+            <workdir>/event_knowledge.
+
+    Returns:
+        The run to train.
+
+    Raises:
+        ValueError: the settings differ from those of the run in `workdir`, or the
+            data or the manifest are not valid.
+    """
+    stored_path = workdir / workdir_module.CONFIG
+    contents: dict[str, Any] = {}
+    if stored_path.exists():
+        stored, contents = workdir_module.read_config(workdir)
+        config = replace_fields(start or stored, changes or {})
+        check_resume(stored, config)
+    else:
+        config = replace_fields(start or Config(), changes or {})
+    if not config.data.data_dir:
+        raise ValueError(
+            "data_dir must name a folder in ADVANCE's layout; received none."
+        )
+    manifest = find_manifest(workdir, config, manifest)
+    if contents and contents["manifest_sha256"] != manifest.sha256:
+        raise ValueError(
+            "A run resumes on the split that it was started with; the given manifest "
+            f"differs from that of {workdir}. Leave `manifest` out or use another "
+            "`workdir`."
+        )
+    knowledge = knowledge_dir or contents.get("knowledge_dir", "")
+    if config.transfer.transfer == "none":
+        knowledge = ""
+    elif not knowledge:
+        knowledge = str(workdir / workdir_module.KNOWLEDGE)
+    return RunSetup(workdir, config, manifest, knowledge)
+
+
+def find_manifest(
+    workdir: pathlib.Path,
+    config: Config,
+    manifest: Manifest | str | pathlib.Path | None = None,
+) -> Manifest:
+    """Returns the given manifest, else that of the work directory, else a new one.
+
+    Args:
+        workdir: folder of the run.
+        config: `data` is used for a new manifest.
+        manifest: a manifest, or its path, or None.
+
+    Returns:
+        A manifest that passed the leak audit.
+
+    Raises:
+        ValueError: the work directory has another manifest than the given one.
+    """
+    own_path = workdir / workdir_module.MANIFEST
+    own = Manifest.load(own_path) if own_path.exists() else None
+    if manifest is None:
+        return own or make_manifest(config.data)
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.load(pathlib.Path(manifest))
+    if own is not None and own.sha256 != manifest.sha256:
+        raise ValueError(
+            f"manifest must equal the manifest in {workdir}; it differs. Leave it out "
+            "or use another `workdir`."
+        )
+    return manifest
+
+
+def find_or_compute_knowledge(
+    knowledge_dir: str | pathlib.Path, manifest: Manifest, config: Config
+) -> EventKnowledge:
+    """Loads the event knowledge of a run, or computes it with its audio weights.
+
+    The teacher N_a^(0) is the network that the audio tower starts from. Audio
+    weights with an event head are therefore a teacher themselves, and the
+    knowledge can be computed without `advance teach`.
+
+    Args:
+        knowledge_dir: folder of the event knowledge.
+        manifest: pairs and splits.
+        config: data, features and model.audio_weights are used.
+
+    Returns:
+        The event knowledge.
+
+    Raises:
+        ValueError: there is none and the audio weights have no event head, or
+            it is damaged or belongs to another manifest.
+    """
+    path, audio_weights = pathlib.Path(knowledge_dir), config.model.audio_weights
+    missing = not (path / POSTERIORS).exists()
+    if missing and audio_weights and read_weights(audio_weights)[1].outputs:
+        teacher = load_teacher(audio_weights, config.features)
+        dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
+        return compute_knowledge(teacher, dataset, path, config.features)
+    return load_knowledge(path, manifest)
+
+
+def train_run(setup: RunSetup) -> Progress:
+    """Trains or resumes a run.
+
+    Args:
+        setup: as returned by `prepare`.
+
+    Returns:
+        The progress after the last epoch; the best weights are in the work
+        directory.
+
+    Raises:
+        ValueError: the event knowledge is missing or belongs to another manifest,
+            a file cannot be read, or a split is too small.
+    """
+    knowledge = None
+    if setup.knowledge_dir:
+        knowledge = find_or_compute_knowledge(
+            setup.knowledge_dir, setup.manifest, setup.config
+        )
+    setup.write()
+    return train_recognizer(
+        setup.config, setup.manifest, setup.workdir, knowledge=knowledge
+    )
+
+
+def train(
+    config: Config,
+    dataset: AdvanceDataset,
+    workdir: str | pathlib.Path,
+    *,
+    knowledge: EventKnowledge | None = None,
+) -> workdir_module.Run:
+    """Trains a recognizer, or resumes its training.
+
+    Args:
+        config: model, features, transfer and training; its data section is
+            replaced by that of the data set.
+        dataset: as returned by `load_advance`.
+        workdir: folder of the run. A run in it is resumed and must have the same
+            settings, except for more epochs.
+        knowledge: as returned by `compute_knowledge`; it is saved in
+            <workdir>/event_knowledge. A transfer other than "none" needs it. By
+            default the knowledge in that folder is used, or computed if the audio
+            tower's weights have an event head.
+
+    Returns:
+        The run, loaded with its best weights.
+
+    Raises:
+        ValueError: the settings, the data set or the knowledge contradict each
+            other or the run in `workdir`.
+
+    Example:
+        knowledge = compute_knowledge(teacher, dataset, "runs/event/event_knowledge")
+        config = Config(transfer=TransferConfig(transfer="event"))
+        run = train(config, dataset, "runs/event", knowledge=knowledge)
+    """
+    workdir, config = pathlib.Path(workdir), dataset.configure(config)
+    folder = workdir / workdir_module.KNOWLEDGE
+    setup = prepare(
+        workdir,
+        start=config,
+        manifest=dataset.manifest,
+        knowledge_dir=None if knowledge is None else str(folder),
+    )
+    if knowledge is not None:
+        _check_knowledge(setup, knowledge)
+        _save_knowledge(setup, knowledge)
+    train_run(setup)
+    return workdir_module.load_run(workdir)
+
+
+def _check_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
+    """Raises ValueError unless the knowledge fits the manifest and the run."""
+    manifest, workdir = setup.manifest, setup.workdir
+    if knowledge.manifest_sha256 != manifest.sha256:
+        raise ValueError(
+            "knowledge must be computed with the split of `dataset`; it was computed "
+            "with another one. Call `advance_tf.teacher.compute_knowledge` with this "
+            "data set."
+        )
+    if not (workdir / workdir_module.CONFIG).exists():
+        return
+    recorded = workdir_module.read_config(workdir)[1]["knowledge_dir"]
+    folder = workdir_module.find_knowledge(workdir, recorded)
+    if folder is None:
+        return
+    stored = load_knowledge(folder, manifest)
+    if stored.teacher_sha256 != knowledge.teacher_sha256:
+        raise ValueError(
+            "A run resumes with the teacher that it was started with; the run in "
+            f"{workdir} uses {stored.teacher}, `knowledge` is from "
+            f"{knowledge.teacher}. Leave `knowledge` out or use another `workdir`."
+        )
+
+
+def _save_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
+    """Writes the knowledge to the work directory unless it is there already."""
+    folder = setup.workdir / workdir_module.KNOWLEDGE
+    if _is_saved(folder, setup.manifest, knowledge):
+        return
+    # The knowledge does not state the settings of the clips that it was computed
+    # from, so that the key of `soft_labels_key` could name other settings.
+    key = hashlib.sha256(knowledge.teacher_logits.tobytes()).hexdigest()[:16]
+    save_knowledge(folder, knowledge, key)
+
+
+def _is_saved(
+    folder: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
+) -> bool:
+    try:
+        stored = load_knowledge(folder, manifest)
+    except ValueError:
+        return False
+    return stored.teacher_sha256 == knowledge.teacher_sha256 and np.array_equal(
+        stored.teacher_logits, knowledge.teacher_logits
+    )

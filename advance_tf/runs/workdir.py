@@ -1,0 +1,266 @@
+"""The work directory of a run: config.json, loading, and runs of converted models."""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import keras
+
+from advance_tf.config import Config, DataConfig, TransferConfig
+from advance_tf.config_io import from_dict, to_dict
+from advance_tf.data.layout import Pair, join_labels, read_notice
+from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.files import replacing
+from advance_tf.models.conversion import ConvertedRecognizer
+from advance_tf.models.recognizer import build_recognizer
+from advance_tf.models.weights import assign_arrays, layer_arrays
+from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.teacher.storage import POSTERIORS
+from advance_tf.training.callbacks import BEST_WEIGHTS
+from advance_tf.training.runtime import versions
+
+CONFIG = "config.json"
+MANIFEST = "manifest.csv"
+KNOWLEDGE = "event_knowledge"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run, loaded from its work directory.
+
+    Attributes:
+        workdir: folder of the run.
+        config: its configuration.
+        manifest: its pairs and splits; None for a converted model without data.
+        recognizer: the model with its best weights, in float32.
+        label: notice about the training data, shown in reports, "" for none.
+        knowledge: its event knowledge, None where there is none.
+        data_dir: folder of its data set.
+    """
+
+    workdir: pathlib.Path
+    config: Config
+    manifest: Manifest | None
+    recognizer: keras.Model
+    label: str
+    knowledge: EventKnowledge | None
+    data_dir: pathlib.Path
+
+    def pairs_of(self, split: str) -> list[Pair]:
+        """Returns the pairs of a split.
+
+        Args:
+            split: "training", "validation", "test" or "all".
+
+        Returns:
+            At least one pair.
+
+        Raises:
+            ValueError: the run has no manifest, or the split has no pair.
+        """
+        if self.manifest is None:
+            raise ValueError(
+                f"{self.workdir} must have a {MANIFEST} for `split={split!r}`; it was "
+                "converted without data. Convert it again with `data_dir`."
+            )
+        return self.manifest.of(split)
+
+
+def write_config(
+    workdir: pathlib.Path,
+    config: Config,
+    manifest: Manifest | None,
+    *,
+    label: str = "",
+    knowledge_dir: str = "",
+) -> None:
+    """Writes config.json: the configuration and the sources of the run.
+
+    Args:
+        workdir: folder of the run.
+        config: the configuration.
+        manifest: its hash is stored, "" without one.
+        label: text that the data set states about itself.
+        knowledge_dir: folder of the event knowledge in use, "" for none.
+    """
+    contents = {
+        "config": to_dict(config),
+        "knowledge_dir": knowledge_dir,
+        "label": label,
+        "manifest_sha256": manifest.sha256 if manifest else "",
+        "versions": versions(),
+    }
+    with replacing(workdir / CONFIG) as temporary:
+        temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+
+
+def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
+    """Reads the config.json of a run.
+
+    Args:
+        workdir: folder of a run.
+
+    Returns:
+        The checked configuration, and the other keys: knowledge_dir, label,
+        manifest_sha256 and versions.
+
+    Raises:
+        ValueError: there is no config.json, or it is damaged.
+    """
+    path = workdir / CONFIG
+    if not path.exists():
+        raise ValueError(
+            f"workdir must be the folder of a run; {workdir} has no {CONFIG}. Train a "
+            "run with `advance_tf.train` or `advance fit`."
+        )
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        return from_dict(contents.pop("config")), contents
+    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{path} must hold the configuration of a run; reading it failed: "
+            f"{error!r}. Restore it or train again in another `workdir`."
+        ) from error
+
+
+def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
+    """Loads a run for evaluation, prediction or export.
+
+    The model is built in float32, whatever the precision of the training.
+
+    Args:
+        workdir: folder of a run of `advance_tf.train`, `advance fit` or
+            `advance convert`.
+        data_dir: folder of the data set; by default that of the training.
+
+    Returns:
+        The run with its best weights and, where there is one, its event
+        knowledge.
+
+    Raises:
+        ValueError: a file is missing, damaged or belongs to another run.
+    """
+    workdir = pathlib.Path(workdir)
+    config, contents = read_config(workdir)
+    manifest = None
+    if contents["manifest_sha256"]:
+        manifest = Manifest.load(workdir / MANIFEST)
+    if manifest and manifest.sha256 != contents["manifest_sha256"]:
+        raise ValueError(
+            f"{workdir / MANIFEST} must be the manifest that the run was trained "
+            f"on; its hash differs from that in {CONFIG}. Restore it."
+        )
+    weights = workdir / BEST_WEIGHTS
+    if not weights.exists():
+        raise ValueError(
+            f"{weights} must exist; the run has not finished an epoch. Resume it with "
+            "`advance_tf.train` or `advance fit`."
+        )
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        recognizer = build_recognizer(
+            config.model, config.features, config.transfer.transfer
+        )
+    finally:
+        keras.config.set_dtype_policy(previous)
+    recognizer.load_weights(weights)
+    knowledge_dir = find_knowledge(workdir, contents["knowledge_dir"])
+    return Run(
+        workdir=workdir,
+        config=config,
+        manifest=manifest,
+        recognizer=recognizer,
+        label=join_labels(contents["label"], manifest.label if manifest else ""),
+        knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
+        data_dir=pathlib.Path(data_dir or config.data.data_dir),
+    )
+
+
+def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
+    """Finds the folder of the event knowledge of a run.
+
+    Args:
+        workdir: folder of the run, which may have been moved since the training.
+        recorded: the folder that the run was trained with, "" for none.
+
+    Returns:
+        The recorded folder, else that in the work directory; None when neither
+        holds posteriors.
+    """
+    folders = [workdir / KNOWLEDGE]
+    if recorded:
+        folders.insert(0, pathlib.Path(recorded))
+    return next((path for path in folders if (path / POSTERIORS).is_file()), None)
+
+
+def as_run(run: Run | str | pathlib.Path) -> Run:
+    """Returns a run unchanged, or loads it from its folder.
+
+    Args:
+        run: a run, or its folder.
+
+    Returns:
+        The run.
+    """
+    return run if isinstance(run, Run) else load_run(run)
+
+
+def build_converted_recognizer(
+    converted: ConvertedRecognizer, config: Config
+) -> keras.Model:
+    """Builds the recognizer of a configuration with the converted weights.
+
+    Args:
+        converted: weights of towers and heads.
+        config: model, features and transfer are used.
+
+    Returns:
+        A model as of `build_recognizer`.
+    """
+    recognizer = build_recognizer(
+        config.model, config.features, config.transfer.transfer
+    )
+    for tower, arrays in converted.towers.items():
+        variables = layer_arrays(recognizer.get_layer(f"{tower}_tower"))
+        assign_arrays(tower, variables, arrays)
+    for name, (kernel, bias) in converted.heads.items():
+        recognizer.get_layer(name).set_weights([kernel, bias])
+    return recognizer
+
+
+def write_converted_run(
+    converted: ConvertedRecognizer,
+    workdir: pathlib.Path,
+    data: DataConfig,
+) -> None:
+    """Writes a run that can be loaded for evaluation, prediction and export.
+
+    Args:
+        converted: weights of towers and heads.
+        workdir: folder to write; it must not hold a run.
+        data: the data set to evaluate the run on, and its split; without
+            `data_dir` the run has no manifest.
+
+    Raises:
+        ValueError: the folder holds a run already.
+    """
+    if (workdir / CONFIG).exists():
+        raise ValueError(
+            f"workdir must be a new folder; {workdir} holds a run already. Choose "
+            "another one."
+        )
+    config = Config(
+        data=data,
+        model=converted.model,
+        transfer=TransferConfig(transfer=converted.transfer),
+    )
+    manifest = make_manifest(data) if data.data_dir else None
+    recognizer = build_converted_recognizer(converted, config)
+    with replacing(workdir / BEST_WEIGHTS) as temporary:
+        recognizer.save_weights(temporary)
+    if manifest is not None:
+        manifest.save(workdir / MANIFEST)
+    label = read_notice(data.data_dir) if manifest else ""
+    write_config(workdir, config, manifest, label=label)

@@ -1,0 +1,16 @@
+from . import agreement as agreement
+from . import export as export
+from . import inference_model as inference_model
+from . import litert as litert
+from . import model_card as model_card
+from . import onnx_model as onnx_model
+from . import parity as parity
+from . import quantization as quantization
+from . import saved_model as saved_model
+from . import signatures as signatures
+from .export import Export as Export
+from .export import export_litert as export_litert
+from .export import export_onnx as export_onnx
+from .export import export_saved_model as export_saved_model
+from .inference_model import InferenceModel as InferenceModel
+from .inference_model import Source as Source

@@ -1,0 +1,284 @@
+"""Exports a run as SavedModel, LiteRT or ONNX, compared with the model in memory."""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from advance_tf.extras import check_extra
+from advance_tf.runs.workdir import Run, as_run
+from advance_tf.serving import agreement, litert, onnx_model, parity, saved_model
+from advance_tf.serving.inference_model import InferenceModel, Source, label_names
+from advance_tf.serving.model_card import provenance_of, write_card
+from advance_tf.serving.quantization import KINDS, quantize
+
+FIGURES = "figures.json"
+_CHECKED_PAIRS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A written export.
+
+    Attributes:
+        path: folder of the SavedModel, or the LiteRT or ONNX file.
+        differences: what was compared → largest difference of a probability from
+            the model in memory.
+        figures: LiteRT: size, agreement and scores by signature; otherwise empty.
+    """
+
+    path: pathlib.Path
+    differences: Mapping[str, float]
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def summary(self) -> str:
+        """The path and the figures, as text for a terminal."""
+        if not self.figures:
+            largest = max(self.differences.values())
+            return f"{self.path}\nLargest difference from the model: {largest:.1e}"
+        lines = [f"{self.path}: {self.figures['bytes'] / 1e6:.1f} MB"]
+        for signature, values in self.figures["signatures"].items():
+            change = f"weighted F {100 * values['weighted_f_change']:+.2f}"
+            agreement = f"agreement with float32 {values['agreement']:.4f}"
+            lines.append(f"  {signature}: {agreement}, {change}")
+        return "\n".join(lines)
+
+
+def export_saved_model(
+    run: Run | str | pathlib.Path,
+    export_dir: str | pathlib.Path,
+    *,
+    version: int | None = None,
+    split: str = "test",
+    events: bool = True,
+    top: int = 5,
+    bad_rows: str = "status",
+) -> Export:
+    """Writes the SavedModel <export_dir>/<version>, completely or not at all.
+
+    Args:
+        run: a loaded run, or its folder.
+        export_dir: folder of the versions.
+        version: number of the export, at least 1; None for the next one.
+        split: pairs on which the outputs are compared: "training",
+            "validation", "test" or "all".
+        events: whether to export event probabilities, where the run has them.
+        top: number of scenes and events to rank, 1 to 13.
+        bad_rows: what the signatures do with an input that cannot be decoded:
+            "status" reports it in the output `status`, "error" fails the request.
+
+    Returns:
+        The folder, and the largest differences from the model in memory.
+
+    Raises:
+        ImportError: the extra `serving` is not installed.
+        ValueError: the version exists, or the outputs differ.
+
+    Example:
+        >>> from advance_tf import serving
+        >>> serving.export_saved_model("runs/event", "models")  # doctest: +SKIP
+    """
+    check_extra("serving", "tensorflow_serving.apis")
+    run = as_run(run)
+    source = Source.from_run(run, events=events)
+    pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
+    provenance = provenance_of(run)
+    model = InferenceModel(source)
+    final = _version_folder(export_dir, version)
+    with saved_model.new_folder(final) as folder:
+        saved_model.write_saved_model(
+            folder,
+            model,
+            top=top,
+            bad_rows=bad_rows,
+            warmup=pairs[0]._asdict(),
+            version=final.name,
+            sha256_weights=provenance.weights_sha256,
+        )
+        checked = parity.with_other_rates(pairs)
+        skew = parity.saved_model_skew(folder, source, checked)
+        artefact = {
+            "format": "SavedModel",
+            "events from": model.events_source,
+            "checked on pairs": len(checked),
+        }
+        write_card(
+            folder,
+            source,
+            provenance,
+            version=final.name,
+            artefact=artefact,
+            skew=skew,
+        )
+    return Export(final, skew)
+
+
+def export_litert(
+    run: Run | str | pathlib.Path,
+    export_dir: str | pathlib.Path,
+    *,
+    version: int | None = None,
+    split: str = "test",
+    events: bool = True,
+    quantization: str = "none",
+    min_agreement: float | None = None,
+    calibration_pairs: int = 100,
+) -> Export:
+    """Writes <export_dir>/<version>/<name>-<quantization>.tflite, figures and card.
+
+    Args:
+        run: a loaded run, or its folder.
+        export_dir: folder of the versions.
+        version: number of the export, at least 1; None for the next one.
+        split: pairs on which the outputs are compared and agreement is measured:
+            "training", "validation", "test" or "all".
+        events: whether to export event probabilities, where the run has them.
+        quantization: "none", "float16", "dynamic" or "int8".
+        min_agreement: least agreement of the most probable scene with float32, 0 to
+            1; None for 0.99, with int8 0.97.
+        calibration_pairs: number of training pairs that calibrate int8.
+
+    Returns:
+        The file, its differences and its figures.
+
+    Raises:
+        ImportError: quantization needs the extra `export`, which is not installed.
+        ValueError: the version exists, the float32 outputs differ from those of the
+            model in memory, or the agreement is too low.
+    """
+    if quantization not in KINDS:
+        raise ValueError(
+            f"quantization must be one of {', '.join(KINDS)}; received "
+            f"{quantization!r}."
+        )
+    kind = quantization
+    if kind != "none":
+        check_extra("export", "ai_edge_quantizer")
+    run = as_run(run)
+    source = Source.from_run(run, events=events)
+    pairs, provenance = parity.EncodedPairs(run), provenance_of(run)
+    model = InferenceModel(source, precise=False)
+    final = _version_folder(export_dir, version)
+    name = f"{source.name}-{kind}.tflite"
+    with saved_model.new_folder(final) as folder, tempfile.TemporaryDirectory() as work:
+        contents = litert.convert(model, pathlib.Path(work))
+        float32 = litert.LiteModel(contents)
+        checked = parity.with_other_rates(pairs.some(split, _CHECKED_PAIRS))
+        skew = _litert_skew(source, float32, checked)
+        if kind != "none":
+            calibration = None
+            if kind == "int8":
+                some = pairs.some("training", calibration_pairs)
+                calibration = parity.decode(source, some)
+            contents = quantize(contents, kind, pathlib.Path(work), calibration)
+        metadata = model.describe(
+            version=final.name,
+            quantization=kind,
+            sha256_weights=provenance.weights_sha256,
+        )
+        litert.write_lite(folder / name, contents, metadata)
+        written = (folder / name).read_bytes()
+        encoded, true = pairs.all(split)
+        figures = agreement.measure(
+            float32, litert.LiteModel(written), parity.decode(source, encoded), true
+        )
+        least = min_agreement
+        if least is None:
+            least = agreement.MIN_AGREEMENT[kind]
+        agreement.check_agreement(figures, least, kind)
+        figures |= {"bytes": len(written), "skew": skew, "min_agreement": least}
+        figures["operators"] = litert.operators(contents)
+        text = json.dumps(figures, indent=2) + "\n"
+        (folder / FIGURES).write_text(text, encoding="utf-8")
+        artefact = {"format": "LiteRT (TFLite)", "quantization": kind, **_flat(figures)}
+        write_card(
+            folder,
+            source,
+            provenance,
+            version=final.name,
+            artefact=artefact,
+            skew=skew,
+        )
+    return Export(final / name, skew, figures)
+
+
+def export_onnx(
+    run: Run | str | pathlib.Path,
+    export_dir: str | pathlib.Path,
+    *,
+    version: int | None = None,
+    split: str = "test",
+    events: bool = True,
+) -> Export:
+    """Writes <export_dir>/<version>/<name>.onnx, labels and card.
+
+    Args:
+        run: a loaded run, or its folder.
+        export_dir: folder of the versions.
+        version: number of the export, at least 1; None for the next one.
+        split: pairs on which the outputs are compared: "training",
+            "validation", "test" or "all".
+        events: whether to export event probabilities, where the run has them.
+
+    Returns:
+        The file, and the largest differences from the model in memory.
+
+    Raises:
+        ImportError: the extra `onnx` is not installed.
+        ValueError: the version exists, or the logits differ.
+    """
+    check_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
+    run = as_run(run)
+    source = Source.from_run(run, events=events)
+    final = _version_folder(export_dir, version)
+    name = f"{source.name}.onnx"
+    with saved_model.new_folder(final) as folder:
+        onnx_model.write_onnx(folder / name, source)
+        pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
+        checked = parity.with_other_rates(pairs)
+        skew = dict(onnx_model.onnx_skew(folder / name, source, checked))
+        lists = dict(zip(("scenes", "events"), label_names(), strict=True))
+        names = json.dumps(lists, indent=1)
+        (folder / "labels.json").write_text(names + "\n", encoding="utf-8")
+        write_card(
+            folder,
+            source,
+            provenance_of(run),
+            version=final.name,
+            artefact={"format": "ONNX, logits of image and normalized log-mel"},
+            skew=skew,
+        )
+    return Export(final / name, skew)
+
+
+def _version_folder(
+    export_dir: str | pathlib.Path, version: int | None
+) -> pathlib.Path:
+    """The folder of a version, by default of the next one, below `export_dir`."""
+    folder = pathlib.Path(export_dir)
+    if version is None:
+        version = saved_model.next_version(folder)
+    return folder / str(version)
+
+
+def _litert_skew(
+    source: Source, model: litert.LiteModel, pairs: list[parity.EncodedPair]
+) -> dict[str, float]:
+    decoded = parity.decode(source, pairs)
+    expected = parity.reference_probs(source, decoded)
+    found = model.probs(decoded, litert.main_signature(model.signatures))
+    agreement.check_probs(found)
+    skew = {"float32 LiteRT": parity.largest_difference(expected, found)}
+    parity.check_skew("LiteRT model", skew, parity.LITE_TOLERANCE)
+    return skew
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    rows = {
+        f"{signature}, {figure}": value
+        for signature, values in figures["signatures"].items()
+        for figure, value in values.items()
+    }
+    return {"bytes": figures["bytes"], "measured on pairs": figures["pairs"], **rows}

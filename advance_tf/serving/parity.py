@@ -1,0 +1,270 @@
+"""Parity: differences of exported models from the model in memory."""
+
+import io
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+import tensorflow as tf
+
+from advance_tf import labels
+from advance_tf.data.layout import Pair
+from advance_tf.data.splits import spread_over_scenes
+from advance_tf.features.frontend import Frontend
+from advance_tf.runs.workdir import Run
+from advance_tf.serving.inference_model import Source
+from advance_tf.serving.signatures import DEFAULT
+
+SAVED_MODEL_TOLERANCE, LITE_TOLERANCE = 1e-5, 1e-4
+_ROUNDINGS = 4
+_ROUNDING = "rounding of float32 in memory"
+# Sampling rates in Hz, codings and channels of the sounds of the check.
+_VARIANTS = (
+    (8_000, "PCM_16", 1),
+    (16_000, "PCM_16", 1),
+    (22_050, "PCM_16", 1),
+    (44_100, "PCM_24", 2),
+    (48_000, "FLOAT", 1),
+    (11_127, "PCM_U8", 2),
+)
+Probs = Mapping[str, np.ndarray]
+
+
+class EncodedPair(NamedTuple):
+    """The bytes of an image file and of a WAV file."""
+
+    image: bytes
+    sound: bytes
+
+
+def with_other_rates(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
+    """The pairs, with sounds written at other sampling rates, codings and channels.
+
+    Args:
+        pairs: encoded; each sound is a WAV file.
+
+    Returns:
+        As many pairs: the first one is unchanged, the sounds of the others have in
+        turn the rates 8,000 to 48,000 Hz and 11,127 Hz, mono or stereo.
+    """
+    written = list(pairs[:1])
+    for number, pair in enumerate(pairs[1:]):
+        rate_hz, coding, channels = _VARIANTS[number % len(_VARIANTS)]
+        samples, own_rate_hz = soundfile.read(io.BytesIO(pair.sound), always_2d=True)
+        mono = soxr.resample(samples.mean(1), own_rate_hz, rate_hz)
+        file = io.BytesIO()
+        wide = np.repeat(np.clip(mono, -1, 1)[:, None], channels, axis=1)
+        soundfile.write(file, wide, rate_hz, format="WAV", subtype=coding)
+        written.append(EncodedPair(pair.image, file.getvalue()))
+    return written
+
+
+class Decoded(NamedTuple):
+    """Decoded pairs: image uint8 [n, S, S, 3], waveform float32 [n, samples]."""
+
+    image: np.ndarray
+    waveform: np.ndarray
+
+
+def decode(source: Source, pairs: Sequence[EncodedPair]) -> Decoded:
+    """Decodes pairs with the front end of training and evaluation.
+
+    Args:
+        source: `features` is read.
+        pairs: encoded.
+
+    Returns:
+        Levels as uint8, clips as float32.
+    """
+    frontend = Frontend(source.features)
+    images = [frontend.read_image(pair.image) for pair in pairs]
+    waveforms = [frontend.read_waveform(pair.sound) for pair in pairs]
+    return Decoded(np.stack(images).astype(np.uint8), np.stack(waveforms))
+
+
+def reference_probs(source: Source, decoded: Decoded) -> Probs:
+    """Probabilities of the model in memory, from the predictor of evaluation.
+
+    Args:
+        source: the model, with its batch norms.
+        decoded: n pairs.
+
+    Returns:
+        `scene_probs` [n, 13] and, where events are predicted, `event_probs`
+        [n, 527].
+    """
+    found = source.predictor().predict_decoded(*decoded, batch_size=8)
+    probs = {"scene_probs": found.scene_probs}
+    if found.events.probs is not None:
+        probs["event_probs"] = found.events.probs
+    return probs
+
+
+class EncodedPairs:
+    """The files of a run's pairs as bytes.
+
+    Args:
+        run: loaded.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def some(self, split: str, number: int) -> list[EncodedPair]:
+        """Pairs spread evenly over the scenes of a split.
+
+        Args:
+            split: "training", "validation" or "test".
+            number: largest number of pairs; a smaller split is returned completely.
+
+        Returns:
+            Encoded pairs, the same in every call.
+        """
+        pairs = self._run.pairs_of(split)
+        return [self._read(pair) for pair in spread_over_scenes(pairs, number)]
+
+    def all(self, split: str) -> tuple[list[EncodedPair], np.ndarray]:
+        """Every pair of a split.
+
+        Args:
+            split: "training", "validation" or "test".
+
+        Returns:
+            Encoded pairs, and the indices of their scenes, int64 [n].
+        """
+        pairs = self._run.pairs_of(split)
+        scenes = [labels.scenes().index(pair.scene) for pair in pairs]
+        return [self._read(pair) for pair in pairs], np.array(scenes, np.int64)
+
+    def _read(self, pair: Pair) -> EncodedPair:
+        contents = []
+        for name in (pair.image, pair.sound):
+            path = self._run.data_dir / name
+            if not path.is_file():
+                raise ValueError(
+                    f"{path} must exist: an export is checked on pairs of the run's "
+                    "data set. Give the folder of the data set as `data_dir`."
+                )
+            contents.append(path.read_bytes())
+        return EncodedPair(*contents)
+
+
+def largest_difference(expected: Probs, found: Mapping[str, npt.ArrayLike]) -> float:
+    """The largest absolute difference of any probability that both hold.
+
+    Args:
+        expected: output name → probabilities.
+        found: output name → probabilities; other outputs are ignored.
+
+    Returns:
+        The difference, in [0, 1].
+
+    >>> expected = {"scene_probs": np.array([0.25, 0.75])}
+    >>> largest_difference(expected, {"scene_probs": [0.5, 0.5], "status": "ok"})
+    0.25
+    """
+    return max(
+        float(np.abs(expected[name] - np.asarray(found[name])).max())
+        for name in expected
+        if name in found
+    )
+
+
+def saved_model_skew(
+    folder: pathlib.Path, source: Source, pairs: Sequence[EncodedPair]
+) -> dict[str, float]:
+    """Differences of a SavedModel from the model in memory.
+
+    Args:
+        folder: folder of the SavedModel.
+        source: what it was built from.
+        pairs: encoded pairs of the data set, at several sampling rates.
+
+    Returns:
+        "bytes" and "tensors" → largest difference of a probability; and, where
+        one exceeds 1e-5, the difference of the model in memory from float64.
+
+    Raises:
+        ValueError: a difference exceeds both 1e-5 and four times the rounding
+            error of the model in memory, or a row has a status other than "ok".
+    """
+    decoded = decode(source, pairs)
+    expected = reference_probs(source, decoded)
+    signatures = tf.saved_model.load(str(folder)).signatures
+    outputs = {
+        "bytes": signatures[DEFAULT](
+            image_bytes=tf.constant([pair.image for pair in pairs]),
+            sound_bytes=tf.constant([pair.sound for pair in pairs]),
+        ),
+        "tensors": signatures["features"](
+            image=tf.constant(decoded.image), waveform=tf.constant(decoded.waveform)
+        ),
+    }
+    for name, output in outputs.items():
+        problems = [text for text in output["status"].numpy() if text != b"ok"]
+        if problems:
+            raise ValueError(
+                f"The SavedModel must read what evaluation reads ({name}); received "
+                f"the status {problems[0].decode()!r}. Please report this with the "
+                "versions in config.json."
+            )
+    skew = {name: largest_difference(expected, o) for name, o in outputs.items()}
+    tolerance = SAVED_MODEL_TOLERANCE
+    if max(skew.values()) > tolerance:
+        skew[_ROUNDING] = rounding(source, decoded, expected)
+        tolerance = max(tolerance, _ROUNDINGS * skew[_ROUNDING])
+    check_skew("SavedModel", skew, tolerance)
+    return skew
+
+
+def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
+    """Difference of the model in memory from the same model in float64.
+
+    A hundred layers amplify the rounding of float32. Folded batch norms round at
+    other places and are no further from the exact result than the model in memory.
+
+    Args:
+        source: the model.
+        decoded: pairs.
+        expected: result of `reference_probs`.
+
+    Returns:
+        The largest difference of a scene's probability.
+    """
+
+    def widen(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config({**layer.get_config(), "dtype": "float64"})
+
+    exact = keras.models.clone_model(
+        source.recognizer, clone_function=widen, recursive=True
+    )
+    exact.set_weights(source.recognizer.get_weights())
+    inputs = source.predictor().inputs(*decoded)
+    logits = exact({name: tf.cast(x, tf.float64) for name, x in inputs.items()})
+    probs = tf.nn.softmax(logits["scene_logits"])
+    return largest_difference(expected, {"scene_probs": probs})
+
+
+def check_skew(artefact: str, skew: Mapping[str, float], tolerance: float) -> None:
+    """Raises ValueError when a difference exceeds the tolerance.
+
+    Args:
+        artefact: its format, for the message.
+        skew: what was compared → largest difference of a probability.
+        tolerance: largest difference allowed.
+
+    Raises:
+        ValueError: a difference is larger, or not a number.
+    """
+    for name, value in skew.items():
+        if not value <= tolerance:
+            raise ValueError(
+                f"The {artefact} must predict what the model in memory predicts, "
+                f"within {tolerance:g}; by {name} it differs by {value:.2g}. Nothing "
+                "was exported; please report this with the versions in config.json."
+            )

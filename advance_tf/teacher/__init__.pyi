@@ -1,0 +1,17 @@
+from . import knowledge as knowledge
+from . import models as models
+from . import posteriors as posteriors
+from . import soft_labels as soft_labels
+from . import storage as storage
+from .knowledge import EventKnowledge as EventKnowledge
+from .knowledge import build_knowledge as build_knowledge
+from .knowledge import compute_knowledge as compute_knowledge
+from .knowledge import load_knowledge as load_knowledge
+from .knowledge import save_knowledge as save_knowledge
+from .models import Teacher as Teacher
+from .models import TowerTeacher as TowerTeacher
+from .models import Yamnet as Yamnet
+from .models import load_teacher as load_teacher
+from .posteriors import event_posteriors as event_posteriors
+from .posteriors import event_relevance as event_relevance
+from .soft_labels import compute_soft_labels as compute_soft_labels

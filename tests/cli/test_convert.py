@@ -1,0 +1,125 @@
+"""`advance convert`, and other commands with its files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from advance_tf.models.weights import read_weights
+from advance_tf.runs.workdir import load_run
+from tests.models.torch_resnet import Fusion, create_resnet, to_arrays
+from tests.processes import run_program
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An audio ResNet, saved from DataParallel like the authors' checkpoints."""
+    model = create_resnet(18, 2, 1, 527, 1, torch.randn(2, 1, 40, 64))
+    weights = {f"module.{key}": value for key, value in model.state_dict().items()}
+    path = tmp_path_factory.mktemp("checkpoint") / "audio.pt"
+    torch.save({"model": weights}, path)
+    return path, model
+
+
+def test_a_converted_tower_is_a_teacher_and_initializes_a_run(
+    checkpoint, tmp_path, fabricated_advance
+):
+    path, model = checkpoint
+    tower = tmp_path / "audio.npz"
+    status, printed, _ = run_program(
+        "convert", f"--checkpoint={path}", f"--output={tower}"
+    )
+    assert status == 0
+    assert "audio tower, ResNet-18, width 2, 527 outputs" in printed
+    arrays, metadata = read_weights(tower)
+    assert (metadata.tower, metadata.outputs) == ("audio", 527)
+    np.testing.assert_array_equal(
+        arrays["head/kernel"], model.fc.weight.detach().numpy().T
+    )
+    # The event knowledge is computed from the weights without further flags.
+    status, _, error = run_program(
+        *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
+        *("--image_depth=18", "--audio_depth=18", "--image_width=2"),
+        *("--audio_width=2", "--image_size=32", "--epochs=1", "--batch_size=16"),
+        *("--transfer=event", f"--audio_weights={tower}"),
+    )
+    assert status == 0, error
+    assert (tmp_path / "run" / "event_knowledge" / "posteriors.npz").is_file()
+    assert (tmp_path / "run" / "best.weights.h5").is_file()
+
+
+def test_a_tower_without_head_is_not_a_teacher(
+    checkpoint, tmp_path, fabricated_advance
+):
+    path, _ = checkpoint
+    tower = tmp_path / "audio.npz"
+    flags = f"--checkpoint={path}", f"--output={tower}", "--nohead"
+    assert run_program("convert", *flags)[0] == 0
+    arrays, metadata = read_weights(tower)
+    assert metadata.outputs == 0
+    assert not [name for name in arrays if name.startswith("head/")]
+    status, _, error = run_program(
+        *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
+        *("--audio_depth=18", "--audio_width=2", f"--audio_weights={tower}"),
+    )
+    assert status == 1
+    assert "event knowledge" in error
+
+
+def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
+    model = Fusion("joint").eval()
+    path, workdir = tmp_path / "fusion.pt", tmp_path / "run"
+    torch.save(model.state_dict(), path)
+    status, printed, error = run_program(
+        *("convert", f"--checkpoint={path}", f"--workdir={workdir}"),
+        f"--data_dir={fabricated_advance}",
+    )
+    assert status == 0, error
+    assert str(workdir) in printed
+    run = load_run(workdir)
+    assert run.config.transfer.transfer == "kl_audiovisual"
+    assert len(run.pairs_of("all")) == 130
+    kernel = to_arrays(model)["KD_fc.weight"].T
+    found = run.recognizer.get_layer("audiovisual_event_head").kernel
+    np.testing.assert_array_equal(found, kernel)
+    assert (
+        run_program("convert", f"--checkpoint={path}", f"--workdir={workdir}")[0] == 1
+    )
+
+
+def test_a_recognizer_without_data_predicts_but_is_not_evaluated(
+    tmp_path, fabricated_advance
+):
+    path, workdir = tmp_path / "fusion.pt", tmp_path / "run"
+    torch.save(Fusion("joint").state_dict(), path)
+    run_program("convert", f"--checkpoint={path}", f"--workdir={workdir}")
+    image = next(fabricated_advance.glob("vision/*/*.jpg"))
+    status, printed, error = run_program(
+        "predict", f"--workdir={workdir}", f"--image={image}", "--json"
+    )
+    assert status == 0, error
+    assert len(json.loads(printed)["events"]) == 5
+    status, _, error = run_program("evaluate", f"--workdir={workdir}")
+    assert status == 1
+    assert "converted without data" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--checkpoint must name a file"),
+        (["--checkpoint=missing.pt", "--output=a.npz"], "missing.pt must exist"),
+        (["--checkpoint={path}"], "give --output"),
+        (["--checkpoint={path}", "--output=a.h5"], "must be written to .npz"),
+        (
+            ["--checkpoint={path}", "--output=a.npz", "--inputs=imagenet"],
+            "three channels",
+        ),
+    ],
+)
+def test_errors_are_one_line(checkpoint, tmp_path, flags, message):
+    given = [flag.format(path=checkpoint[0]) for flag in flags]
+    status, _, error = run_program("convert", *given)
+    assert status == 1
+    assert message in error

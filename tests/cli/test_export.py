@@ -1,0 +1,122 @@
+"""`advance export`: files, errors, and that nothing incomplete is written."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import tensorflow as tf
+
+from advance_tf import labels
+from advance_tf.runs.workdir import load_run
+from tests.processes import run_program
+from tests.untrained_run import write_run
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+def test_versions_are_numbered_and_equal_predict(workdir, tmp_path):
+    flags = f"--workdir={workdir}", f"--export_dir={tmp_path / 'models'}"
+    for version in ("1", "2"):
+        status, printed, error = run_program("export", *flags)
+        assert status == 0, error
+        assert str(tmp_path / "models" / version) in printed
+    folder = tmp_path / "models" / "2"
+    card = (folder / "model_card.md").read_text(encoding="utf-8")
+    assert "synthetic data" in card
+    assert "leaky" in card
+    assert "Not evaluated" in card
+    assert (folder / "assets" / "events.csv").is_file()
+    image = next((workdir / "data").glob("vision/*/*.jpg"))
+    sound = next((workdir / "data").glob("sound/*/*.wav"))
+    _, printed, _ = run_program(
+        *("predict", f"--workdir={workdir}", f"--image={image}"),
+        *(f"--sound={sound}", "--json", "--top=13"),
+    )
+    ranking = json.loads(printed)["scenes"]
+    probs = {entry["name"]: entry["probability"] for entry in ranking}
+    outputs = tf.saved_model.load(str(folder)).signatures["serving_default"](
+        image_bytes=tf.constant([image.read_bytes()]),
+        sound_bytes=tf.constant([sound.read_bytes()]),
+    )
+    expected = [probs[scene] for scene in labels.scenes()]
+    np.testing.assert_allclose(outputs["scene_probs"][0], expected, atol=1e-5)
+
+
+def test_int8_is_written_with_its_figures(workdir, tmp_path):
+    status, printed, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
+        *("--format=tflite", "--quantization=int8", "--min_agreement=0"),
+        "--calibration_pairs=4",
+    )
+    assert status == 0, error
+    assert "recognize: agreement with float32" in printed
+    folder = tmp_path / "edge" / "1"
+    figures = json.loads((folder / "figures.json").read_text())
+    assert figures["bytes"] == (folder / "advance-int8.tflite").stat().st_size
+    assert figures["skew"]["float32 LiteRT"] <= 1e-4
+    assert "CONV_2D" in figures["operators"]
+    assert "int8" in (folder / "model_card.md").read_text()
+
+
+def test_onnx_is_written_with_labels(workdir, tmp_path):
+    status, printed, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'onnx'}"),
+        "--format=onnx",
+    )
+    assert status == 0, error
+    folder = tmp_path / "onnx" / "1"
+    assert str(folder / "advance.onnx") in printed
+    assert len(json.loads((folder / "labels.json").read_text())["events"]) == 527
+    session = onnxruntime.InferenceSession(str(folder / "advance.onnx"))
+    rng = np.random.default_rng(0)
+    inputs = {
+        "image": rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32),
+        "log_mel": rng.normal(size=(2, 40, 64)).astype(np.float32),
+    }
+    found = session.run(["scene_logits"], inputs)[0]
+    expected = load_run(workdir).recognizer.predict(inputs, verbose=0)
+    largest = np.abs(expected["scene_logits"]).max()
+    np.testing.assert_allclose(found, expected["scene_logits"], atol=1e-5 * largest)
+
+
+def test_a_low_agreement_writes_nothing(workdir, tmp_path):
+    status, _, error = run_program(
+        *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
+        *("--format=tflite", "--quantization=int8", "--min_agreement=1.1"),
+    )
+    assert status == 1
+    assert "must agree with float32 on at least 1.1" in error
+    assert not list((tmp_path / "edge").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--export_dir must name the folder to write"),
+        (["--export_dir={out}", "--data_dir=nowhere"], "must exist: an export is"),
+        (["--export_dir={taken}", "--version=1"], "never overwritten"),
+        (
+            ["--export_dir={out}", "--format=onnx", "--quantization=int8"],
+            "--quantization must be used with --format=tflite; received --format=onnx.",
+        ),
+        (
+            ["--export_dir={out}", "--format=onnx", "--top=5"],
+            "--top must be used with --format=saved_model; received --format=onnx.",
+        ),
+        (
+            ["--export_dir={out}", "--min_agreement=0.5"],
+            "--min_agreement must be used with --format=tflite",
+        ),
+    ],
+)
+def test_errors_are_one_line(workdir, tmp_path, flags, message):
+    (tmp_path / "taken" / "1").mkdir(parents=True)
+    folders = {"out": tmp_path / "out", "taken": tmp_path / "taken"}
+    given = [flag.format(**folders) for flag in flags]
+    status, _, error = run_program("export", f"--workdir={workdir}", *given)
+    assert status == 1
+    assert message in error

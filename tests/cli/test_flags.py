@@ -1,0 +1,118 @@
+"""Flags of the configuration change only the given fields."""
+
+import dataclasses
+
+import pytest
+from absl.flags import FlagValues
+
+from advance_tf.cli import flags
+from advance_tf.config import Config, ModelConfig, groups
+from advance_tf.experiments.recipes import read_recipe
+from advance_tf.labels import asset_path
+
+RECIPES = sorted(asset_path("recipes").glob("*.flags"))
+
+
+def parse(*arguments):
+    """The parsed flags of a command with all fields of the configuration."""
+    values = FlagValues()
+    flags.define_workdir(values)
+    flags.define_config(values)
+    flags.parse("fit", values, arguments)
+    return values
+
+
+def read(*arguments):
+    return flags.read_config(parse(*arguments))
+
+
+def test_every_field_has_a_flag_without_a_value():
+    values = parse()
+    for group in groups().values():
+        for field in dataclasses.fields(group):
+            assert values[field.name].value is None
+    assert flags.read_config(values) == Config()
+
+
+def test_a_given_flag_changes_its_field_only():
+    values = parse(
+        "--image_depth=18", "--drop_epochs=2,5", "--allow_missing", "--beta=0"
+    )
+    base = Config(model=ModelConfig(audio_depth=34))
+    config = flags.read_config(values, base)
+    assert config.model == ModelConfig(image_depth=18, audio_depth=34)
+    assert config.training.drop_epochs == (2, 5)
+    assert config.data.allow_missing is True
+    assert config.transfer.beta == 0.0
+    assert flags.given_config(values) == {
+        "image_depth": 18,
+        "drop_epochs": (2, 5),
+        "allow_missing": True,
+        "beta": 0.0,
+    }
+
+
+def test_a_flag_of_the_command_is_not_one_of_the_configuration():
+    values = FlagValues()
+    flags.define_batch_size(values)
+    flags.define_config(values, "features")
+    flags.parse("teach", values, ["--batch_size=3"])
+    assert flags.given_config(values) == {}
+
+
+def test_an_empty_list_clears_the_drops():
+    assert read("--drop_epochs=").training.drop_epochs == ()
+
+
+def test_the_command_line_can_be_parsed_again():
+    given = ["--workdir=a b", "--drop_epochs=2,5", "--noallow_missing"]
+    values = parse(*given)
+    assert parse(*flags.given_flags(values)).flag_values_dict() == (
+        values.flag_values_dict()
+    )
+    assert flags.command_line("fit", values).startswith("advance fit '--workdir=a b'")
+
+
+def test_the_last_value_is_used_also_with_a_flagfile(tmp_path):
+    recipe = tmp_path / "a.flags"
+    recipe.write_text("# A comment.\n--alpha=2\n--beta=3\n")
+    config = read("--alpha=1", "--workdir", "X", f"--flagfile={recipe}", "--beta=4")
+    assert (config.transfer.alpha, config.transfer.beta) == (2.0, 4.0)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_flagfile_is_what_the_library_reads(path):
+    assert flags.given_config(parse(f"--flagfile={path}")) == read_recipe(path)
+
+
+def test_a_value_may_follow_its_flag():
+    values = parse("--workdir", "X", "--alpha", "3")
+    assert (values.workdir, values.alpha) == ("X", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--nonsense=1", "`advance fit` has no flag --nonsense"),
+        ("--alfa=1", "no flag --alfa; the nearest is --alpha"),
+        ("--alpha=x", "--alpha must be a number; received 'x'"),
+        ("--epochs=2.5", "--epochs must be an integer; received '2.5'"),
+        ("--modality=all", "--modality must be one of both, image, sound; received"),
+        ("--allow_missing=x", "--allow_missing must be true or false; received 'x'"),
+        ("--drop_epochs=2,x", "--drop_epochs takes whole numbers .* received '2,x'"),
+        ("--workdir", "Missing value for flag --workdir"),
+        ("--flagfile=nowhere", "nowhere"),
+        ("epochs=3", "Arguments must be --flags; .* Write --epochs=3"),
+        ("b", "received 'b'. Quote values with spaces"),
+    ],
+)
+def test_a_bad_argument_is_a_value_error(given, message):
+    with pytest.raises(ValueError, match=message):
+        read(given)
+
+
+def test_what_is_required_is_named():
+    with pytest.raises(ValueError, match="--workdir must name the folder; received no"):
+        flags.require(parse(), workdir="the folder")
+    with pytest.raises(ValueError, match="--betas takes numbers .* received '1,x'"):
+        flags.numbers("betas", ["1", "x"])

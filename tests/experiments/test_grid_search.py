@@ -1,0 +1,102 @@
+"""Grid search: its points, its figure, and its scores from the validation split."""
+
+import csv
+
+import numpy as np
+import pytest
+from matplotlib.patches import Rectangle
+
+from advance_tf.experiments import grid_search
+from advance_tf.experiments.grid_search import surface_figure
+from tests.experiments.factories import open_small_study, write_progress
+
+
+def test_the_figure_shows_every_score_at_its_alpha_and_beta():
+    scores = np.array([[0.1, 0.2, 0.3], [0.4, 0.9, 0.6]])
+    axes = surface_figure(scores, (0.1, 10), (0, 0.001, 1), title="F").axes[0]
+    shown = {text.get_position(): text.get_text() for text in axes.texts}
+    assert shown[(1, 1)] == "90.0"
+    assert shown[(2, 0)] == "30.0"
+    assert len(shown) == 6
+    (frame,) = [p for p in axes.patches if isinstance(p, Rectangle)]
+    assert frame.get_xy() == (0.5, 0.5)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.001", "1"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0.1", "10"]
+
+
+def test_scores_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\[2, 1\].*received \(1, 2\)"):
+        surface_figure([[0.1, 0.2]], (1, 2), (0,))
+
+
+@pytest.fixture
+def study(tmp_path, fabricated_advance):
+    return open_small_study(tmp_path, fabricated_advance)
+
+
+def test_every_point_is_a_run_of_its_alpha_and_beta(study):
+    search = grid_search.plan(study, "table1_event", [1, 0.1], [0, 0.01], 2)
+    assert search.alphas == (0.1, 1.0)
+    assert len(search.jobs) == len({job.workdir for job in search.jobs}) == 8
+    for (alpha, beta), jobs in search.runs_of.items():
+        assert [job.config.training.seed for job in jobs] == [0, 1]
+        for job in jobs:
+            transfer = job.config.transfer
+            assert (transfer.alpha, transfer.beta) == (alpha, beta)
+    # Seed by seed: an interrupted search has complete surfaces of fewer seeds.
+    assert [job.config.training.seed for job in search.jobs] == [0] * 4 + [1] * 4
+
+
+def test_without_the_event_loss_beta_is_not_searched(study):
+    search = grid_search.plan(study, "table1_kl_audio", [1, 10], [], 1)
+    assert len(search.jobs) == 2
+    with pytest.raises(ValueError, match="^betas needs a `grid_recipe` with L_E"):
+        grid_search.plan(study, "table1_kl_audio", [1], [0], 1)
+
+
+def test_close_values_have_different_folders(study):
+    alphas = [0.1234567, 0.1234568]
+    search = grid_search.plan(study, "table1_kl_audio", alphas, [], 1)
+    assert len({job.workdir for job in search.jobs}) == 2
+
+
+def test_by_default_both_weights_of_the_event_loss_are_searched(study):
+    search = grid_search.plan(study, None, [], [], 1)
+    assert search.recipe == "table1_event"
+    assert (len(search.alphas), len(search.betas)) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "alphas", "message"),
+    [
+        ("table1_both", [1], "has `transfer='none'`"),
+        ("nope", [1], "^grid_recipe must be one of table1_both, .* 'nope'"),
+        ("table1_event", [-1], "alpha must be at least 0"),
+    ],
+)
+def test_an_invalid_grid_is_refused(study, recipe, alphas, message):
+    with pytest.raises(ValueError, match=message):
+        grid_search.plan(study, recipe, alphas, [], 1)
+
+
+def test_the_surface_consists_of_the_validation_scores(study):
+    search = grid_search.plan(study, "table1_event", [1, 10], [0, 1], 2)
+    expected = np.zeros((2, 2, 2))
+    for i, alpha in enumerate(search.alphas):
+        for j, beta in enumerate(search.betas):
+            for seed, job in enumerate(search.runs_of[alpha, beta]):
+                expected[i, j, seed] = 0.1 * i + 0.3 * j + 0.04 * seed
+                write_progress(job, best_score=expected[i, j, seed])
+    np.testing.assert_allclose(grid_search.surface(search), expected)
+    text = grid_search.write(study, search)
+    assert "`alpha=10.0` `beta=1.0` with weighted F 42.00 %" in text
+    with (study.workdir / "grid.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    last = rows[-1]
+    assert (last["alpha"], last["beta"], last["runs"]) == ("10.0", "1.0", "2")
+    assert float(last["validation_f_score"]) == pytest.approx(0.42)
+    deviation = np.std([0.40, 0.44], ddof=1)
+    assert float(last["deviation"]) == pytest.approx(deviation, abs=1e-6)
+    assert (study.workdir / "grid.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(study.workdir.rglob("evaluation"))

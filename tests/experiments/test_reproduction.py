@@ -1,0 +1,104 @@
+"""Tables of a study: jobs, evaluations, scores and files."""
+
+import csv
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from advance_tf.experiments import reproduction
+from advance_tf.experiments.study import prepare_study
+from advance_tf.metrics.comparison import read_predictions
+from tests.experiments.factories import open_small_study, write_evaluated, write_trained
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, fabricated_advance):
+    """Tables 2 and 3 with random predictions of two runs of each row."""
+    study = open_small_study(tmp_path_factory.mktemp("tables"), fabricated_advance)
+    manifest = prepare_study(study, [])
+    for job in reproduction.table_jobs(study, [2, 3], 2):
+        write_evaluated(job, manifest)
+    return study
+
+
+def test_jobs_are_listed_once_and_seed_by_seed(tmp_path, fabricated_advance):
+    study = open_small_study(tmp_path, fabricated_advance)
+    jobs = reproduction.table_jobs(study, [1, 2, 3], 5)
+    assert len(jobs) == len({job.workdir for job in jobs}) == 5 * 20
+    seeds = [job.config.training.seed for job in jobs]
+    assert seeds == sorted(seeds)
+
+
+def weighted_f(study, recipe):
+    """Weighted F of each run by scikit-learn, from its predictions."""
+    found = []
+    for seed in (0, 1):
+        folder = study.workdir / "runs" / recipe / str(seed) / "evaluation" / "test"
+        run = read_predictions(folder / "predictions.csv")
+        found.append(
+            f1_score(run.true, run.predicted, average="weighted", zero_division=0)
+        )
+    return np.array(found)
+
+
+def test_the_table_equals_the_scores_of_the_predictions(study):
+    lines, label = reproduction.table_lines(study, 3, 2)
+    assert label == "random predictions"
+    reference = weighted_f(study, "table1_both")
+    assert [line.row.name for line in lines][:2] == ["both, L_s", "both, L_E1 alone"]
+    for line, recipe in zip(
+        lines[1:],
+        ("event_kl", "event", "kl_audiovisual", "sq_audiovisual"),
+        strict=True,
+    ):
+        own = weighted_f(study, f"table3_{recipe}")
+        assert line.row.mean["f_score"] == pytest.approx(own.mean())
+        assert line.row.deviation["f_score"] == pytest.approx(own.std(ddof=1))
+        assert line.row.difference[0] == pytest.approx(own.mean() - reference.mean())
+        assert line.reference == "both, L_s"
+
+
+def test_one_input_is_compared_with_the_same_input(study):
+    lines, _ = reproduction.table_lines(study, 2, 2)
+    assert len(lines) == 10
+    for line in lines:
+        modality = line.row.name.split(",")[0]
+        reference = weighted_f(study, f"table1_{modality}")
+        assert line.reference == f"{modality}, L_s"
+        if line.row.name == line.reference:
+            assert line.row.difference is None
+            continue
+        expected = line.row.mean["f_score"] - reference.mean()
+        assert line.row.difference[0] == pytest.approx(expected)
+
+
+def test_three_files_are_written(study):
+    text = reproduction.write_table(study, 3, 2)
+    assert (study.workdir / "table3.md").read_text() == text
+    assert "48.65 ± 0.85" in text
+    with (study.workdir / "table3.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["runs"] for row in rows] == ["2"] * 5
+    assert r"\bottomrule" in (study.workdir / "table3.tex").read_text()
+
+
+def test_a_run_is_evaluated_again_only_with_other_weights(tmp_path, fabricated_advance):
+    study = open_small_study(tmp_path, fabricated_advance)
+    job = study.job("table1_both", 0)
+    write_trained(job, prepare_study(study, []))
+    reproduction.evaluate_jobs([job])
+    metrics = job.workdir / "evaluation" / "test" / "metrics.json"
+    before = metrics.stat().st_mtime_ns
+    reproduction.evaluate_jobs([job])
+    assert metrics.stat().st_mtime_ns == before
+    # A resumed run has other weights.
+    written = json.loads(metrics.read_text())
+    written["details"]["weights_sha256"] = "0" * 64
+    metrics.write_text(json.dumps(written))
+    reproduction.evaluate_jobs([job])
+    details = json.loads(metrics.read_text())["details"]
+    weights = (job.workdir / "best.weights.h5").read_bytes()
+    assert details["weights_sha256"] == hashlib.sha256(weights).hexdigest()

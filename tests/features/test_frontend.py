@@ -1,0 +1,118 @@
+"""The front end: files, bytes and arrays give equal inputs; errors name the file."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.features.errors import MediaError, media_problem, names_its_file
+from advance_tf.features.frontend import Frontend
+from advance_tf.features.log_mel import load_stats
+
+FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
+FRONTEND = Frontend(FEATURES)
+LEVELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+PNG = tf.io.encode_png(LEVELS).numpy()
+SAMPLES = np.random.default_rng(1).integers(-(2**14), 2**14, 9_000)
+SAMPLES = (SAMPLES / 2**15).astype(np.float32)
+WAV = tf.audio.encode_wav(SAMPLES[:, None], 16_000).numpy()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    (tmp_path / "a.wav").write_bytes(WAV)
+    (tmp_path / "cut.wav").write_bytes(WAV[:-8])
+    (tmp_path / "text.png").write_bytes(b"text")
+    return tmp_path
+
+
+def test_image_sources_give_equal_inputs(folder):
+    expected = FRONTEND.decode_image(PNG)
+    assert expected.shape == (32, 32, 3)
+    for source in (folder / "a.png", str(folder / "a.png"), PNG, LEVELS):
+        np.testing.assert_array_equal(FRONTEND.read_image(source), expected)
+
+
+def test_sound_sources_give_equal_inputs(folder):
+    expected = SAMPLES[500:8_500]
+    for source in (folder / "a.wav", str(folder / "a.wav"), WAV, (SAMPLES, 16_000)):
+        np.testing.assert_array_equal(FRONTEND.read_waveform(source), expected)
+    stereo = np.stack([SAMPLES, SAMPLES], axis=1)
+    np.testing.assert_array_equal(FRONTEND.read_waveform(stereo, 16_000), expected)
+
+
+def test_log_mel_is_normalized_and_can_be_denormalized():
+    waveform = FRONTEND.read_waveform(WAV)
+    decibel = FRONTEND.log_mel_db(waveform)
+    log_mel = FRONTEND.log_mel(waveform)
+    assert log_mel.shape == (20, 64)
+    stats = load_stats(FEATURES)
+    expected = (decibel - stats.mean_db) / stats.std_db
+    np.testing.assert_allclose(log_mel, expected, rtol=1e-5, atol=1e-5)
+    restored = FRONTEND.denormalize(log_mel.numpy())
+    np.testing.assert_allclose(restored, decibel, rtol=1e-5, atol=1e-4)
+
+
+def test_batches_equal_single_files_and_report_problems():
+    images, problems = FRONTEND.decode_images([PNG, b"text", PNG])
+    expected = b"the image must be a valid JPEG, PNG, BMP or WebP"
+    assert problems.numpy().tolist() == [b"", expected, b""]
+    np.testing.assert_array_equal(images[0], FRONTEND.decode_image(PNG))
+    np.testing.assert_array_equal(images[1], np.zeros((32, 32, 3)))
+    sounds, problems = FRONTEND.decode_waveforms([b"", WAV])
+    expected = b"the sound must be a valid WAV file: the file is empty"
+    assert problems.numpy().tolist() == [expected, b""]
+    np.testing.assert_array_equal(sounds[0], np.zeros(8_000))
+    np.testing.assert_array_equal(sounds[1], FRONTEND.decode_waveform(WAV))
+
+
+@pytest.mark.parametrize("kind", ["images", "waveforms"])
+def test_batches_may_be_empty_or_invalid_throughout(kind):
+    decode = getattr(FRONTEND, f"decode_{kind}")
+    assert len(decode(tf.constant([], tf.string))[0]) == 0
+    values, problems = decode([b"x", b"y"])
+    assert len(values) == 2
+    assert all(problems.numpy().tolist())
+
+
+@pytest.mark.parametrize(
+    ("read", "source", "message"),
+    [
+        ("image", "text.png", "text.png must be a valid JPEG, PNG, BMP or WebP"),
+        ("image", LEVELS[..., :2], r"must be uint8 \[H, W, 3\].*received uint8 \[40"),
+        ("image", LEVELS.astype("f"), "received float32"),
+        ("image", LEVELS[:0], "at least one pixel"),
+        ("image", 3, "must be a path, bytes or an array; received int"),
+        ("waveform", "cut.wav", "cut.wav must be a valid WAV file; it is truncated"),
+        ("waveform", SAMPLES, "`rate_hz` of a sound array"),
+        ("waveform", b"", r"\(bytes\) must be a valid WAV file; the file is empty"),
+    ],
+)
+def test_invalid_sources_raise(folder, read, source, message):
+    if isinstance(source, str):
+        source = folder / source
+    with pytest.raises(MediaError, match=message):
+        getattr(FRONTEND, f"read_{read}")(source)
+
+
+def test_missing_file_raises_os_error(folder):
+    with pytest.raises(FileNotFoundError):
+        FRONTEND.read_image(folder / "none.png")
+
+
+def test_problem_is_extracted_from_the_errors_of_a_data_set(folder):
+    def read(path):
+        return FRONTEND.decode_waveform(tf.io.read_file(path), name=path)
+
+    for name, named, message in (
+        ("cut.wav", True, "must be a valid WAV file; it is truncated"),
+        ("none.wav", False, "does not exist. Give the folder of the data set with"),
+    ):
+        path = str(folder / name)
+        with pytest.raises(tf.errors.OpError) as raised:
+            list(tf.data.Dataset.from_tensors(path).map(read))
+        problem = media_problem(raised.value)
+        assert path in problem
+        assert message in problem
+        assert names_its_file(raised.value) == named

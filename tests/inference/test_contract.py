@@ -1,0 +1,193 @@
+"""One contract for a run, a SavedModel and a LiteRT file behind `load_model`."""
+
+import io
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+
+from advance_tf import labels
+from advance_tf.inference.examples import Example
+from advance_tf.inference.loading import load_model
+from advance_tf.runs.workdir import load_run
+from advance_tf.serving.export import export_litert, export_saved_model
+from tests.serving.factories import create_run
+
+KINDS = ("run", "saved_model", "litert")
+# The tolerances of the exporter.
+TOLERANCE = {"run": 1e-6, "saved_model": 1e-5, "litert": 1e-4}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Any]:
+    """The same recognizer in every format, and the folder of the run."""
+    folder = tmp_path_factory.mktemp("run")
+    run = create_run(folder)
+    folders = {name: tmp_path_factory.mktemp(name) for name in KINDS[1:]}
+    export_saved_model(run, folders["saved_model"])
+    lite = export_litert(run, folders["litert"]).path
+    return {
+        "folder": folder,
+        "run": load_model(folder),
+        # The folder of the versions, and the file itself.
+        "saved_model": load_model(folders["saved_model"]),
+        "litert": load_model(lite),
+    }
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory) -> dict[str, object]:
+    """One place as paths, as bytes and as arrays."""
+    rng = np.random.default_rng(7)
+    pixels = rng.integers(0, 256, (8, 9, 3), np.uint8).repeat(6, 0).repeat(6, 1)
+    stereo = rng.normal(0, 0.1, (30_000, 2)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("media")
+    (folder / "a.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    file = io.BytesIO()
+    soundfile.write(file, stereo, 22_050, format="WAV", subtype="FLOAT")
+    (folder / "a.wav").write_bytes(file.getvalue())
+    (folder / "bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "bad.wav").write_bytes(b"RIFF\x04\x00\x00\x00WAVE")
+    return {
+        "folder": folder,
+        "paths": {"image": folder / "a.png", "sound": str(folder / "a.wav")},
+        "bytes": {
+            "image": (folder / "a.png").read_bytes(),
+            "sound": file.getvalue(),
+        },
+        "arrays": {"image": pixels, "sound": stereo, "rate_hz": 22_050},
+        "pair": {"image": pixels, "sound": (stereo, 22_050)},
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", ["paths", "bytes", "arrays", "pair"])
+def test_every_form_of_input_gives_the_same_prediction(models, media, kind, form):
+    expected = models["run"].predict(**media["paths"])
+    found = models[kind].predict(**media[form])
+    assert found.status == "ok"
+    assert set(found.scene_probs) == set(labels.scenes())
+    assert found.scene_probs == pytest.approx(expected.scene_probs, abs=TOLERANCE[kind])
+    assert found.event_probs == pytest.approx(expected.event_probs, abs=TOLERANCE[kind])
+    assert found.scene == max(found.scene_probs, key=found.scene_probs.get)
+    assert found.event_source == expected.event_source
+    assert found.label == expected.label
+    path = str(media["folder"] / "a.png")
+    assert found.image == (path if form == "paths" else None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given", ["image", "sound"])
+def test_one_input_alone(models, media, kind, given):
+    only = {given: media["paths"][given]}
+    expected = models["run"].predict(**only)
+    found = models[kind].predict(**only)
+    assert found.scene_probs == pytest.approx(expected.scene_probs, abs=TOLERANCE[kind])
+    assert found.notes == expected.notes
+    assert any("received zeros" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_example_has_a_status_and_the_others_are_predicted(models, media, kind):
+    folder: pathlib.Path = media["folder"]
+    examples = [
+        media["paths"],
+        {"image": folder / "bad.jpg", "sound": folder / "a.wav"},
+        {"image": folder / "a.png", "sound": folder / "bad.wav"},
+        {"image": folder / "nowhere.png"},
+        {"sound": folder / "a.mp3"},
+        {"image": media["arrays"]["image"].astype(np.float32)},
+        {"sound": (np.full(9, np.nan, np.float32), 16_000)},
+        {"sound": np.zeros(9, np.float32), "rate_hz": 100},
+        (None, None),
+        {"sound": np.zeros(9, np.float32), "rate_hz": 22_050.5},
+        {"sound": np.zeros(9, np.float32), "rate_hz": "22050"},
+        {"sound": (np.zeros(9, np.float32), 16_000, 1)},
+        ("a.jpg", "a.wav", 16_000),
+        {"rate_hz": 16_000},
+        {"sound": [0.0, 0.5], "rate_hz": 16_000},
+        media["arrays"] | {"rate_hz": 22_050.0},
+    ]
+    found = list(models[kind].predict_batch(examples, batch_size=4))
+    assert [one.ok for one in found] == [True, *[False] * 14, True]
+    for one, name in zip(
+        found[1:5], ["bad.jpg", "bad.wav", "nowhere.png", "a.mp3"], strict=True
+    ):
+        assert str(folder / name) in one.status
+        assert one.scenes == one.events == ()
+    assert "uint8 [H, W, 3]" in found[5].status
+    assert "finite" in found[6].status
+    assert "8000 to 192000 Hz" in found[7].status
+    assert "received 22050.5" in found[9].status
+    assert "received '22050'" in found[10].status
+    assert "received a tuple of length 3" in found[11].status
+    assert "received tuple of length 3" in found[12].status
+    assert "must have an image or a sound" in found[13].status
+    assert "a path, bytes or an array; received list" in found[14].status
+    assert found[0].scene_probs == pytest.approx(found[15].scene_probs, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rate_of_a_file_is_that_of_its_header(models, media, kind):
+    model, paths = models[kind], media["paths"]
+    expected = model.predict(sound=paths["sound"])
+    examples = [
+        {"sound": paths["sound"], "rate_hz": 8_000},
+        {"sound": (paths["sound"], 8_000)},
+        Example("a", sound=(paths["sound"], 8_000)),
+    ]
+    for found in model.predict_batch(examples):
+        assert (found.status, found.name) == ("ok", "a")
+        assert found.sound == paths["sound"]
+        assert found.scene_probs == pytest.approx(expected.scene_probs, abs=1e-6)
+    wrong = model.predict(sound=("lake.mp3", 16_000))
+    assert "lake.mp3 must be a WAV file" in wrong.status
+    assert model.predict(image=paths["image"], rate_hz=16_000).ok
+    with pytest.raises(ValueError, match="must have an image or a sound"):
+        model.predict(rate_hz=16_000)
+
+
+def test_a_run_states_the_source_of_its_events_before_a_prediction(models):
+    model = load_model(models["folder"])
+    assert model.event_source == "event head (audiovisual_event_logits)"
+    assert not model.events_from_sound
+
+
+def test_load_model_opens_a_run_in_memory(models, media):
+    found = load_model(load_run(models["folder"])).predict(**media["paths"])
+    expected = models["run"].predict(**media["paths"])
+    assert found.scene_probs == pytest.approx(expected.scene_probs, abs=1e-6)
+    assert found.label == expected.label
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_embeddings(models, media, kind):
+    expected = models["run"].embed(**media["paths"])
+    found = models[kind].embed(**media["arrays"])
+    assert expected.joint.shape == (2 * expected.image.size,)
+    for name in ("image", "sound", "joint"):
+        reference = getattr(expected, name)
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(
+            getattr(found, name), reference, atol=1e-3 * scale, err_msg=name
+        )
+    alone = models[kind].embed(image=media["paths"]["image"])
+    assert alone.sound is None
+    assert alone.joint is None
+    np.testing.assert_allclose(alone.image, found.image, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="cannot be decoded|must be a valid"):
+        models[kind].embed(image=media["folder"] / "bad.jpg")
+
+
+def test_other_paths_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "b.tflite").write_bytes(b"no flatbuffer")
+    with pytest.raises(ValueError, match=r"must be the folder of a run .* received"):
+        load_model(tmp_path / "empty")
+    with pytest.raises(ValueError, match=r"must be the folder of a run"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"must be a file of `advance export`"):
+        load_model(tmp_path / "b.tflite")

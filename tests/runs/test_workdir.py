@@ -1,0 +1,113 @@
+"""config.json, preparation of a run, and what may change when it is resumed."""
+
+import dataclasses
+import json
+
+import pytest
+
+from advance_tf.config import Config, TrainingConfig, TransferConfig
+from advance_tf.config_io import check_resume
+from advance_tf.runs import training, workdir
+from tests.training import factories
+
+
+@pytest.fixture
+def started(tmp_path, fabricated_advance):
+    """A work directory with config.json and manifest.csv."""
+    config = factories.build_config(fabricated_advance)
+    manifest = factories.build_manifest(fabricated_advance)
+    manifest.save(tmp_path / workdir.MANIFEST)
+    workdir.write_config(tmp_path, config, manifest, knowledge_dir="k")
+    return tmp_path, config, manifest
+
+
+def test_config_json_has_versions_and_the_manifests_hash(started):
+    folder, config, manifest = started
+    read, contents = workdir.read_config(folder)
+    assert read == config
+    assert contents["manifest_sha256"] == manifest.sha256
+    assert set(contents["versions"]) >= {"tensorflow", "keras", "numpy", "advance_tf"}
+    assert contents["knowledge_dir"] == "k"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {}}'])
+def test_a_broken_config_is_named(tmp_path, text):
+    (tmp_path / workdir.CONFIG).write_text(text)
+    with pytest.raises(ValueError, match=r"config|configuration"):
+        workdir.read_config(tmp_path)
+
+
+def test_a_folder_without_a_run_is_an_error_with_a_remedy(tmp_path):
+    with pytest.raises(ValueError, match="^workdir must be .*`advance fit`"):
+        workdir.load_run(tmp_path)
+
+
+def test_a_run_without_an_epoch_is_an_error_with_a_remedy(started):
+    with pytest.raises(ValueError, match="has not finished an epoch. Resume it"):
+        workdir.load_run(started[0])
+
+
+def test_a_replaced_manifest_is_refused(started):
+    folder, _, manifest = started
+    dataclasses.replace(manifest, split_seed=1).save(folder / workdir.MANIFEST)
+    with pytest.raises(ValueError, match="its hash differs"):
+        workdir.load_run(folder)
+
+
+def test_a_resumed_run_may_have_more_epochs_but_no_other_settings():
+    stored = Config()
+    longer = dataclasses.replace(stored, training=TrainingConfig(epochs=500))
+    check_resume(stored, longer)
+    other = dataclasses.replace(
+        stored,
+        training=TrainingConfig(learning_rate=0.5),
+        transfer=TransferConfig(alpha=0.2),
+    )
+    with pytest.raises(ValueError, match=r"alpha`? was 0\.1, now 0\.2") as raised:
+        check_resume(stored, other)
+    assert "learning_rate" in str(raised.value)
+
+
+def test_a_run_is_resumed_from_its_folder_alone(started):
+    folder, config, manifest = started
+    prepared = training.prepare(folder)
+    assert prepared.config == config
+    assert prepared.manifest.sha256 == manifest.sha256
+
+
+def test_a_new_run_gets_a_split_and_a_folder_of_knowledge(tmp_path, fabricated_advance):
+    data = {"data_dir": str(fabricated_advance)}
+    prepared = training.prepare(tmp_path / "new", data)
+    assert prepared.knowledge_dir == str(tmp_path / "new" / "event_knowledge")
+    assert not (tmp_path / "new").exists()
+    prepared.write()
+    assert (tmp_path / "new" / workdir.MANIFEST).exists()
+
+
+def test_transfer_none_needs_no_knowledge(tmp_path, fabricated_advance):
+    config = factories.build_config(fabricated_advance)
+    assert training.prepare(tmp_path, start=config).knowledge_dir == ""
+
+
+def test_another_manifest_than_that_of_the_run_is_refused(started, tmp_path_factory):
+    folder, _, manifest = started
+    other = tmp_path_factory.mktemp("other") / "manifest.csv"
+    dataclasses.replace(manifest, split_seed=1).save(other)
+    with pytest.raises(ValueError, match="^manifest must equal the manifest"):
+        training.prepare(folder, manifest=str(other))
+
+
+def test_no_data_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^data_dir must name"):
+        training.prepare(tmp_path)
+
+
+def test_the_notice_of_the_data_set_is_stored(tmp_path, fabricated_advance):
+    (tmp_path / "data").mkdir()
+    for name in ("vision", "sound"):
+        (tmp_path / "data" / name).symlink_to(fabricated_advance / name)
+    (tmp_path / "data" / "NOTICE.txt").write_text("synthetic data\nmore\n")
+    config = factories.build_config(tmp_path / "data")
+    training.prepare(tmp_path / "run", start=config).write()
+    contents = json.loads((tmp_path / "run" / workdir.CONFIG).read_text())
+    assert contents["label"] == "synthetic data"

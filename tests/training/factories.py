@@ -1,0 +1,78 @@
+"""Small configurations, manifests and event knowledge for the tests of training."""
+
+import dataclasses
+
+import numpy as np
+
+from advance_tf import labels
+from advance_tf.config import (
+    Config,
+    DataConfig,
+    FeatureConfig,
+    ModelConfig,
+    TrainingConfig,
+    TransferConfig,
+)
+from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.teacher.knowledge import build_knowledge
+
+FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
+
+
+def build_config(folder, transfer="none", **training):
+    """A configuration whose run takes seconds.
+
+    Args:
+        folder: of the data set.
+        transfer: a `TransferConfig`, or the name of a transfer.
+        **training: fields of `TrainingConfig`.
+    """
+    if not isinstance(transfer, TransferConfig):
+        transfer = TransferConfig(transfer=transfer)
+    return Config(
+        data=DataConfig(data_dir=str(folder)),
+        features=FEATURES,
+        model=ModelConfig(
+            image_depth=18, audio_depth=18, image_width=2, audio_width=2, dropout=0.3
+        ),
+        transfer=transfer,
+        training=TrainingConfig(
+            **{
+                "epochs": 2,
+                "batch_size": 13,
+                "learning_rate": 0.003,
+                "drop_epochs": (3,),
+                "seed": 5,
+                **training,
+            }
+        ),
+    )
+
+
+def build_manifest(folder, pairs=3) -> Manifest:
+    """The first pairs of each scene in training, one each in the other splits."""
+    complete = make_manifest(DataConfig(data_dir=str(folder)))
+    kept, splits = [], []
+    for scene in labels.scenes():
+        own = [pair for pair in complete.pairs if pair.scene == scene]
+        kept += own[: pairs + 2]
+        splits += ["training"] * pairs + ["validation", "test"]
+    return Manifest(tuple(kept), tuple(splits), "site", 0)
+
+
+def build_scene_knowledge(manifest):
+    """Event knowledge with soft labels that depend on the scene."""
+    rng = np.random.default_rng(0)
+    names = labels.scenes()
+    of_scene = rng.normal(-3, 2, (len(names), 527))
+    logits = np.stack([of_scene[names.index(pair.scene)] for pair in manifest.pairs])
+    logits = (logits + rng.normal(0, 0.3, logits.shape)).astype(np.float32)
+    mask = np.ones(527, bool)
+    mask[[3, 99]] = False
+    return build_knowledge(manifest, logits, mask, "random", "0" * 64)
+
+
+def with_training(config, **changes):
+    """The configuration with other training settings."""
+    training = dataclasses.replace(config.training, **changes)
+    return dataclasses.replace(config, training=training)

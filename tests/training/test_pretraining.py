@@ -1,0 +1,96 @@
+"""Settings of a pretraining: stored, combined with given ones, and refused."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from advance_tf import training
+from advance_tf.config import (
+    Config,
+    DataConfig,
+    FeatureConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from advance_tf.data.synthetic.pairs import write_tagged_clips
+from advance_tf.teacher.models import load_teacher
+from advance_tf.training.pretraining import build_audio_pretraining
+from advance_tf.training.pretraining_settings import (
+    SETTINGS,
+    PretrainingSettings,
+    write_settings,
+)
+
+BASE = Config(training=TrainingConfig(learning_rate=1e-3))
+
+
+def test_settings_are_stored_and_resumed(tmp_path):
+    changes = {"data_dir": "clips", "epochs": 3}
+    given = {"tower": "audio", "tags": "tags.csv", "held_out": 0.3}
+    config, settings = write_settings(tmp_path, changes, BASE, given)
+    assert settings == PretrainingSettings("audio", "tags.csv", 0.3)
+    assert config.training.learning_rate == 1e-3
+    contents = json.loads((tmp_path / SETTINGS).read_text(encoding="utf-8"))
+    assert contents["run"]["held_out"] == 0.3
+    assert "tensorflow" in contents["versions"]
+    # The configuration of a new run is not used for a run to resume.
+    resumed = write_settings(tmp_path, {"epochs": 5}, Config(), {"held_out": 0.3})
+    assert resumed[1] == settings
+    assert resumed[0].training.learning_rate == 1e-3
+    assert resumed[0].training.epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "given", "message"),
+    [
+        ({}, {"mixup": 0.0, "held_out": 0.5}, "changed: `mixup`, `held_out`. Leave"),
+        ({"learning_rate": 0.5}, {}, r"learning_rate`? was 0\.001, now 0\.5"),
+    ],
+)
+def test_other_settings_than_those_of_the_run_are_refused(
+    changes, given, message, tmp_path
+):
+    write_settings(tmp_path, {"data_dir": "clips"}, BASE, {"tower": "audio"})
+    before = (tmp_path / SETTINGS).read_bytes()
+    with pytest.raises(ValueError, match=message):
+        write_settings(tmp_path, changes, BASE, given)
+    assert (tmp_path / SETTINGS).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "given"), [({"data_dir": "clips"}, {}), ({}, {"tower": "image"})]
+)
+def test_tower_and_data_are_required(changes, given, tmp_path):
+    with pytest.raises(ValueError, match="^tower and `data_dir` must be set"):
+        write_settings(tmp_path, changes, BASE, given)
+    assert not (tmp_path / SETTINGS).exists()
+
+
+def test_an_audio_tower_needs_tags():
+    with pytest.raises(ValueError, match="^tags must be the path of a CSV"):
+        build_audio_pretraining(BASE, PretrainingSettings("audio"), pathlib.Path("run"))
+
+
+def test_pretrain_writes_a_teacher_and_resumes(tmp_path):
+    write_tagged_clips(tmp_path / "clips", clips=10, progress=False)
+    config = Config(
+        data=DataConfig(data_dir=str(tmp_path / "clips")),
+        features=FeatureConfig(clip_seconds=1.0),
+        model=ModelConfig(audio_depth=18, audio_width=4),
+        training=TrainingConfig(epochs=1, batch_size=4),
+    )
+    settings = PretrainingSettings(
+        "audio", tags=str(tmp_path / "clips" / "tags.csv"), mixup=0.0
+    )
+    path = training.pretrain(config, settings, tmp_path / "run")
+    assert path == tmp_path / "run" / "tower.npz"
+    assert load_teacher(path, config.features).event_mask.shape == (527,)
+    # A finished run is not trained again.
+    before = (tmp_path / "run" / "log.csv").read_bytes()
+    assert training.pretrain(config, settings, str(tmp_path / "run")) == path
+    assert (tmp_path / "run" / "log.csv").read_bytes() == before
+    other = dataclasses.replace(settings, mixup=1.0)
+    with pytest.raises(ValueError, match="changed: `mixup`"):
+        training.pretrain(config, other, tmp_path / "run")

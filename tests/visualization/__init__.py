@@ -1,1 +1,0 @@
-"""Tests of advance_tf: visualization."""
