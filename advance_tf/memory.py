@@ -2,8 +2,8 @@
 
 By default glibc returns a freed block of more than a few hundred kilobytes to the
 kernel, and the next one is mapped and zeroed again. The temporaries of one clip's
-log-mel are 13 MB, so that a tf.data pipeline spends more time in the kernel than in
-computing. With one arena, no mapped blocks and no trimming the freed memory stays in
+log-mel are 13 MB, and on some machines a tf.data pipeline spends much of its time in
+the kernel. With one arena, no mapped blocks and no trimming the freed memory stays in
 the process and is used again.
 """
 

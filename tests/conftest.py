@@ -11,7 +11,7 @@ import pytest
 from advance_tf import labels
 from advance_tf.memory import keep_freed_memory
 
-# As the commands do; it halves the time of tests that compute log-mels.
+# As the commands do.
 keep_freed_memory()
 
 RATE_HZ = 22_050
