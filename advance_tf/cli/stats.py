@@ -42,12 +42,11 @@ def run(values: FlagValues) -> None:
 
     from advance_tf.data.statistics import log_mel_statistics
     from advance_tf.features.log_mel import save_stats
-    from advance_tf.runs import training, workdir
+    from advance_tf.runs import training
 
     folder = pathlib.Path(values.workdir)
     manifest = training.find_manifest(folder, config, values.manifest)
-    if not (folder / workdir.MANIFEST).exists():
-        manifest.save(folder / workdir.MANIFEST)
+    training.save_manifest(folder, manifest)
     pairs = manifest.of("training")
     stats = log_mel_statistics(pairs, config.data.data_dir, config.features)
     save_stats(values.output, stats)

@@ -66,8 +66,7 @@ def run(values: FlagValues) -> None:
     folder = pathlib.Path(values.workdir)
     teacher = load_teacher(values.teacher, config.features)
     manifest = training.find_manifest(folder, config, values.manifest)
-    if not (folder / workdir.MANIFEST).exists():
-        manifest.save(folder / workdir.MANIFEST)
+    training.save_manifest(folder, manifest)
     knowledge_dir = pathlib.Path(values.knowledge_dir or folder / workdir.KNOWLEDGE)
     knowledge = compute_knowledge(
         teacher,

@@ -16,7 +16,11 @@ from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import replacing
-from advance_tf.runs.training import find_manifest, find_or_compute_knowledge
+from advance_tf.runs.training import (
+    find_manifest,
+    find_or_compute_knowledge,
+    save_manifest,
+)
 from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
 from advance_tf.teacher.models import load_teacher
@@ -216,8 +220,7 @@ def prepare_study(
         job.check(manifest)
     if any(job.knowledge_dir is not None for job in jobs):
         _prepare_knowledge(study, manifest, teacher)
-    if not (study.workdir / MANIFEST).exists():
-        manifest.save(study.workdir / MANIFEST)
+    save_manifest(study.workdir, manifest)
     with replacing(study.workdir / SETTINGS) as temporary:
         text = json.dumps(dict(study.settings), indent=2) + "\n"
         temporary.write_text(text, encoding="utf-8")

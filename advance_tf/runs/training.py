@@ -45,9 +45,7 @@ class RunSetup:
 
     def write(self) -> None:
         """Writes manifest.csv and config.json to the work directory."""
-        manifest_path = self.workdir / workdir_module.MANIFEST
-        if not manifest_path.exists():
-            self.manifest.save(manifest_path)
+        save_manifest(self.workdir, self.manifest)
         workdir_module.write_config(
             self.workdir,
             self.config,
@@ -108,6 +106,18 @@ def prepare(
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
     return RunSetup(workdir, config, manifest, knowledge)
+
+
+def save_manifest(workdir: pathlib.Path, manifest: Manifest) -> None:
+    """Writes manifest.csv to the work directory, unless it has one.
+
+    Args:
+        workdir: folder of the run.
+        manifest: as returned by `find_manifest`, which equals one that exists.
+    """
+    path = workdir / workdir_module.MANIFEST
+    if not path.exists():
+        manifest.save(path)
 
 
 def find_manifest(

@@ -12,10 +12,10 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from advance_tf import labels
 from advance_tf.data.layout import Pair
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.features.frontend import Frontend
+from advance_tf.inference.evaluation import true_scenes
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
 from advance_tf.serving.signatures import DEFAULT
@@ -138,8 +138,7 @@ class EncodedPairs:
             Encoded pairs, and the indices of their scenes, int64 [n].
         """
         pairs = self._run.pairs_of(split)
-        scenes = [labels.scenes().index(pair.scene) for pair in pairs]
-        return [self._read(pair) for pair in pairs], np.array(scenes, np.int64)
+        return [self._read(pair) for pair in pairs], true_scenes(pairs)
 
     def _read(self, pair: Pair) -> EncodedPair:
         contents = []
