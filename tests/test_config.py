@@ -41,6 +41,12 @@ def test_json_round_trip_keeps_every_field():
     assert from_dict(json.loads(text)) == config
 
 
+def test_a_configuration_of_an_earlier_version_computes_what_it_did():
+    values = to_dict(Config())
+    del values["features"]["log_mel_precision"]
+    assert from_dict(values).features.log_mel_precision == "float64"
+
+
 def test_field_names_are_unique_across_groups():
     names = [
         field.name
@@ -83,6 +89,10 @@ def test_unknown_missing_or_mistyped_key_is_named(change, message):
             "clip_seconds must be at least one hop",
         ),
         (lambda: TrainingConfig(drop_epochs=(0,)), "drop_epochs must be at least"),
+        (
+            lambda: TrainingConfig(epochs=3, warmup_epochs=3),
+            "warmup_epochs must be less than `epochs`",
+        ),
     ],
 )
 def test_value_outside_its_limits_raises(create, message):
@@ -126,6 +136,33 @@ def test_resumed_run_may_be_longer_and_its_data_moved():
     stored = Config()
     requested = replace_fields(stored, {"epochs": 500, "data_dir": "b", "patience": 3})
     check_resume(stored, requested)
+
+
+def test_a_run_with_a_cosine_keeps_its_number_of_epochs():
+    stored = replace_fields(Config(), {"learning_rate_schedule": "cosine"})
+    check_resume(stored, replace_fields(stored, {"patience": 3}))
+    with pytest.raises(ValueError, match="`epochs` was 100, now 120"):
+        check_resume(stored, replace_fields(stored, {"epochs": 120}))
+
+
+def test_a_run_of_an_earlier_version_keeps_running_its_towers():
+    values = to_dict(Config())
+    for group, name in (
+        ("model", "head_units"),
+        ("model", "normalize_embeddings"),
+        ("training", "tower_learning_rate"),
+        ("training", "learning_rate_schedule"),
+        ("training", "warmup_epochs"),
+        ("training", "label_smoothing"),
+        ("training", "class_weights"),
+        ("training", "sampling"),
+        ("training", "cached_views"),
+    ):
+        del values[group][name]
+    config = from_dict(values)
+    assert config.training.cached_views == 0
+    views = dataclasses.replace(config.training, cached_views=1)
+    assert dataclasses.replace(config, training=views) == Config()
 
 
 def test_resumed_run_with_other_settings_raises():

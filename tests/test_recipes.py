@@ -14,8 +14,8 @@ from sklearn.decomposition import PCA
 from advance_tf import labels
 from advance_tf.config import Config
 from advance_tf.config_io import replace_fields
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.labels import asset_path
 from advance_tf.losses.objective import build_objective

@@ -10,8 +10,6 @@ confusion.png, curves.png and, for a model that predicts events, events.npz to
 sites.
 """
 
-import sys
-
 from absl import flags
 from absl.flags import FlagValues
 
@@ -49,7 +47,7 @@ def run(values: FlagValues) -> None:
         values.split,
         batch_size=values.batch_size,
         seed=values.seed,
-        progress=sys.stdout.isatty(),
+        progress=True,
     )
     output_dir = write_evaluation(run, evaluation, values.output_dir)
     print(f"{summary(evaluation)}\nThe evaluation is in {output_dir}.")

@@ -12,7 +12,6 @@ projector/, the same events for TensorBoard.
 """
 
 import pathlib
-import sys
 
 from absl import flags
 from absl.flags import FlagValues
@@ -61,7 +60,7 @@ def run(values: FlagValues) -> None:
         run,
         values.split,
         batch_size=values.batch_size,
-        progress=sys.stdout.isatty(),
+        progress=True,
     )
     if evaluation.label:
         print(f"*** {evaluation.label} ***")

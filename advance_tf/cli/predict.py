@@ -7,7 +7,8 @@
 A folder holds images and sounds, paired by stem, side by side or in ADVANCE's
 layout. With --json each line is one JSON object. A file that cannot be read is
 reported on standard error, the others are predicted, and the exit status is 1.
---workdir may also be an export: the folder of a SavedModel, or a .tflite file.
+--workdir may also be an export: the folder of a SavedModel, or a .tflite or .onnx
+file.
 """
 
 import pathlib
@@ -19,6 +20,7 @@ from absl.flags import FlagValues
 
 from advance_tf.cli import startup
 from advance_tf.cli.flags import define_workdir, require
+from advance_tf.inference.formats import LITERT, find_model
 
 if TYPE_CHECKING:
     from advance_tf.inference.examples import Example
@@ -56,19 +58,18 @@ def run(values: FlagValues) -> None:
             "Give either --data_dir or --image, --sound or both; received "
             f"{'all of them' if values.data_dir else 'none'}."
         )
-    startup.load_tensorflow(litert=True)
+    try:
+        kind, _ = find_model(values.workdir)
+    except ValueError as error:
+        # The parameter is `path`, the flag --workdir.
+        message = str(error).removeprefix("path")
+        raise ValueError(f"--workdir{message}") from error
+    startup.load_tensorflow(litert=kind == LITERT)
 
     from advance_tf.inference.loading import load_model
 
     examples, failures = _examples(values)
-    try:
-        model = load_model(values.workdir)
-    except ValueError as error:
-        # The parameter is `path`, the flag --workdir.
-        message = str(error)
-        if not message.startswith("path must "):
-            raise
-        raise ValueError(f"--workdir{message.removeprefix('path')}") from error
+    model = load_model(values.workdir)
     if model.label and not values.json:
         print(f"*** model trained on {model.label} ***")
     failed = list(failures)

@@ -3,9 +3,11 @@
     advance prepare --image_dir=IMAGES --sound_dir=SOUNDS --data_dir=OUT
     advance prepare … --clip_seconds=10 --rate_hz=22050      # like ADVANCE
 
-Reads IMAGES/<scene>/<stem>.jpg (.png, .bmp, .webp) and SOUNDS/<scene>/<stem>.*
-(FLAC, OGG, Opus, MP3, AIFF, CAF, WAV, …); a stem begins with the five digits
-of its site. Images are copied, sounds become mono 16-bit WAV. Recordings shorter
+Reads IMAGES/<scene>/<stem>.jpg (.png, .bmp, .webp, .tif, .jp2, .gif) and
+SOUNDS/<scene>/<stem>.* (FLAC, OGG, Opus, MP3, AIFF, CAF, WAV, …); a stem begins with
+the five digits of its site. Images are copied; TIFF, GeoTIFF, JPEG 2000 and GIF become
+PNG (first three bands, values of more than 8 bits stretched between their 2nd and 98th
+percentile; needs the extra geo). Sounds become mono 16-bit WAV. Recordings shorter
 than --min_seconds are dropped, as in ADVANCE. A second run processes new and changed
 files only. Files that cannot be read are listed at the end, with exit status 1.
 """
@@ -58,6 +60,12 @@ def define(values: FlagValues) -> None:
         "Skip and count unpaired or empty files.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "allow_truncated",
+        False,
+        "Convert and count recordings that end before their header states.",
+        flag_values=values,
+    )
 
 
 def run(values: FlagValues) -> None:
@@ -75,6 +83,7 @@ def run(values: FlagValues) -> None:
         values.data_dir,
         rule,
         allow_missing=values.allow_missing,
+        allow_truncated=values.allow_truncated,
     )
     _print(summary)
     if summary.bad:
@@ -86,11 +95,15 @@ def run(values: FlagValues) -> None:
 
 def _print(summary: "Summary") -> None:
     from advance_tf.data import layout, prepare
+    from advance_tf.files import join_names
 
     for outcome in (
         *(prepare.WRITTEN, prepare.UP_TO_DATE, prepare.TOO_SHORT, prepare.BAD),
     ):
         print(f"{outcome + ':':12} {summary.count(outcome):6} pairs")
+    if summary.truncated:
+        names = join_names(list(summary.truncated))
+        print(f"truncated: {len(summary.truncated)} recordings: {names}")
     if summary.skipped:
         print(f"left out: {layout.describe(summary.skipped)}")
     for problem in summary.bad[:_SHOWN_AT_MOST]:

@@ -24,6 +24,12 @@ def define(values: FlagValues) -> None:
         ("data_dir", "Folder to write."),
     ):
         flags.DEFINE_string(name, None, help, flag_values=values)
+    flags.DEFINE_bool(
+        "allow_truncated",
+        False,
+        "Convert and count recordings that end before their header states.",
+        flag_values=values,
+    )
 
 
 def run(values: FlagValues) -> None:
@@ -42,6 +48,7 @@ def run(values: FlagValues) -> None:
         values.sound_dir,
         tagged_clips.read_class_events(values.class_events),
         values.data_dir,
+        allow_truncated=values.allow_truncated,
     )
     written = len(recordings) - len(bad)
     print(f"{written} clips and {tagged_clips.TAGS} are in {values.data_dir}.")

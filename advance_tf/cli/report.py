@@ -52,5 +52,6 @@ def run(values: FlagValues) -> None:
         output,
         mistakes=values.mistakes,
         command=command_line("report", values),
+        progress=True,
     )
     print(f"{summary(evaluation)}\nThe report is {output}.")

@@ -9,6 +9,7 @@ unknown scenes and stems in two scenes are errors, or are skipped with
 """
 
 import pathlib
+import sys
 
 from absl import flags
 from absl.flags import FlagValues
@@ -49,6 +50,8 @@ def run(values: FlagValues) -> None:
     print(f"Wrote {path} (sha256 {manifest.sha256[:16]}).")
     if manifest.label:
         print(f"This split is {manifest.label}.")
+    for warning in manifest.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def _counts(manifest: Manifest) -> str:

@@ -1,13 +1,16 @@
-"""Loads TensorFlow and LiteRT without their start-up messages on standard error."""
+"""Loads TensorFlow and LiteRT, quickly and without their messages at the start."""
 
 import contextlib
+import gc
 import importlib.util
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from types import ModuleType
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_OPTIONAL = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
 def load_tensorflow(*, litert: bool = False) -> None:
@@ -23,13 +26,21 @@ def load_tensorflow(*, litert: bool = False) -> None:
     """
     # Level 2: errors only.
     if os.environ.setdefault(_LEVEL, "2") in {"0", "1"}:
+        _import_tensorflow()
         return
     with withheld_stderr():
-        import tensorflow as tf
-
+        tf = _import_tensorflow()
         tf.config.list_physical_devices()
         if litert and importlib.util.find_spec("ai_edge_litert"):
             _load_litert()
+
+
+def _import_tensorflow() -> ModuleType:
+    with _hidden_modules(), _without_collections():
+        import tensorflow
+
+    module: ModuleType = tensorflow
+    return module
 
 
 def _load_litert() -> None:
@@ -52,6 +63,38 @@ def _load_litert() -> None:
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     Interpreter(model_content=bytes(builder.Output())).allocate_tensors()
+
+
+@contextlib.contextmanager
+def _hidden_modules() -> Iterator[None]:
+    """Hides optional dependencies of Keras and TensorFlow while they are imported.
+
+    They import these packages if they are installed, which takes a second, for
+    functions that no command uses. Modules that are imported later find them.
+    """
+    hidden = [name for name in _OPTIONAL if name not in sys.modules]
+    # The import of a name whose module is None fails as if it were not installed.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Excludes what the block creates from garbage collections, also at the exit.
+
+    The objects of imported modules stay until the process ends; each collection would
+    traverse hundreds of thousands of them.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -5,14 +5,15 @@ import functools
 import pathlib
 from collections.abc import Mapping
 
-import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import Config, DataConfig, FeatureConfig
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.layout import Pair, join_labels, read_notice
+from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +87,9 @@ class AdvanceDataset:
         batch_size: int = 64,
         augment: bool | None = None,
         seed: int = 0,
-        targets: Mapping[str, np.ndarray] | None = None,
+        targets: Mapping[str, Rows] | None = None,
         cache_dir: str | pathlib.Path | None = None,
+        sound_input: str = "log_mel",
     ) -> tf.data.Dataset:
         """Batches of model inputs and targets (see `make_dataset`).
 
@@ -98,15 +100,17 @@ class AdvanceDataset:
             augment: shuffle in each epoch, augment and drop an incomplete batch;
                 None does so for "training" only.
             seed: seed of order and augmentation.
-            targets: name → array with one row for each pair of the split, such as
-                those of `EventKnowledge.targets_for`.
+            targets: name → array, or other `Rows`, with one row for each pair of the
+                split, such as those of `EventKnowledge.targets_for`.
             cache_dir: folder for decoded pairs, which this call fills; None decodes
                 the files in each epoch.
+            sound_input: input of sounds that the model has, "log_mel" or "waveform".
 
         Returns:
             A data set of ({"image": float32 [B, S, S, 3] in [0, 255], "log_mel":
             float32 [B, frames, mel_bins] normalized}, {"scene": int32 [B], and
-            each of `targets`}).
+            each of `targets`}); with `sound_input` "waveform", "waveform" float32
+            [B, clip_samples] replaces "log_mel".
 
         Raises:
             ValueError: the split is empty, a target has a different number of rows,
@@ -115,7 +119,7 @@ class AdvanceDataset:
         features = features or FeatureConfig()
         pairs, cache = self.split(split), None
         if cache_dir is not None:
-            cache = PairCache(cache_dir, features)
+            cache = PairCache(cache_dir, features, sound_input)
             cache.fill(pairs, self.data_dir)
         return make_dataset(
             pairs,
@@ -126,6 +130,7 @@ class AdvanceDataset:
             seed=seed,
             targets=targets,
             cache=cache,
+            sound_input=sound_input,
         )
 
     def configure(self, config: Config) -> Config:
@@ -158,7 +163,8 @@ def load_advance(
         data_dir: folder with vision/<scene>/<stem>.jpg and sound/<scene>/<stem>.wav.
         manifest: an existing split, or the path of its CSV file; with None the folder
             is scanned and split by the arguments that follow.
-        split_protocol: "site": no site is in two splits, as in the paper; "pair":
+        split_protocol: "site": no site is in two splits, as in the paper;
+            "published": the split of ADVANCE in assets/advance_split_seed0.csv; "pair":
             random by pair, which leaks sites between the splits.
         split_seed: seed of the split.
         train_fraction: fraction of each scene's sites in training.

@@ -71,7 +71,7 @@ def _extract_all(path: pathlib.Path, staging: pathlib.Path, progress: bool) -> N
             total=total,
             unit="B",
             unit_scale=True,
-            disable=not progress,
+            disable=None if progress else True,
         )
         with bar:
             for member in members:

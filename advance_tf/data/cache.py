@@ -1,18 +1,21 @@
 """A cache of decoded pairs on disk, so that files are decoded only once."""
 
-import dataclasses
 import hashlib
 import json
+import math
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
-from advance_tf.data.layout import Pair
+from advance_tf.config_io import key_settings
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import ComputedRows, add_rows, number_rows, path_rows
 from advance_tf.features.frontend import Frontend
 from advance_tf.files import replacing
 
@@ -21,7 +24,7 @@ _FORMAT_VERSION = 1
 
 
 class PairCache:
-    """One file for each pair: the decoded image and the log-mel of the centre cut.
+    """One file for each pair: the decoded image and the sound of the centre cut.
 
     The name of a cache file depends on the feature settings and on path, size and
     modification time of both source files: a changed source is decoded again, and
@@ -31,18 +34,30 @@ class PairCache:
     Args:
         cache_dir: folder; any number of runs may share it.
         features: settings of image and sound.
+        sound_input: form of the sounds: "log_mel" in dB, or "waveform".
 
     Attributes:
         features: settings of image and sound.
+        sound_input: form of the sounds.
         folder: subfolder of `cache_dir` for these settings.
     """
 
-    def __init__(self, cache_dir: str | pathlib.Path, features: FeatureConfig) -> None:
+    def __init__(
+        self,
+        cache_dir: str | pathlib.Path,
+        features: FeatureConfig,
+        sound_input: str = "log_mel",
+    ) -> None:
         self.features = features
-        self._frontend = Frontend(features, normalized=False)
-        settings = dataclasses.asdict(features)
+        self.sound_input = sound_input
+        self._frontend = Frontend(features, normalized=False, sound_input=sound_input)
+        settings = key_settings(features)
         # The cache stores dB before normalization.
         settings.pop("log_mel_stats")
+        # The limit changes which images are read, not their values.
+        settings.pop("max_image_pixels", None)
+        if sound_input != "log_mel":
+            settings["sound_input"] = sound_input
         key = _digest(json.dumps([_FORMAT_VERSION, settings], sort_keys=True))
         self.folder = pathlib.Path(cache_dir) / key
 
@@ -59,16 +74,47 @@ class PairCache:
         Raises:
             FileNotFoundError: a source file does not exist.
         """
-        root = pathlib.Path(data_dir).resolve()
-        sources = []
-        for name in (pair.image, pair.sound):
-            status = (root / name).stat()
-            sources.append([str(root / name), status.st_size, status.st_mtime_ns])
-        return (
-            self.folder
-            / pair.scene
-            / f"{pair.stem}-{_digest(json.dumps(sources))}.pair"
-        )
+        return pathlib.Path(next(self._paths([pair], data_dir)))
+
+    def path_rows(
+        self, pairs: Sequence[Pair], data_dir: str | pathlib.Path
+    ) -> ComputedRows:
+        """The paths of the cache files of pairs, as a column of `rows.add_rows`.
+
+        They are those at the time of the call: later changes of the sources have no
+        effect.
+
+        Args:
+            pairs: n pairs of the data set.
+            data_dir: folder of the data set.
+
+        Returns:
+            object [n], each the bytes of a path, see `path`.
+
+        Raises:
+            FileNotFoundError: a source file does not exist.
+        """
+        # Eight bytes for each pair instead of a path.
+        keys = (int(key, 16) for key in _source_keys(pairs, data_dir))
+        kept = np.fromiter(keys, np.uint64, len(pairs))
+
+        def read(rows: np.ndarray) -> np.ndarray:
+            paths = [
+                os.fsencode(self._path(pairs[row], f"{key:016x}"))
+                for row, key in zip(rows.tolist(), kept[rows].tolist(), strict=True)
+            ]
+            return np.array(paths, object)
+
+        return ComputedRows(read, (len(pairs),), object)
+
+    def _path(self, pair: Pair, key: str) -> str:
+        return os.path.join(self.folder, pair.scene, f"{pair.stem}-{key}.pair")
+
+    def _paths(
+        self, pairs: Sequence[Pair], data_dir: str | pathlib.Path
+    ) -> Iterator[str]:
+        """The paths of the cache files of pairs, see `path`."""
+        return map(self._path, pairs, _source_keys(pairs, data_dir))
 
     def fill(
         self,
@@ -93,52 +139,53 @@ class PairCache:
             ValueError: a file cannot be decoded; the message names it.
             FileNotFoundError: a source file does not exist.
         """
-        root = pathlib.Path(data_dir)
+        paths = self._paths(pairs, data_dir)
         missing = [
-            (pair, path)
-            for pair in pairs
-            if not (path := self.path(pair, root)).exists()
+            pair
+            for pair, path in zip(pairs, paths, strict=True)
+            if not os.path.exists(path)
         ]
         if not missing:
             return 0
-        sources = (
-            [str(root / pair.image) for pair, _ in missing],
-            [str(root / pair.sound) for pair, _ in missing],
-        )
-        decoded = tf.data.Dataset.from_tensor_slices(sources).map(
-            self._decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        columns = {
+            kind: path_rows(missing, data_dir, kind) for kind in ("image", "sound")
+        }
+        decoded = add_rows(number_rows(len(missing)), columns, len(missing)).map(
+            lambda _, row: self._decode(row["image"], row["sound"]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
         bar = tqdm(
-            zip(missing, decoded.prefetch(2), strict=True),
+            zip(self._paths(missing, data_dir), decoded.prefetch(2), strict=True),
             "decoding",
             len(missing),
             unit="pair",
-            disable=not progress,
+            disable=None if progress else True,
         )
-        undecoded = [pair for pair, _ in missing]
-        with media_errors(undecoded, root, self.features):
-            for (_, path), (image, log_mel, is_long) in bar:
+        with media_errors(missing, data_dir, self.features):
+            for path, (image, sound, is_long) in bar:
                 record = np.concatenate(
                     [
-                        np.frombuffer(log_mel.numpy().tobytes(), np.uint8),
+                        np.frombuffer(sound.numpy().tobytes(), np.uint8),
                         image.numpy().ravel(),
                         np.array([is_long.numpy()], np.uint8),
                     ]
                 )
-                with replacing(path) as temporary:
+                with replacing(pathlib.Path(path)) as temporary:
                     temporary.write_bytes(record.tobytes())
         return len(missing)
 
     def _decode(
         self, image_path: tf.Tensor, sound_path: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Image uint8 [S, S, 3], log-mel in dB, and whether the recording is long."""
+        """Image uint8 [S, S, 3], sound, and whether the recording is long."""
         frontend = self._frontend
         image = frontend.decode_image(tf.io.read_file(image_path), image_path)
-        recording = frontend.decode_recording(tf.io.read_file(sound_path), sound_path)
-        clip = frontend.fit_clip(recording)
-        is_long = tf.size(recording) > self.features.clip_samples
-        return tf.cast(image, tf.uint8), frontend.log_mel_db(clip), is_long
+        contents = tf.io.read_file(sound_path)
+        clip = frontend.decode_waveform(contents, name=sound_path)
+        is_long = frontend.is_longer_than_clip(contents)
+        sound = clip if self.sound_input == "waveform" else frontend.log_mel_db(clip)
+        return tf.cast(image, tf.uint8), sound, is_long
 
     def read(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Reads a cache file with TensorFlow operations.
@@ -147,20 +194,31 @@ class PairCache:
             path: string scalar, see `path`.
 
         Returns:
-            The image, float32 [S, S, 3] in [0, 255]; the log-mel in dB, float32
-            [frames, mel_bins]; and whether the recording is longer than a clip, a
-            bool scalar.
+            The image, uint8 [S, S, 3]; the sound, float32: log-mel in dB [frames,
+            mel_bins], or waveform [clip_samples]; and whether the recording is
+            longer than a clip, a bool scalar.
         """
         features = self.features
-        shape = (features.frames, features.mel_bins)
-        sound_bytes = 4 * shape[0] * shape[1]
+        shape = features.sound_shape(self.sound_input)
+        sound_bytes = 4 * math.prod(shape)
         raw = tf.io.decode_raw(tf.io.read_file(path), tf.uint8)
         side = features.image_size
         raw = tf.ensure_shape(raw, [sound_bytes + 3 * side * side + 1])
-        log_mel_bytes = tf.reshape(raw[:sound_bytes], [*shape, 4])
-        log_mel = tf.bitcast(log_mel_bytes, tf.float32)  # [frames, mel_bins]
+        # [frames, mel_bins] or [clip_samples]
+        sound = tf.bitcast(tf.reshape(raw[:sound_bytes], [*shape, 4]), tf.float32)
         image = tf.reshape(raw[sound_bytes:-1], [side, side, 3])  # [S, S, 3]
-        return tf.cast(image, tf.float32), log_mel, raw[-1] > 0
+        return image, sound, raw[-1] > 0
+
+
+def _source_keys(pairs: Iterable[Pair], data_dir: str | pathlib.Path) -> Iterator[str]:
+    """Keys of path, size and modification time of the files of pairs."""
+    root = pathlib.Path(data_dir).resolve()
+    for pair in pairs:
+        sources = []
+        for name in (f"{root}/{pair.image}", f"{root}/{pair.sound}"):
+            status = os.stat(name)
+            sources.append([name, status.st_size, status.st_mtime_ns])
+        yield _digest(json.dumps(sources))
 
 
 def _digest(text: str) -> str:

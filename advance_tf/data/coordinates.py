@@ -1,6 +1,5 @@
 """Coordinates of the sites: a CSV file of latitudes and longitudes."""
 
-import csv
 import dataclasses
 import math
 import pathlib
@@ -9,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from advance_tf import labels
-from advance_tf.data import layout
-from advance_tf.data.layout import Pair
+from advance_tf.csv_tables import read_table
+from advance_tf.data import pairing
+from advance_tf.data.pairing import Pair
 
 KEY_COLUMNS = ("stem", "site")
 _LIMITS_DEGREES = {"latitude": 90.0, "longitude": 180.0}
@@ -65,10 +65,7 @@ def read_coordinates(path: str | pathlib.Path) -> dict[str, tuple[float, float]]
         {'00017': (52.5, 13.4)}
     """
     path = pathlib.Path(path)
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        rows = [(reader.line_num, row) for row in reader]
-        columns = tuple(reader.fieldnames or ())
+    columns, rows = read_table(path)
     key = next((name for name in KEY_COLUMNS if name in columns), None)
     if key is None or not set(_LIMITS_DEGREES) <= set(columns) or not rows:
         raise ValueError(
@@ -90,12 +87,12 @@ def read_coordinates(path: str | pathlib.Path) -> dict[str, tuple[float, float]]
             _parse_degrees(where, "longitude", row),
         )
     # In reverse order, so that the first stem of a site overwrites the others.
-    return {layout.site_of(name): found[name] for name in sorted(found, reverse=True)}
+    return {pairing.site_of(name): found[name] for name in sorted(found, reverse=True)}
 
 
 def _checked_name(where: str, key: str, received: str | None) -> str:
     name = (received or "").strip()
-    site = layout.site_of(name)
+    site = pairing.site_of(name)
     if not site or (key == "site" and site != name):
         rule = "be" if key == "site" else "begin with"
         raise ValueError(

@@ -1,7 +1,7 @@
 """Batches for training and evaluation: reading, decoding, augmentation, targets."""
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -10,15 +10,24 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data import augment
 from advance_tf.data.cache import PairCache
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import ComputedRows, Rows, add_rows, path_rows
+from advance_tf.data.sampling import epoch_order
 from advance_tf.features.frontend import Frontend
 
 _Tensors = dict[str, tf.Tensor]
-_Loader = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+_Loader = Callable[[_Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+# Columns of the paths, which cannot be names of targets.
+_IMAGE, _SOUND, _CACHED = "path of image", "path of sound", "path in cache"
 
 
 def epoch_indices(
-    count: int, *, shuffle: bool, seed: int = 0, first_epoch: int = 0
+    count: int,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    first_epoch: int = 0,
+    balance: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The epoch and the index of every element; one pass is one epoch.
 
@@ -30,6 +39,7 @@ def epoch_indices(
         shuffle: draw a new order in each epoch.
         seed: seed of the orders.
         first_epoch: epoch number of the first pass.
+        balance: int [count], the scenes, for balanced orders, see `epoch_order`.
 
     Returns:
         A data set of (epoch, index), two int64 scalars, with `count` elements.
@@ -39,20 +49,24 @@ def epoch_indices(
         >>> [(int(epoch), int(index)) for epoch, index in indices]
         [(0, 0), (0, 1), (0, 2)]
     """
+    if not shuffle:
+        epoch = tf.constant(first_epoch, tf.int64)
+        return tf.data.Dataset.range(count).map(lambda index: (epoch, index))
     passes = iter(range(first_epoch, 1 << 31))
 
-    def one_pass() -> Iterator[tuple[int, int]]:
-        epoch = next(passes) if shuffle else first_epoch
-        order = np.arange(count)
-        if shuffle:
-            order = np.random.default_rng((seed, epoch)).permutation(count)
-        for index in order.tolist():
-            yield epoch, index
+    def draw_order() -> tuple[np.ndarray, np.ndarray]:
+        epoch = next(passes)
+        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance)
+        return np.full(count, epoch, np.int64), order.astype(np.int64)
 
-    scalar = tf.TensorSpec((), tf.int64)
-    dataset = tf.data.Dataset.from_generator(
-        one_pass, output_signature=(scalar, scalar)
-    )
+    def one_pass(_: tf.Tensor) -> tf.data.Dataset:
+        # Python is called once in an epoch, not for every element.
+        columns = tf.numpy_function(draw_order, [], [tf.int64, tf.int64])
+        return tf.data.Dataset.from_tensor_slices(
+            tuple(tf.ensure_shape(column, [count]) for column in columns)
+        )
+
+    dataset = tf.data.Dataset.range(1).flat_map(one_pass)
     return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
@@ -64,9 +78,12 @@ def make_dataset(
     *,
     training: bool = False,
     seed: int = 0,
-    targets: Mapping[str, np.ndarray] | None = None,
+    targets: Mapping[str, Rows] | None = None,
     cache: PairCache | None = None,
     first_epoch: int = 0,
+    sound_input: str = "log_mel",
+    sampling: str = "shuffled",
+    rows: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """Batches of model inputs and targets.
 
@@ -76,6 +93,9 @@ def make_dataset(
     threads. In evaluation pairs keep their order, recordings are cut at the centre
     and every pair is used. `load_advance` shows an example.
 
+    Paths and targets are read for a few pairs at a time: neither the graph nor the
+    memory grows with a copy of them.
+
     Args:
         pairs: the pairs of one split.
         data_dir: folder of the data set.
@@ -83,98 +103,147 @@ def make_dataset(
         batch_size: pairs in a batch.
         training: shuffle and augment.
         seed: seed of order and augmentation.
-        targets: name → array with one row for each pair.
+        targets: name → array, or other `Rows`, with one row for each pair.
         cache: decoded pairs, already filled; None decodes the files in each pass.
         first_epoch: epoch number of the first pass, for a resumed run.
+        sound_input: input of sounds that the model has, "log_mel" or "waveform".
+        sampling: order of training, "shuffled" or "balanced" over the scenes.
+        rows: positions of the pairs to use, in this order and without dropping the
+            last batch. Augmentation is that of `first_epoch` in every pass and depends
+            on the position in `pairs`.
 
     Returns:
         A data set of ({"image": float32 [B, S, S, 3] in [0, 255], "log_mel": float32
         [B, frames, mel_bins] normalized}, {"scene": int32 [B], and each of
-        `targets`}).
+        `targets`}); with `sound_input` "waveform", "waveform" float32 [B,
+        clip_samples] replaces "log_mel".
 
     Raises:
-        ValueError: `pairs` is empty, or a target has a different number of rows.
+        ValueError: `pairs` is empty, a target has a different number of rows, or the
+            cache holds sounds in another form.
     """
+    if cache is not None and cache.sound_input != sound_input:
+        raise ValueError(
+            f"cache must hold the sounds as {sound_input}; it holds them as "
+            f"{cache.sound_input}. Create the cache with `sound_input={sound_input!r}`."
+        )
     columns = _target_columns(pairs, targets)
-    load = _pair_loader(pairs, pathlib.Path(data_dir), features, training, cache)
+    paths = _path_columns(pairs, data_dir, cache)
+    frontend = Frontend(features, sound_input=sound_input)
+    load = _pair_loader(frontend, training, cache)
 
-    def load_pair(epoch: tf.Tensor, index: tf.Tensor) -> tuple[_Tensors, _Tensors]:
+    def load_pair(
+        epoch: tf.Tensor, index: tf.Tensor, row: _Tensors
+    ) -> tuple[_Tensors, _Tensors]:
         pair_seed = augment.element_seed(seed, epoch, index)
-        image, log_mel = load(index, pair_seed)  # [S, S, 3], [frames, mel_bins]
+        # [S, S, 3], and [frames, mel_bins] or [clip_samples]
+        image, sound = load(row, pair_seed)
         if training:
             image = augment.augment_image(image, pair_seed)
-        inputs = {"image": image, "log_mel": log_mel}
-        return inputs, {name: tf.gather(rows, index) for name, rows in columns.items()}
+        inputs = {"image": image, sound_input: sound}
+        return inputs, {name: row[name] for name in columns}
 
+    shuffle = training and rows is None
     indices = epoch_indices(
-        len(pairs), shuffle=training, seed=seed, first_epoch=first_epoch
+        len(pairs),
+        shuffle=shuffle,
+        seed=seed,
+        first_epoch=first_epoch,
+        balance=scene_numbers(pairs) if sampling == "balanced" else None,
     )
-    return (
-        indices.map(load_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=training)
-        .prefetch(2)
+    count = len(pairs)
+    if rows is not None:
+        count, chosen = len(rows), np.asarray(rows, np.int64)
+        indices = tf.data.Dataset.from_tensor_slices(
+            (np.full_like(chosen, first_epoch), chosen)
+        )
+    batches = (
+        add_rows(indices, columns | paths, count)
+        .map(load_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .batch(batch_size, drop_remainder=shuffle)
     )
+    return batches.map(_as_float).prefetch(2)
+
+
+def _as_float(inputs: _Tensors, targets: _Tensors) -> tuple[_Tensors, _Tensors]:
+    """Converts images that were batched as bytes, a quarter of the memory."""
+    return {**inputs, "image": tf.cast(inputs["image"], tf.float32)}, targets
+
+
+def scene_numbers(pairs: Sequence[Pair]) -> np.ndarray:
+    """The indices of the scenes of pairs, int64 [n] in 0..12."""
+    index_of = {scene: index for index, scene in enumerate(labels.scenes())}
+    return np.array([index_of[pair.scene] for pair in pairs], np.int64)
 
 
 def _target_columns(
-    pairs: Sequence[Pair], targets: Mapping[str, np.ndarray] | None
-) -> _Tensors:
+    pairs: Sequence[Pair], targets: Mapping[str, Rows] | None
+) -> dict[str, Rows]:
     """The scene index and each target of every pair: [n], [n, …]."""
     if not pairs:
         raise ValueError(
             "pairs must contain at least one pair; received none. Choose another "
             "split or add data."
         )
-    scenes = labels.scenes()
-    columns = {"scene": tf.constant([scenes.index(p.scene) for p in pairs], tf.int32)}
+    index_of = {scene: index for index, scene in enumerate(labels.scenes())}
+    scenes = np.array([index_of[pair.scene] for pair in pairs], np.int32)
+    columns: dict[str, Rows] = {"scene": scenes}
     for name, rows in (targets or {}).items():
         if len(rows) != len(pairs):
             raise ValueError(
                 f"The target '{name}' must have a row for each of {len(pairs)} pairs; "
                 f"received {len(rows)} rows. Compute it for the same pairs."
             )
-        columns[name] = tf.constant(rows)
+        columns[name] = rows
+    return columns
+
+
+def _path_columns(
+    pairs: Sequence[Pair], data_dir: str | pathlib.Path, cache: PairCache | None
+) -> dict[str, ComputedRows]:
+    """The paths of the files of every pair: [n] each."""
+    columns = {
+        _IMAGE: path_rows(pairs, data_dir, "image"),
+        _SOUND: path_rows(pairs, data_dir, "sound"),
+    }
+    if cache is not None:
+        columns[_CACHED] = cache.path_rows(pairs, data_dir)
     return columns
 
 
 def _pair_loader(
-    pairs: Sequence[Pair],
-    data_dir: pathlib.Path,
-    features: FeatureConfig,
-    training: bool,
-    cache: PairCache | None,
+    frontend: Frontend, training: bool, cache: PairCache | None
 ) -> _Loader:
-    """A function of index and seed: the image and the normalized log-mel."""
-    frontend = Frontend(features)
-    image_paths = tf.constant([str(data_dir / pair.image) for pair in pairs])
-    sound_paths = tf.constant([str(data_dir / pair.sound) for pair in pairs])
+    """A function of paths and seed: the image and the model's input of the sound.
 
-    def decode_sound(index: tf.Tensor, pair_seed: tf.Tensor) -> tf.Tensor:
-        path = tf.gather(sound_paths, index)
+    Images of the cache are uint8, images of files float32.
+    """
+
+    def decode_sound(row: _Tensors, pair_seed: tf.Tensor) -> tf.Tensor:
+        path = row[_SOUND]
         offset = augment.random_offset(pair_seed) if training else 0.5
         clip = frontend.decode_waveform(tf.io.read_file(path), offset, path)
-        return frontend.log_mel_db(clip)  # [frames, mel_bins]
+        return frontend.encode_sound(clip)
 
-    def load_files(
-        index: tf.Tensor, pair_seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        path = tf.gather(image_paths, index)
+    def load_files(row: _Tensors, pair_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        path = row[_IMAGE]
         image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
-        return image, frontend.normalize(decode_sound(index, pair_seed))
+        return image, decode_sound(row, pair_seed)
 
     if cache is None:
         return load_files
-    cache_paths = tf.constant([str(cache.path(pair, data_dir)) for pair in pairs])
 
-    def load_cached(
-        index: tf.Tensor, pair_seed: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        image, log_mel, is_long = cache.read(tf.gather(cache_paths, index))
-        if training:
-            # The cache holds the centre cut; training cuts a long recording at random.
-            log_mel = tf.cond(
-                is_long, lambda: decode_sound(index, pair_seed), lambda: log_mel
-            )
-        return image, frontend.normalize(log_mel)
+    def load_cached(row: _Tensors, pair_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, stored, is_long = cache.read(row[_CACHED])
+
+        def cached_sound() -> tf.Tensor:
+            is_waveform = frontend.sound_input == "waveform"
+            return stored if is_waveform else frontend.normalize(stored)
+
+        if not training:
+            return image, cached_sound()
+        # The cache holds the centre cut; training cuts a long recording at random.
+        sound = tf.cond(is_long, lambda: decode_sound(row, pair_seed), cached_sound)
+        return image, sound
 
     return load_cached

@@ -253,7 +253,7 @@ class _Download:
             initial=begin,
             unit="B",
             unit_scale=True,
-            disable=not self.progress,
+            disable=None if self.progress else True,
         )
         received = begin
         with self.part.open("ab") as file:
@@ -297,7 +297,7 @@ def _hash_file(path: pathlib.Path, progress: bool) -> "hashlib._Hash":
         total=size,
         unit="B",
         unit_scale=True,
-        disable=not (progress and size),
+        disable=None if progress and size else True,
     )
     with bar, path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

@@ -1,47 +1,18 @@
 """ADVANCE's layout: vision/<scene>/<stem>.jpg and sound/<scene>/<stem>.wav."""
 
-import collections
 import dataclasses
 import pathlib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from advance_tf import labels
+from advance_tf.data.pairing import (
+    IMAGE_ENDINGS,
+    SOUND_ENDINGS,
+    UNKNOWN_SCENE,
+    Pair,
+    match_folders,
+)
 from advance_tf.files import join_names
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-SOUND_ENDINGS = (".wav",)
-
-# Reasons for which files are left out.
-UNKNOWN_SCENE = "unknown scene"
-NO_SITE = "stem without site"
-TWO_SCENES = "stem in two scenes"
-TWO_FILES = "two files of one stem"
-EMPTY = "empty file"
-UNPAIRED_IMAGE = "unpaired image"
-UNPAIRED_SOUND = "unpaired sound"
-
-_SITE = re.compile(r"([0-9]{5})(?![0-9])")
-_SYSTEM_NAMES = ("__MACOSX", "Thumbs.db")
-
-
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """An image and a sound of the same location.
-
-    Attributes:
-        stem: name of both files without extension, unique in a data set.
-        scene: one of the 13 scenes.
-        site: identifier of the location, the first five digits of the stem.
-        image: path relative to the data folder, with forward slashes.
-        sound: path relative to the data folder, with forward slashes.
-    """
-
-    stem: str
-    scene: str
-    site: str
-    image: str
-    sound: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,23 +26,6 @@ class Scan:
 
     pairs: tuple[Pair, ...]
     skipped: Mapping[str, tuple[str, ...]]
-
-
-def site_of(stem: str) -> str:
-    """The site of a stem: its first five digits.
-
-    Args:
-        stem: for example "00017_3".
-
-    Returns:
-        Five digits, "00017"; "" if the stem does not begin with exactly five digits.
-
-    Example:
-        >>> site_of("00017_3"), site_of("lake")
-        ('00017', '')
-    """
-    match = _SITE.match(stem)
-    return match.group(1) if match else ""
 
 
 def modality_folder(data_dir: pathlib.Path, name: str) -> pathlib.Path:
@@ -129,24 +83,19 @@ def scan(data_dir: str | pathlib.Path, *, allow_missing: bool = False) -> Scan:
     root = pathlib.Path(data_dir)
     image_dir = modality_folder(root, "vision")
     sound_dir = modality_folder(root, "sound")
-    found = pair_folders(image_dir, sound_dir, SOUND_ENDINGS, allow_missing)
-    image_prefix = image_dir.relative_to(root).as_posix()
-    sound_prefix = sound_dir.relative_to(root).as_posix()
-    pairs = tuple(
-        dataclasses.replace(
-            pair,
-            image=f"{image_prefix}/{pair.image}",
-            sound=f"{sound_prefix}/{pair.sound}",
-        )
-        for pair in found.pairs
-    )
-    return Scan(pairs, found.skipped)
+    prefixes = [
+        f"{folder.relative_to(root).as_posix()}/" for folder in (image_dir, sound_dir)
+    ]
+    endings = IMAGE_ENDINGS, SOUND_ENDINGS
+    return _pair_folders((image_dir, sound_dir), endings, allow_missing, prefixes)
 
 
 def pair_folders(
     image_dir: pathlib.Path,
     sound_dir: pathlib.Path,
-    sound_endings: tuple[str, ...],
+    *,
+    image_endings: tuple[str, ...] = IMAGE_ENDINGS,
+    sound_endings: tuple[str, ...] = SOUND_ENDINGS,
     allow_missing: bool = False,
 ) -> Scan:
     """Pairs <image_dir>/<scene>/<stem>.* with <sound_dir>/<scene>/<stem>.*.
@@ -154,7 +103,8 @@ def pair_folders(
     Args:
         image_dir: folder with one folder for each scene.
         sound_dir: the same for the sounds.
-        sound_endings: extensions of sound files in lower case, such as ".wav".
+        image_endings: extensions of the images to pair in lower case, such as ".jpg".
+        sound_endings: extensions of the sounds to pair.
         allow_missing: leave out unpaired and empty files instead of raising an error.
 
     Returns:
@@ -164,15 +114,35 @@ def pair_folders(
     Raises:
         ValueError: as in `scan`.
     """
-    images = _list_files(image_dir, IMAGE_ENDINGS)
-    sounds = _list_files(sound_dir, sound_endings)
-    pairs, skipped = _match(images, sounds)
+    return _pair_folders(
+        (image_dir, sound_dir), (image_endings, sound_endings), allow_missing, ("", "")
+    )
+
+
+def _pair_folders(
+    folders: tuple[pathlib.Path, pathlib.Path],
+    endings: tuple[tuple[str, ...], tuple[str, ...]],
+    allow_missing: bool,
+    prefixes: Sequence[str],
+) -> Scan:
+    """`pair_folders`, with a prefix of the paths of images and of sounds."""
+    image_dir, sound_dir = folders
+    image_endings, sound_endings = endings
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(
+                f"{folder} must be a folder; it does not exist. Check the path."
+            )
+    pairs, skipped = match_folders(folders, endings, prefixes)
     if skipped and not allow_missing:
+        scenes = ""
+        if any(reason.startswith(UNKNOWN_SCENE) for reason in skipped):
+            scenes = f" The scenes are {', '.join(labels.scenes())}."
         raise ValueError(
-            f"Every image in {image_dir} must have a sound "
-            f"({', '.join(sound_endings)}) of the same scene and stem in "
-            f"{sound_dir}, and vice versa; received {describe(skipped)}. "
-            "Repair the files, convert sounds other than WAV with `advance prepare`, "
+            f"Every image ({', '.join(image_endings)}) in {image_dir} must have a "
+            f"sound ({', '.join(sound_endings)}) of the same scene and stem in "
+            f"{sound_dir}, and vice versa; received {describe(skipped)}.{scenes} "
+            "Repair the files, convert other formats with `advance prepare`, "
             "or leave these files out with `allow_missing=True`."
         )
     if not pairs:
@@ -203,86 +173,6 @@ def describe(skipped: Mapping[str, Iterable[str]]) -> str:
         names = list(files)
         parts.append(f"{reason} ({len(names)}): {join_names(names)}")
     return "; ".join(parts)
-
-
-def _list_files(folder: pathlib.Path, endings: tuple[str, ...]) -> list[pathlib.Path]:
-    """Files with one of `endings` in the scene folders, sorted."""
-    if not folder.is_dir():
-        raise ValueError(
-            f"{folder} must be a folder; it does not exist. Check the path."
-        )
-    return [
-        file
-        for scene in sorted(folder.iterdir())
-        if scene.is_dir() and not _is_system_file(scene.name)
-        for file in sorted(scene.iterdir())
-        if file.suffix.lower() in endings and not _is_system_file(file.name)
-    ]
-
-
-def _is_system_file(name: str) -> bool:
-    """Whether an operating system created the file, such as "._a.jpg"."""
-    return name.startswith(".") or name in _SYSTEM_NAMES
-
-
-def _match(
-    images: list[pathlib.Path], sounds: list[pathlib.Path]
-) -> tuple[tuple[Pair, ...], dict[str, tuple[str, ...]]]:
-    """Pairs by scene and stem, and the other files by reason."""
-    files = {"image": _by_stem(images), "sound": _by_stem(sounds)}
-    keys = sorted(files["image"].keys() | files["sound"].keys())
-    scenes_of: dict[str, set[str]] = collections.defaultdict(set)
-    for scene, stem in keys:
-        if scene in labels.scenes():
-            scenes_of[stem].add(scene)
-    pairs = []
-    skipped: dict[str, list[str]] = collections.defaultdict(list)
-    for scene, stem in keys:
-        image = files["image"].get((scene, stem), [])
-        sound = files["sound"].get((scene, stem), [])
-        reason = _skip_reason(scene, stem, image, sound, scenes_of[stem])
-        if reason:
-            affected = {UNPAIRED_IMAGE: image, UNPAIRED_SOUND: sound}.get(
-                reason, image + sound
-            )
-            skipped[reason] += ["/".join(file.parts[-3:]) for file in affected]
-            continue
-        paths = [f"{scene}/{file.name}" for file in image + sound]
-        pairs.append(Pair(stem, scene, site_of(stem), *paths))
-    ordered = {reason: tuple(skipped[reason]) for reason in sorted(skipped)}
-    return tuple(pairs), ordered
-
-
-def _by_stem(files: list[pathlib.Path]) -> dict[tuple[str, str], list[pathlib.Path]]:
-    grouped: dict[tuple[str, str], list[pathlib.Path]] = collections.defaultdict(list)
-    for file in files:
-        grouped[file.parent.name, file.stem].append(file)
-    return grouped
-
-
-def _skip_reason(
-    scene: str,
-    stem: str,
-    image: list[pathlib.Path],
-    sound: list[pathlib.Path],
-    scenes: set[str],
-) -> str:
-    """Why the files of one scene and stem are left out; "" if they are a pair."""
-    if scene not in labels.scenes():
-        return UNKNOWN_SCENE
-    if not site_of(stem):
-        return NO_SITE
-    if len(scenes) > 1:
-        return TWO_SCENES
-    if len(image) > 1 or len(sound) > 1:
-        return TWO_FILES
-    if any(not file.stat().st_size for file in image + sound):
-        return EMPTY
-    if not sound:
-        return UNPAIRED_IMAGE
-    if not image:
-        return UNPAIRED_SOUND
-    return ""
 
 
 NOTICE = "NOTICE.txt"

@@ -5,16 +5,17 @@ import dataclasses
 import functools
 import hashlib
 import io
+import itertools
 import logging
+import operator
 import pathlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from advance_tf import labels
-from advance_tf.config import PROTOCOLS, DataConfig
-from advance_tf.data import layout, splits
-from advance_tf.data.layout import Pair
+from advance_tf.config import DataConfig
+from advance_tf.data import layout, pairing, splits
+from advance_tf.data.pairing import Pair
 from advance_tf.files import join_names, replacing
 
 COLUMNS = (
@@ -29,6 +30,10 @@ COLUMNS = (
 )
 # Label of a split by pair.
 LEAKY = "leaky: places shared between training and test"
+# What a manifest states; the published split is one by site.
+_PROTOCOLS = ("site", "pair")
+# Rows of the CSV in memory at once.
+_PART_ROWS = 4096
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +66,7 @@ class Manifest:
                 f"{len(self.splits)} for {len(self.pairs)} pairs. Pass both from the "
                 "same data set."
             )
-        _check_known("protocol", {self.protocol}, PROTOCOLS)
+        _check_known("protocol", {self.protocol}, _PROTOCOLS)
         _check_known("split", set(self.splits), splits.SPLITS)
         _check_known("scene", {pair.scene for pair in self.pairs}, labels.scenes())
 
@@ -98,7 +103,35 @@ class Manifest:
     @functools.cached_property
     def sha256(self) -> str:
         """SHA-256 of the canonical CSV, independent of a file's line endings."""
-        return hashlib.sha256(self._csv_bytes()).hexdigest()
+        digest = hashlib.sha256()
+        for part in self._csv_parts():
+            digest.update(part)
+        return digest.hexdigest()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What limits a training with these splits, one sentence for each limit.
+
+        A single scene leaves nothing to distinguish; a scene without training pairs
+        is never predicted.
+        """
+        scenes = {pair.scene for pair in self.pairs}
+        counts = Counter(zip((p.scene for p in self.pairs), self.splits, strict=True))
+        untrained = sorted(s for s in scenes if not counts[s, splits.TRAINING])
+        found = []
+        if len(scenes) == 1:
+            found.append(
+                f"The data have one scene, {scenes.pop()}: a model of them predicts it "
+                "for every input. Add pairs of other scenes."
+            )
+        if untrained:
+            found.append(
+                f"{join_names(untrained)} {'has' if len(untrained) == 1 else 'have'} "
+                "no training pair, so that the model does not predict "
+                f"{'it' if len(untrained) == 1 else 'them'}. Add sites, or raise "
+                "`train_fraction`."
+            )
+        return tuple(found)
 
     def audit(self) -> None:
         """Checks that no file and no site is in two splits.
@@ -107,12 +140,14 @@ class Manifest:
             ValueError: a stem occurs twice, a file is in two splits, or, unless
                 the protocol is "pair", a site is in two splits.
         """
-        stems = [pair.stem for pair in self.pairs]
-        if len(set(stems)) < len(stems):
-            repeated = sorted(stem for stem, n in Counter(stems).items() if n > 1)
+        seen: set[str] = set()
+        repeated: set[str] = set()
+        for pair in self.pairs:
+            (repeated if pair.stem in seen else seen).add(pair.stem)
+        if repeated:
             raise ValueError(
                 f"A stem may occur only once; received more than one of "
-                f"{join_names(repeated)}. Remove the duplicates."
+                f"{join_names(sorted(repeated))}. Remove the duplicates."
             )
         kinds = ("image", "sound") + (("site",) if self.protocol == "site" else ())
         for kind in kinds:
@@ -125,13 +160,18 @@ class Manifest:
 
     def _shared(self, kind: str) -> list[str]:
         """Values of an attribute that occur in several splits, with the splits."""
-        splits_of: dict[str, set[str]] = defaultdict(set)
+        value_of = operator.attrgetter(kind)
+        split_of: dict[str, str] = {}
+        # Only values that are in several splits, which are few, get a set.
+        shared: dict[str, set[str]] = {}
         for pair, split in zip(self.pairs, self.splits, strict=True):
-            splits_of[getattr(pair, kind)].add(split)
+            value = value_of(pair)
+            first = split_of.setdefault(value, split)
+            if first != split:
+                shared.setdefault(value, {first}).add(split)
         return [
             f"{value} ({', '.join(sorted(found))})"
-            for value, found in sorted(splits_of.items())
-            if len(found) > 1
+            for value, found in sorted(shared.items())
         ]
 
     def save(self, path: str | pathlib.Path) -> None:
@@ -141,20 +181,22 @@ class Manifest:
             path: file to write; its folder is created if it does not exist.
         """
         with replacing(pathlib.Path(path)) as temporary:
-            temporary.write_bytes(self._csv_bytes())
+            with temporary.open("wb") as file:
+                file.writelines(self._csv_parts())
 
-    def _csv_bytes(self) -> bytes:
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(COLUMNS)
-        for pair, split in zip(self.pairs, self.splits, strict=True):
-            values = dataclasses.asdict(pair) | {
-                "split": split,
-                "protocol": self.protocol,
-                "split_seed": self.split_seed,
-            }
-            rows.writerow([values[column] for column in COLUMNS])
-        return text.getvalue().encode()
+    def _csv_parts(self) -> Iterator[bytes]:
+        """The canonical CSV in parts of a few thousand rows."""
+        last = (self.protocol, self.split_seed)
+        assigned = zip(self.pairs, self.splits, strict=True)
+        rows: Iterable[tuple[object, ...]] = (COLUMNS,)
+        while rows:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            yield text.getvalue().encode()
+            rows = [
+                (p.stem, p.scene, p.site, split, p.image, p.sound, *last)
+                for p, split in itertools.islice(assigned, _PART_ROWS)
+            ]
 
     @classmethod
     def load(cls, path: str | pathlib.Path) -> "Manifest":
@@ -172,20 +214,14 @@ class Manifest:
         """
         path = pathlib.Path(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            # `fieldnames` reads the header of a file without rows only here.
-            _check_rows(path, reader.fieldnames, rows)
-        pairs = (
-            Pair(row["stem"], row["scene"], row["site"], row["image"], row["sound"])
-            for row in rows
-        )
+            rows = csv.reader(file)
+            first, pairs, assigned = _read_rows(path, rows)
         try:
             manifest = cls(
                 tuple(pairs),
-                tuple(row["split"] for row in rows),
-                rows[0]["protocol"],
-                int(rows[0]["split_seed"]),
+                tuple(assigned),
+                first["protocol"],
+                int(first["split_seed"]),
             )
             manifest.audit()
         except ValueError as error:
@@ -203,45 +239,60 @@ def _check_known(name: str, received: set[str], allowed: tuple[str, ...]) -> Non
         )
 
 
-def _check_rows(
-    path: pathlib.Path,
-    columns: Sequence[str] | None,
-    rows: Sequence[Mapping[str | None, Any]],
-) -> None:
-    """Raises ValueError unless the rows are those of a manifest."""
-    if tuple(columns or ()) != COLUMNS or not rows:
+def _read_rows(
+    path: pathlib.Path, rows: Iterator[list[str]]
+) -> tuple[dict[str, str], list[Pair], list[str]]:
+    """The first row by column, and the pairs and splits of all rows."""
+    columns = next(rows, [])
+    first: dict[str, str] = {}
+    pairs: list[Pair] = []
+    assigned: list[str] = []
+    # Equal names, such as those of a site's pairs, become one string.
+    known: dict[str, str] = {}
+    if tuple(columns) == COLUMNS:
+        # As in `csv.DictReader`, a line without a character is not a row.
+        for line, values in enumerate(filter(None, rows), start=2):
+            if len(values) != len(COLUMNS):
+                raise ValueError(
+                    f"{path}, line {line}: a row must have {len(COLUMNS)} values. "
+                    "Create the manifest again with `advance split`."
+                )
+            first = first or dict(zip(COLUMNS, values, strict=True))
+            _check_row(f"{path}, line {line}", values, first)
+            stem, scene, site, split, image, sound = values[:6]
+            scene, site, split = (known.setdefault(v, v) for v in (scene, site, split))
+            pairs.append(Pair(stem, scene, site, image, sound))
+            assigned.append(split)
+    if not pairs:
         raise ValueError(
             f"{path} must be a manifest with the columns {','.join(COLUMNS)} and at "
-            f"least one row; received {','.join(columns or ()) or 'an empty file'} "
-            f"and {len(rows)} rows. Create one with `advance split`."
+            f"least one row; received {','.join(columns) or 'an empty file'} "
+            f"and {sum(map(bool, rows))} rows. Create one with `advance split`."
         )
-    for line, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
+    return first, pairs, assigned
+
+
+def _check_row(where: str, values: Sequence[str], first: dict[str, str]) -> None:
+    """Raises ValueError unless a row is one of a manifest with this first row."""
+    stem, _, site, _, image, sound, protocol, split_seed = values
+    if not split_seed.isdecimal():
+        raise ValueError(
+            f"{where}: split_seed must be an integer; received {split_seed!r}."
+        )
+    if (protocol, split_seed) != (first["protocol"], first["split_seed"]):
+        raise ValueError(
+            f"{where}: protocol and split_seed must be the same in every row."
+        )
+    if not site or site != pairing.site_of(stem):
+        raise ValueError(
+            f"{where}: the site must be the first five digits of the stem; received "
+            f"'{site}' for '{stem}'."
+        )
+    for file in (image, sound):
+        if file.startswith("/") or ".." in file.split("/"):
             raise ValueError(
-                f"{path}, line {line}: a row must have {len(COLUMNS)} values. Create "
-                "the manifest again with `advance split`."
+                f"{where}: paths must be below the data folder; received '{file}'."
             )
-        if not row["split_seed"].isdecimal():
-            raise ValueError(
-                f"{path}, line {line}: split_seed must be an integer; received "
-                f"{row['split_seed']!r}."
-            )
-        if any(row[key] != rows[0][key] for key in ("protocol", "split_seed")):
-            raise ValueError(
-                f"{path}, line {line}: protocol and split_seed must be the same in "
-                "every row."
-            )
-        if not row["site"] or row["site"] != layout.site_of(row["stem"]):
-            raise ValueError(
-                f"{path}, line {line}: the site must be the first five digits of "
-                f"the stem; received '{row['site']}' for '{row['stem']}'."
-            )
-        for file in (row["image"], row["sound"]):
-            if pathlib.PurePosixPath(file).is_absolute() or ".." in file.split("/"):
-                raise ValueError(
-                    f"{path}, line {line}: paths must be below the data folder; "
-                    f"received '{file}'."
-                )
 
 
 def make_manifest(data_config: DataConfig) -> Manifest:
@@ -256,7 +307,8 @@ def make_manifest(data_config: DataConfig) -> Manifest:
 
     Raises:
         ValueError: the folder is not in ADVANCE's layout, or the training split is
-            empty.
+            empty; or the published split lacks a pair of the folder, or, without
+            `allow_missing`, has another one.
 
     Example:
         >>> import tempfile
@@ -275,6 +327,13 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         _log.warning(
             "Left out of %s: %s", data_config.data_dir, layout.describe(found.skipped)
         )
+    if data_config.split_protocol == "published":
+        published = splits.published_split(
+            found.pairs, allow_missing=data_config.allow_missing
+        )
+        manifest = Manifest(found.pairs, published, "site", splits.PUBLISHED_SEED)
+        manifest.audit()
+        return manifest
     by_site = data_config.split_protocol == "site"
     split = splits.split_by_site if by_site else splits.split_by_pair
     assigned = split(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
 from advance_tf.features.errors import media_problem, names_its_file
 from advance_tf.features.frontend import Frontend
 
@@ -74,7 +74,7 @@ def find_broken(
     for pair in pairs:
         path = str(root / pair.sound)
         try:
-            frontend.decode_recording(tf.io.read_file(path), path)
+            frontend.decode_waveform(tf.io.read_file(path), name=path)
             if images:
                 path = str(root / pair.image)
                 frontend.decode_image(tf.io.read_file(path), path)

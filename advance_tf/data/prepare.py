@@ -8,12 +8,14 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import soundfile
 from tqdm import tqdm
 
-from advance_tf.data import layout, recordings
-from advance_tf.data.layout import Pair
+from advance_tf.data import layout, pairing, recordings
+from advance_tf.data.image_conversion import CONVERTED_ENDINGS, convert_image
+from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
 from advance_tf.files import replacing
 
@@ -36,6 +38,7 @@ _IMAGE_SIGNATURES = {
     b"BM": (".bmp",),
     b"RIFF": (".webp",),
 }
+_T = TypeVar("_T")
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
@@ -45,7 +48,8 @@ class Summary:
 
     Attributes:
         outcomes: stem → (outcome, reason); the outcome is "written", "up to date",
-            "too short" or "bad".
+            "too short" or "bad"; the reason of a written pair is what is missing of
+            a truncated recording, "" for a complete one.
         skipped: reason → unpaired files, as in `layout.Scan`.
     """
 
@@ -55,6 +59,15 @@ class Summary:
     def count(self, outcome: str) -> int:
         """The number of pairs with an outcome."""
         return sum(found == outcome for found, _ in self.outcomes.values())
+
+    @property
+    def truncated(self) -> dict[str, str]:
+        """What is missing of each truncated recording that was written, by stem."""
+        return {
+            stem: reason
+            for stem, (outcome, reason) in self.outcomes.items()
+            if outcome == WRITTEN and reason
+        }
 
     @property
     def bad(self) -> list[str]:
@@ -69,22 +82,27 @@ def prepare_dataset(
     rule: ClipRule,
     *,
     allow_missing: bool = False,
+    allow_truncated: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> Summary:
     r"""Converts images and recordings to ADVANCE's layout.
 
-    Writes vision/<scene>/<stem>.* and sound/<scene>/<stem>.wav: images are copied,
-    sounds become mono 16-bit WAV. A pair whose source files are unchanged is not
-    written again, so that a second call resumes an interrupted one. If a file of a
-    pair cannot be used, neither of its files is in `data_dir` afterwards.
+    Writes vision/<scene>/<stem>.* and sound/<scene>/<stem>.wav: images are copied, or
+    become PNG where models do not read their format (see `convert_image`); sounds
+    become mono 16-bit WAV. A pair whose source files are unchanged is not written
+    again, so that a second call resumes an interrupted one. If a file of a pair
+    cannot be used, neither of its files is in `data_dir` afterwards.
 
     Args:
-        image_dir: folder with <scene>/<stem>.jpg, .png, .bmp or .webp.
+        image_dir: folder with <scene>/<stem>.jpg, .png, .bmp, .webp, .tif, .jp2 or
+            .gif.
         sound_dir: folder with <scene>/<stem>.flac, .ogg, .mp3, .wav, …
         data_dir: new folder, or one that an earlier call wrote with the same rule.
         rule: conversion of each recording.
         allow_missing: leave out unpaired and empty files instead of raising an error.
+        allow_truncated: convert what is there of a recording that ends before its
+            header states; without it such a recording is bad.
         workers: number of threads; None for one thread per core.
         progress: show a progress bar.
 
@@ -116,11 +134,25 @@ def prepare_dataset(
     """
     images, sounds = pathlib.Path(image_dir), pathlib.Path(sound_dir)
     root = pathlib.Path(data_dir)
-    found = layout.pair_folders(images, sounds, SOUND_ENDINGS, allow_missing)
+    found = layout.pair_folders(
+        images,
+        sounds,
+        image_endings=(*pairing.IMAGE_ENDINGS, *CONVERTED_ENDINGS),
+        sound_endings=SOUND_ENDINGS,
+        allow_missing=allow_missing,
+    )
     _check_target(root, rule)
 
     def convert(pair: Pair) -> tuple[str, str]:
-        return _convert_pair(images / pair.image, sounds / pair.sound, root, pair, rule)
+        return _convert_pair(
+            images / pair.image,
+            sounds / pair.sound,
+            root,
+            pair,
+            lambda sound, path: recordings.write_wav(
+                sound, path, rule, allow_truncated=allow_truncated
+            ),
+        )
 
     executor = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
     try:
@@ -131,7 +163,7 @@ def prepare_dataset(
                 desc="preparing",
                 total=len(found.pairs),
                 unit="pair",
-                disable=not progress,
+                disable=None if progress else True,
             )
         }
     finally:
@@ -169,21 +201,24 @@ def _convert_pair(
     sound: pathlib.Path,
     root: pathlib.Path,
     pair: Pair,
-    rule: ClipRule,
+    write_sound: Callable[[pathlib.Path, pathlib.Path], str],
 ) -> tuple[str, str]:
-    """Writes one pair; returns its outcome and the problem, "" for none."""
-    ending = image.suffix.lower()
+    """Writes one pair; returns its outcome and the reason, "" for none."""
+    converted = image.suffix.lower() in CONVERTED_ENDINGS
+    ending = ".png" if converted else image.suffix.lower()
     image_copy = root / "vision" / pair.scene / f"{pair.stem}{ending}"
     sound_copy = root / "sound" / pair.scene / f"{pair.stem}.wav"
     outcome, reason, current = WRITTEN, "", image
     try:
         if _is_current(sound, sound_copy) and _is_current(image, image_copy):
             return UP_TO_DATE, ""
-        _check_image(image)
+        if not converted:
+            _check_image(image)
         current = sound
-        _write(sound, sound_copy, lambda path: recordings.write_wav(sound, path, rule))
+        reason = _write(sound, sound_copy, lambda path: write_sound(sound, path))
         current = image
-        _write(image, image_copy, lambda path: shutil.copyfile(image, path))
+        copy = convert_image if converted else shutil.copyfile
+        _write(image, image_copy, lambda path: copy(image, path))
     except recordings.TooShortError as error:
         outcome, reason = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
@@ -193,7 +228,7 @@ def _convert_pair(
     if outcome != WRITTEN:
         # An unpaired file in the folder would be an error for every command.
         sound_copy.unlink(missing_ok=True)
-    for other_ending in layout.IMAGE_ENDINGS:
+    for other_ending in pairing.IMAGE_ENDINGS:
         other = image_copy.with_name(pair.stem + other_ending)
         if outcome != WRITTEN or other_ending != ending:
             other.unlink(missing_ok=True)
@@ -206,13 +241,14 @@ def _is_current(source: pathlib.Path, copy: pathlib.Path) -> bool:
 
 
 def _write(
-    source: pathlib.Path, copy: pathlib.Path, write: Callable[[pathlib.Path], object]
-) -> None:
+    source: pathlib.Path, copy: pathlib.Path, write: Callable[[pathlib.Path], _T]
+) -> _T:
     """Writes `copy` atomically, with the modification time of its source."""
     times = source.stat()
     with replacing(copy) as temporary:
-        write(temporary)
+        result = write(temporary)
         os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return result
 
 
 def _check_image(path: pathlib.Path) -> None:

@@ -11,10 +11,12 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data import augment
 from advance_tf.data.dataset import epoch_indices
-from advance_tf.data.layout import IMAGE_ENDINGS
+from advance_tf.data.pairing import IMAGE_ENDINGS
+from advance_tf.data.rows import ComputedRows, Rows, add_rows, blocks, path_rows
 from advance_tf.data.splits import hash_key
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.frontend import Frontend
+from advance_tf.files import is_system_entry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +69,11 @@ def read_image_folder(
             "validation_fraction must be between 0 and 1; received "
             f"{validation_fraction}."
         )
-    classes = (
-        sorted(p.name for p in root.iterdir() if p.is_dir()) if root.exists() else []
+    entries = list(root.iterdir()) if root.is_dir() else []
+    classes = sorted(
+        path.name
+        for path in entries
+        if path.is_dir() and not is_system_entry(path.name)
     )
     if len(classes) < 2:
         raise ValueError(
@@ -81,7 +86,7 @@ def read_image_folder(
         paths = sorted(
             f"{name}/{path.name}"
             for path in (root / name).iterdir()
-            if path.suffix.lower() in IMAGE_ENDINGS
+            if path.suffix.lower() in IMAGE_ENDINGS and not is_system_entry(path.name)
         )
         if len(paths) < 2:
             raise ValueError(
@@ -115,13 +120,22 @@ def multi_hot(clips: Sequence[TaggedClip]) -> np.ndarray:
     return targets
 
 
-def balanced_weights(targets: np.ndarray) -> np.ndarray:
+def _event_rows(clips: Sequence[TaggedClip]) -> ComputedRows:
+    """`multi_hot` of the clips that are indexed, float32 [n, 527]."""
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        return multi_hot([clips[row] for row in rows.tolist()])
+
+    return ComputedRows(read, (len(clips), len(labels.events())), np.float32)
+
+
+def balanced_weights(targets: Rows) -> np.ndarray:
     """Sampling weights that draw rare events as often as common ones.
 
         w_n ∝ Σ_i t_ni / Σ_m t_mi
 
     Args:
-        targets: [n, events], 0 or 1.
+        targets: [n, events], 0 or 1; an array or other `Rows`.
 
     Returns:
         float64 [n] with a sum of 1.
@@ -133,9 +147,10 @@ def balanced_weights(targets: np.ndarray) -> np.ndarray:
         >>> balanced_weights(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).tolist()
         [0.25, 0.25, 0.5]
     """
-    counts = targets.sum(0)  # [events]
+    counts = np.sum([block.sum(0) for block in blocks(targets)], axis=0)  # [events]
     shares = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
-    weights = np.asarray(targets @ shares, np.float64)  # [n]
+    parts = [np.asarray(block @ shares, np.float64) for block in blocks(targets)]
+    weights = np.concatenate(parts)  # [n]
     if not weights.sum():
         raise ValueError(
             "At least one clip must have an event; received none. Add clips that do."
@@ -195,24 +210,28 @@ def make_clip_dataset(
         (TensorShape([2, 400, 64]), TensorShape([2, 527]))
     """
     frontend = Frontend(features)
-    events = multi_hot(clips)  # [n, 527]
-    paths = tf.constant([str(pathlib.Path(clips_dir) / clip.path) for clip in clips])
-    targets = tf.constant(events)
-    cumulative = tf.constant(np.cumsum(balanced_weights(events)), tf.float64)
+    columns = {
+        "path": path_rows(clips, clips_dir, "path"),
+        "events": _event_rows(clips),
+    }
+    cumulative = tf.constant(np.cumsum(balanced_weights(columns["events"])), tf.float64)
 
-    def load_clip(
-        epoch: tf.Tensor, index: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def draw_clip(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         clip_seed = augment.element_seed(seed, epoch, index)
         if training and balanced:
             index = _draw_index(cumulative, clip_seed)
-        path = tf.gather(paths, index)
+        return clip_seed, index
+
+    def load_clip(
+        clip_seed: tf.Tensor, index: tf.Tensor, row: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        path = row["path"]
         offset = augment.random_offset(clip_seed) if training else 0.5
         waveform = frontend.decode_waveform(tf.io.read_file(path), offset, path)
         log_mel = frontend.log_mel(waveform)  # [frames, mel_bins]
         if training and masked:
             log_mel = augment.spec_augment(log_mel, clip_seed)
-        return log_mel, tf.gather(targets, index), clip_seed
+        return log_mel, row["events"], clip_seed
 
     def mix_batch(
         log_mel: tf.Tensor, events: tf.Tensor, seeds: tf.Tensor
@@ -225,7 +244,8 @@ def make_clip_dataset(
         len(clips), shuffle=training, seed=seed, first_epoch=first_epoch
     )
     return (
-        indices.map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        add_rows(indices.map(draw_clip), columns, len(clips))
+        .map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training)
         .map(mix_batch)
         .prefetch(2)
@@ -267,24 +287,27 @@ def make_image_dataset(
         [B]}).
     """
     frontend = Frontend(features, normalized=False)
-    paths = tf.constant([str(pathlib.Path(images_dir) / path) for path, _ in images])
-    classes = tf.constant([index for _, index in images], tf.int32)
+    columns: dict[str, Rows] = {
+        "path": path_rows(images, images_dir, 0),
+        "class": np.array([index for _, index in images], np.int32),
+    }
 
     def load_image(
-        epoch: tf.Tensor, index: tf.Tensor
+        epoch: tf.Tensor, index: tf.Tensor, row: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        path = tf.gather(paths, index)
+        path = row["path"]
         image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
         if training:
             image_seed = augment.element_seed(seed, epoch, index)
             image = augment.augment_image(image, image_seed)
-        return {"image": image}, {"class": tf.gather(classes, index)}
+        return {"image": image}, {"class": row["class"]}
 
     indices = epoch_indices(
         len(images), shuffle=training, seed=seed, first_epoch=first_epoch
     )
     return (
-        indices.map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        add_rows(indices, columns, len(images))
+        .map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training)
         .prefetch(2)
     )

@@ -4,16 +4,19 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import soxr
 
 from advance_tf.config import MAX_RATE_HZ, MIN_RATE_HZ
+from advance_tf.data.truncation import missing_end
 
 _BLOCK_SAMPLES = 1 << 16
 # The length of an MP3 without a header frame is known to within two of its frames.
 _LENGTH_TOLERANCE_SAMPLES = 2 * 1152
+_TRUNCATED = "Copy or download it again, or set `allow_truncated=True`"
 
 
 class TooShortError(Exception):
@@ -56,7 +59,13 @@ class ClipRule:
                 )
 
 
-def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
+def write_wav(
+    source: pathlib.Path,
+    path: pathlib.Path,
+    rule: ClipRule,
+    *,
+    allow_truncated: bool = False,
+) -> str:
     """Writes a recording as mono 16-bit WAV.
 
     The channels are averaged; soxr resamples at high quality; a sample x becomes
@@ -70,6 +79,11 @@ def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
         source: the recording.
         path: the WAV file to write.
         rule: sampling rate, minimum length and cut.
+        allow_truncated: convert what is there of a recording that ends before its
+            header states.
+
+    Returns:
+        What is missing at the end of a truncated recording; "" for a complete one.
 
     Raises:
         TooShortError: the recording is shorter than `rule.min_seconds`.
@@ -83,11 +97,14 @@ def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
         ...     source = pathlib.Path(folder) / "stereo.flac"
         ...     soundfile.write(source, np.zeros((88_200, 2)), 44_100)
         ...     path = pathlib.Path(folder) / "mono.wav"
-        ...     write_wav(source, path, ClipRule(rate_hz=16_000, clip_seconds=10))
+        ...     _ = write_wav(source, path, ClipRule(rate_hz=16_000, clip_seconds=10))
         ...     samples, rate_hz = soundfile.read(path)
         >>> samples.shape, rate_hz
         ((160000,), 16000)
     """
+    missing = missing_end(source)
+    if missing and not allow_truncated:
+        raise ValueError(f"the recording must be complete; {missing}. {_TRUNCATED}")
     with soundfile.SoundFile(source) as sound:
         rate_hz = rule.rate_hz or sound.samplerate
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
@@ -95,33 +112,51 @@ def write_wav(source: pathlib.Path, path: pathlib.Path, rule: ClipRule) -> None:
                 f"the sampling rate must be from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; it "
                 f"is {rate_hz} Hz. Resample with `rate_hz`"
             )
-        seconds = sound.frames / sound.samplerate
-        if not sound.frames:
+        recording, stated = _open(sound, allow_truncated), sound.frames
+        if not recording.frames:
             raise ValueError("the recording must contain samples; it has none")
+        seconds = recording.frames / sound.samplerate
         if seconds < rule.min_seconds:
             raise TooShortError(
                 f"{source}: the recording must last {rule.min_seconds:g} s; it lasts "
                 f"{seconds:.2f} s"
             )
         with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16", format="WAV") as wav:
-            blocks = _clip_blocks(sound, rule, source.stem)
+            clip_samples = round(rule.clip_seconds * sound.samplerate)
+            offset = _unit_interval(f"{rule.seed}:{source.stem}")
+            blocks = _clip_blocks(recording, clip_samples, offset)
             for block in _resampled(blocks, sound.samplerate, rate_hz):
                 wav.write(_to_int16(block))
+    if not missing and recording.frames < stated - _LENGTH_TOLERANCE_SAMPLES:
+        missing = f"{stated - recording.frames} samples are missing at the end"
+    return missing
+
+
+class _Recording(NamedTuple):
+    """The mono blocks of a recording, float32 [n] each, and the sum of all n."""
+
+    blocks: Iterator[np.ndarray]
+    frames: int
+
+
+def _open(sound: soundfile.SoundFile, allow_truncated: bool) -> _Recording:
+    if not allow_truncated:
+        return _Recording(_mono_blocks(sound), sound.frames)
+    # How much is there of a truncated recording is known when it has been read.
+    blocks = list(_mono_blocks(sound, allow_truncated=True))
+    return _Recording(iter(blocks), sum(map(len, blocks)))
 
 
 def _clip_blocks(
-    sound: soundfile.SoundFile, rule: ClipRule, stem: str
+    recording: _Recording, clip_samples: int, offset: float
 ) -> Iterator[np.ndarray]:
-    """The mono blocks of the part of a recording that the rule keeps."""
-    clip_samples = round(rule.clip_seconds * sound.samplerate)
-    blocks = _mono_blocks(sound)
+    """The mono blocks of a cut of `clip_samples`; of everything where that is 0."""
     if not clip_samples:
-        return blocks
-    offset = _unit_interval(f"{rule.seed}:{stem}")
-    if sound.frames > clip_samples:
-        start = round(offset * (sound.frames - clip_samples))
-        return _cut(blocks, start, start + clip_samples)
-    once = np.concatenate(list(blocks))
+        return recording.blocks
+    if recording.frames > clip_samples:
+        start = round(offset * (recording.frames - clip_samples))
+        return _cut(recording.blocks, start, start + clip_samples)
+    once = np.concatenate(list(recording.blocks))
     repeated = np.tile(once, clip_samples // len(once) + 1)
     start = round(offset * (len(repeated) - clip_samples))
     return _cut([repeated], start, start + clip_samples)
@@ -142,22 +177,33 @@ def _unit_interval(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "big") / 2**48
 
 
-def _mono_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+def _mono_blocks(
+    sound: soundfile.SoundFile, *, allow_truncated: bool = False
+) -> Iterator[np.ndarray]:
     """The recording in blocks, float32 [n] each, averaged over the channels.
 
     soundfile seeks after every read, and a seek in MP3 corrupts the samples that
     follow in libsndfile. An MP3 is therefore a single block, read from its start.
     """
-    block_samples = sound.frames if sound.format == "MP3" else _BLOCK_SAMPLES
+    # Small blocks lose less of the end of a truncated recording.
+    block_samples = _BLOCK_SAMPLES >> 4 if allow_truncated else _BLOCK_SAMPLES
+    if sound.format == "MP3":
+        block_samples = sound.frames
     missing = sound.frames
     while missing:
-        block = sound.read(min(missing, block_samples), "float32", always_2d=True)
-        if not len(block) and missing <= _LENGTH_TOLERANCE_SAMPLES:
+        try:
+            block = sound.read(min(missing, block_samples), "float32", always_2d=True)
+        except soundfile.SoundFileError:
+            # libsndfile stops in the frame of FLAC that is cut off.
+            if allow_truncated and missing < sound.frames:
+                return
+            raise
+        if not len(block) and (allow_truncated or missing <= _LENGTH_TOLERANCE_SAMPLES):
             return
         if not len(block):
             raise ValueError(
                 "the recording must have as many samples as its header states; "
-                f"{missing} are missing at the end"
+                f"{missing} are missing at the end. {_TRUNCATED}"
             )
         if not np.isfinite(block).all():
             raise ValueError("the recording must have finite samples only")

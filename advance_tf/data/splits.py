@@ -1,17 +1,22 @@
 """Splits into training, validation and test, by site or by pair."""
 
+import csv
 import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from fractions import Fraction
 
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
+from advance_tf.files import join_names
+from advance_tf.labels import asset_path
 
 TRAINING = "training"
 VALIDATION = "validation"
 TEST = "test"
 SPLITS = (TRAINING, VALIDATION, TEST)
+# Seed of the split in assets/advance_split_seed0.csv.
+PUBLISHED_SEED = 0
 
 
 def split_by_site(
@@ -85,6 +90,50 @@ def split_by_pair(
     """
     units = [(pair.scene, pair.stem) for pair in pairs]
     return _split_units(units, train_fraction, validation_fraction, seed)
+
+
+def published_split(
+    pairs: Sequence[Pair], *, allow_missing: bool = False
+) -> tuple[str, ...]:
+    """Looks up the published split of ADVANCE, for results that can be compared.
+
+    assets/advance_split_seed0.csv lists scene, stem and split of the 5,075 pairs. It
+    is what `split_by_site` computes for them with seed 0 and the default fractions.
+    Where files are missing, the other pairs keep their split.
+
+    Args:
+        pairs: the pairs of the data set.
+        allow_missing: accept a data set that lacks pairs of ADVANCE.
+
+    Returns:
+        The split of each pair, in the order of `pairs`: "training", "validation" or
+        "test".
+
+    Raises:
+        ValueError: a pair is not one of ADVANCE, or a pair of ADVANCE is missing.
+
+    Example:
+        >>> pair = Pair("00063_1", "airport", "00063", "", "")
+        >>> published_split([pair], allow_missing=True)
+        ('training',)
+    """
+    path = asset_path("advance_split_seed0.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        split_of = {
+            (row["scene"], row["stem"]): row["split"] for row in csv.DictReader(file)
+        }
+    received = [(pair.scene, pair.stem) for pair in pairs]
+    unknown = sorted("/".join(key) for key in set(received) - set(split_of))
+    missing = sorted("/".join(key) for key in set(split_of) - set(received))
+    if unknown or (missing and not allow_missing):
+        what = f"others: {join_names(unknown)}" if unknown else "fewer"
+        lacking = f"; {len(missing)} are missing: {join_names(missing)}"
+        raise ValueError(
+            f"The published split is that of ADVANCE's {len(split_of):,} pairs; "
+            f"received {what}{lacking if missing else ''}. Set `split_protocol=site` "
+            "for another data set, or `allow_missing` for an incomplete one."
+        )
+    return tuple(split_of[key] for key in received)
 
 
 def spread_over_scenes(pairs: Sequence[Pair], count: int) -> list[Pair]:

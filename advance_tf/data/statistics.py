@@ -8,8 +8,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
-from advance_tf.data.layout import Pair
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import add_rows, number_rows, path_rows
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import LogMelStats
 
@@ -100,16 +101,23 @@ def log_mel_statistics(
         ((64,), (64,))
     """
     frontend = Frontend(features, normalized=False)
-    paths = [str(pathlib.Path(data_dir) / pair.sound) for pair in pairs]
-    spectrograms = tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: frontend.log_mel_db(
-            frontend.decode_waveform(tf.io.read_file(path), name=path)
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+    columns = {"path": path_rows(pairs, data_dir, "sound")}
+
+    def log_mel(index: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
+        path = row["path"]
+        clip = frontend.decode_waveform(tf.io.read_file(path), name=path)
+        return frontend.log_mel_db(clip)  # [frames, mel_bins]
+
+    spectrograms = add_rows(number_rows(len(pairs)), columns, len(pairs)).map(
+        log_mel, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     running = RunningStats(features.mel_bins)
-    bar = tqdm(spectrograms.prefetch(2), "statistics", len(paths), disable=not progress)
+    bar = tqdm(
+        spectrograms.prefetch(2),
+        "statistics",
+        len(pairs),
+        disable=None if progress else True,
+    )
     with media_errors(pairs, data_dir, features, images=False):
         for spectrogram in bar:
             running.add(spectrogram.numpy())

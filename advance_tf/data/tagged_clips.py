@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -9,10 +10,12 @@ import soundfile
 from tqdm import tqdm
 
 from advance_tf import labels
+from advance_tf.csv_tables import read_cells, read_table
 from advance_tf.data.recordings import ClipRule, TooShortError, write_wav
 from advance_tf.data.splits import hash_key
 from advance_tf.files import join_names, replacing
 
+_log = logging.getLogger(__name__)
 # File name of the tags in a folder of clips.
 TAGS = "tags.csv"
 # Accepted column names of a CSV of recordings and their classes.
@@ -82,25 +85,28 @@ def parse_labels(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _read_rows(path: pathlib.Path) -> Iterator[tuple[list[str], str]]:
-    """Possible file names and the labels of each row, for both CSV formats."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file, skipinitialspace=True))
-    if rows and rows[0][:2] == _COLUMNS:
-        for row in rows[1:]:
-            yield [row[0]], row[1]
+def _read_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str], str]]:
+    """Line, possible file names and labels of each row, for both CSV formats."""
+    lines = list(read_cells(path))
+    if lines and lines[0][1][:2] == _COLUMNS:
+        for line, values in read_table(path).rows:
+            yield line, [values["clip"]], values["labels"]
         return
-    segments = [row for row in rows if row and not row[0].startswith("#")]
-    if not segments or any(len(row) != 4 for row in segments):
+    # The comments of AudioSet's lists have commas of their own.
+    segments = [(line, row) for line, row in lines if not row[0].startswith("#")]
+    other = [line for line, row in segments if len(row) != 4]
+    if not segments or other:
+        where = f"{path}, line {other[0]}," if other else f"{path}"
         raise ValueError(
-            f"{path} must have the columns clip,labels, or be a segment list of "
+            f"{where} must have the columns clip,labels, or be a segment list of "
             "AudioSet (YTID, start_seconds, end_seconds, positive_labels); "
-            f"received {rows[0] if rows else 'an empty file'}. `advance prepare-clips` "
-            "writes such a file."
+            f"received {lines[0][1] if lines else 'an empty file'}. "
+            "`advance prepare-clips` writes such a file."
         )
-    for identifier, start, _, mids in segments:
+    for line, (identifier, start, _, mids) in segments:
         stems = (identifier, f"Y{identifier}", f"{identifier}_{start}")
-        yield [stem + ending for stem in stems for ending in _ENDINGS], mids
+        names = [stem + ending for stem in stems for ending in _ENDINGS]
+        yield line, names, mids
 
 
 def read_tags(
@@ -123,7 +129,8 @@ def read_tags(
         The clips in the order of the file, with paths relative to the folder.
 
     Raises:
-        ValueError: a clip is missing, a label is unknown, or no clip remains.
+        ValueError: a clip is missing or has two rows, a label is unknown, or no clip
+            remains.
 
     Example:
         >>> import tempfile
@@ -136,12 +143,23 @@ def read_tags(
     """
     folder = pathlib.Path(clips_dir)
     found, missing = [], []
-    for names, text in _read_rows(pathlib.Path(path)):
+    lines: dict[str, int] = {}
+    for line, names, text in _read_rows(pathlib.Path(path)):
         present = [name for name in names if (folder / name).is_file()]
-        if present:
-            found.append(TaggedClip(present[0], parse_labels(text)))
-        else:
+        if not present:
             missing.append(names[0])
+            continue
+        clip = present[0]
+        if clip in lines:
+            raise ValueError(
+                f"{path}, line {line}: a clip may have one row; {clip!r} is in line "
+                f"{lines[clip]} too. Remove one of them."
+            )
+        lines[clip] = line
+        try:
+            found.append(TaggedClip(clip, parse_labels(text)))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: {error}") from error
     if missing and not allow_missing:
         raise ValueError(
             f"Every clip of {path} must be in {folder}; {len(missing)} are not: "
@@ -233,15 +251,14 @@ def read_classes(path: str | pathlib.Path) -> list[tuple[str, str]]:
         ValueError: a column is missing, or there are no rows.
     """
     path = pathlib.Path(path)
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    columns, rows = read_table(path)
     if not rows:
         raise ValueError(
             f"{path} must list at least one recording; it lists none. Add rows."
         )
-    file_column = _find_column(path, rows[0], FILE_COLUMNS)
-    class_column = _find_column(path, rows[0], CLASS_COLUMNS)
-    return [(row[file_column], row[class_column]) for row in rows]
+    file_column = _find_column(path, columns, FILE_COLUMNS)
+    class_column = _find_column(path, columns, CLASS_COLUMNS)
+    return [(row.values[file_column], row.values[class_column]) for row in rows]
 
 
 def read_class_events(path: str | pathlib.Path | None = None) -> dict[str, str]:
@@ -263,20 +280,23 @@ def read_class_events(path: str | pathlib.Path | None = None) -> dict[str, str]:
         '/m/05kq4,/m/034srq'
     """
     path = pathlib.Path(path) if path else labels.asset_path("esc50_events.csv")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "events" not in rows[0]:
-        columns = ", ".join(rows[0]) if rows else "no rows"
+    columns, rows = read_table(path)
+    if not rows or "events" not in columns:
         raise ValueError(
             f"{path} must have a column of classes and a column events; received "
-            f"{columns}. Name the columns in the first line."
+            f"{', '.join(columns) if rows else 'no rows'}. Name the columns in the "
+            "first line."
         )
-    column = _find_column(path, rows[0], CLASS_COLUMNS)
+    column = _find_column(path, columns, CLASS_COLUMNS)
     events = labels.events()
-    return {
-        row[column]: ",".join(events[i].mid for i in parse_labels(row["events"]))
-        for row in rows
-    }
+    found = {}
+    for line, row in rows:
+        try:
+            indices = parse_labels(row["events"])
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: {error}") from error
+        found[row[column]] = ",".join(events[index].mid for index in indices)
+    return found
 
 
 def prepare_clips(
@@ -285,6 +305,7 @@ def prepare_clips(
     class_events: Mapping[str, str],
     data_dir: str | pathlib.Path,
     *,
+    allow_truncated: bool = False,
     progress: bool = True,
 ) -> dict[str, str]:
     """Converts recordings to mono 16-bit WAV and writes tags.csv for pretraining.
@@ -293,14 +314,16 @@ def prepare_clips(
         recordings: file and class of each recording, see `read_classes`.
         sound_dir: folder of the files, in any format that libsndfile reads.
         class_events: class → mids, see `read_class_events`.
-        data_dir: folder to write to.
+        data_dir: folder to write to; a recording in a subfolder keeps it.
+        allow_truncated: convert recordings that end before their header states.
         progress: show a progress bar.
 
     Returns:
         File → problem, for each file that cannot be read; all others are written.
 
     Raises:
-        ValueError: a class has no events in `class_events`.
+        ValueError: a class has no events in `class_events`, or two recordings would
+            become the same clip.
     """
     unknown = sorted({name for _, name in recordings} - set(class_events))
     if unknown:
@@ -309,19 +332,57 @@ def prepare_clips(
             "have none. Add them."
         )
     folder = pathlib.Path(data_dir)
-    rows, bad = [], {}
-    for name, class_name in tqdm(
-        recordings, "clips", unit="clip", disable=not progress
+    targets = _clip_paths([name for name, _ in recordings])
+    rows, bad, truncated = [], {}, []
+    for (name, class_name), target in tqdm(
+        zip(recordings, targets, strict=True),
+        "clips",
+        total=len(recordings),
+        unit="clip",
+        disable=None if progress else True,
     ):
-        target = f"{pathlib.Path(name).stem}.wav"
         try:
             with replacing(folder / target) as temporary:
-                write_wav(
-                    pathlib.Path(sound_dir) / name, temporary, ClipRule(min_seconds=0)
+                missing = write_wav(
+                    pathlib.Path(sound_dir) / name,
+                    temporary,
+                    ClipRule(min_seconds=0),
+                    allow_truncated=allow_truncated,
                 )
         except (OSError, ValueError, TooShortError, soundfile.SoundFileError) as error:
             bad[name] = str(error)
         else:
             rows.append((target, class_events[class_name]))
+            truncated += [name] if missing else []
+    if truncated:
+        _log.warning(
+            "%d recordings end before their header states: %s",
+            len(truncated),
+            join_names(truncated),
+        )
     write_tags(folder / TAGS, rows)
     return bad
+
+
+def _clip_paths(names: Sequence[str]) -> list[str]:
+    """The path of each recording's clip; ValueError if two would be the same."""
+    targets = []
+    sources: dict[str, str] = {}
+    for name in names:
+        path = pathlib.PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(
+                "A recording must be named by its path below `sound_dir`; received "
+                f"{name!r}. Remove the leading folders."
+            )
+        target = path.with_suffix(".wav").as_posix()
+        # Two names that differ in case are one file on some systems.
+        key = target.casefold()
+        if key in sources:
+            raise ValueError(
+                f"Every recording must have a clip of its own; {sources[key]!r} and "
+                f"{name!r} would both be written to {target}. Rename or remove one."
+            )
+        sources[key] = name
+        targets.append(target)
+    return targets

@@ -1,4 +1,4 @@
-"""Experiments: studies of many runs on one split, paper tables, grid search."""
+"""Experiments: studies of many runs, repeated splits, paper tables, grid search."""
 
 import lazy_loader as _lazy
 

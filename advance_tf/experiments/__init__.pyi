@@ -1,10 +1,17 @@
+from . import folds as folds
+from . import frozen_heads as frozen_heads
 from . import grid_search as grid_search
 from . import paper_tables as paper_tables
+from . import protocol as protocol
 from . import recipes as recipes
+from . import repeated_splits as repeated_splits
 from . import reproduction as reproduction
 from . import scheduler as scheduler
+from . import split_tables as split_tables
 from . import study as study
 from .paper_tables import paper_rows as paper_rows
+from .protocol import run_grid as run_grid
+from .protocol import run_tables as run_tables
 from .reproduction import write_table as write_table
 from .scheduler import run_jobs as run_jobs
 from .study import Study as Study

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 from tqdm import tqdm
 
+from advance_tf.checksums import file_sha256
 from advance_tf.data.layout import join_labels
 from advance_tf.experiments import paper_tables
 from advance_tf.experiments.paper_tables import TableLine, paper_rows
@@ -21,12 +22,12 @@ from advance_tf.metrics.comparison import (
     compare,
     read_predictions,
 )
-from advance_tf.models.weights import file_sha256
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs.workdir import load_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
-_TITLES = {
+# Headings of the tables.
+TITLES = {
     1: "transfer with both inputs",
     2: "one input († from random weights)",
     3: "the transfer loss alone, without L_s",
@@ -50,7 +51,8 @@ def table_jobs(study: Study, tables: Sequence[int], runs: int) -> list[Job]:
     return [study.job(recipe, seed) for seed in range(runs) for recipe in recipes]
 
 
-def _predictions_of(job: Job) -> pathlib.Path:
+def predictions_of(job: Job) -> pathlib.Path:
+    """The predictions of a job on the test split."""
     return job.workdir / "evaluation" / "test" / PREDICTIONS
 
 
@@ -73,7 +75,7 @@ def evaluate_jobs(jobs: Sequence[Job]) -> None:
 def _needs_evaluation(job: Job) -> bool:
     """Whether there is no evaluation of these weights on this data set."""
     # The metrics are the last file of an evaluation.
-    path = _predictions_of(job).with_name(METRICS)
+    path = predictions_of(job).with_name(METRICS)
     if not path.exists():
         return True
     details = json.loads(path.read_text(encoding="utf-8"))["details"]
@@ -97,7 +99,7 @@ def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], s
     rows = paper_rows(table)
     predictions = {
         row.recipe: [
-            read_predictions(_predictions_of(study.job(row.recipe, seed)))
+            read_predictions(predictions_of(study.job(row.recipe, seed)))
             for seed in range(runs)
         ]
         for row in rows
@@ -129,7 +131,7 @@ def write_table(study: Study, table: int, runs: int) -> str:
         The contents of the Markdown file.
     """
     lines, label = table_lines(study, table, runs)
-    title = _TITLES[table]
+    title = TITLES[table]
     texts = {
         "md": paper_tables.markdown(lines, f"Table {table}: {title}", label),
         "csv": paper_tables.to_csv(lines, label),

@@ -17,6 +17,7 @@ from advance_tf.config_io import check_resume, to_dict
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import replacing
 from advance_tf.runs.workdir import CONFIG, read_config
+from advance_tf.training.frozen import trains_heads_only
 from advance_tf.training.session import is_finished, run_progress
 
 _JOB = "job.json"
@@ -36,6 +37,7 @@ class Job:
         config: configuration of the run.
         manifest_path: the split of the study.
         knowledge_dir: the event knowledge of the study, None if it is not used.
+        recipe: name of the recipe, "" for a job without one.
     """
 
     name: str
@@ -43,6 +45,12 @@ class Job:
     config: Config
     manifest_path: pathlib.Path
     knowledge_dir: pathlib.Path | None = None
+    recipe: str = ""
+
+    @property
+    def frozen_towers(self) -> bool:
+        """Whether only the heads are trained, see `experiments.frozen_heads`."""
+        return trains_heads_only(self.config)
 
     @property
     def epochs(self) -> int:
@@ -133,7 +141,7 @@ def run_jobs(
         jobs: jobs to train; finished ones are skipped.
         parallel: number of jobs at a time; they share the cores evenly.
         progress: whether to show a bar of the epochs of all jobs.
-        lock: file descriptor that the jobs inherit, see `study.lock_folder`.
+        lock: file descriptor that the jobs inherit, see `locks.lock_folder`.
 
     Raises:
         ValueError: a job failed; the message shows the last lines of its log.

@@ -1,11 +1,9 @@
 """A study: many runs with shared settings, split and event knowledge in one folder."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from advance_tf.config import Config
@@ -16,6 +14,7 @@ from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import replacing
+from advance_tf.models.backbones.registry import named_weights
 from advance_tf.runs.training import (
     find_manifest,
     find_or_compute_knowledge,
@@ -28,41 +27,12 @@ from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.training.recognition import fill_cache
 
 SETTINGS = "settings.json"
-_LOCK = "study.lock"
 # Settings in which the recipes or the runs of a row differ.
 _SET_BY_ROWS = ("modality", "transfer", "scene_weight", "seed")
 # Stored as absolute paths: the runs may be started from any folder.
 _PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_stats")
 # Settings that may change when a study is resumed.
 _MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy")
-
-
-@contextlib.contextmanager
-def lock_folder(folder: pathlib.Path) -> Iterator[int]:
-    """Locks a folder for one process while the block runs.
-
-    The lock belongs to the file descriptor. Child processes that inherit the
-    descriptor keep the folder locked after their parent was killed.
-
-    Args:
-        folder: folder to lock; created if it does not exist.
-
-    Yields:
-        The descriptor, for `subprocess.Popen(pass_fds=…)`.
-
-    Raises:
-        ValueError: another process has locked the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"One study at a time may run in {folder}; another process, or a run "
-                "that it started, is still active. Wait for it or stop it."
-            ) from error
-        yield file.fileno()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +100,7 @@ class Study:
             config,
             manifest_path=self.workdir / MANIFEST,
             knowledge_dir=knowledge_dir,
+            recipe=recipe,
         )
 
 
@@ -173,7 +144,7 @@ def _quoted(names: Sequence[str]) -> str:
 def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(pathlib.Path(value).absolute())
-        if name in _PATHS and value not in ("", "authors")
+        if name in _PATHS and value not in {"", "authors", *named_weights()}
         else value
         for name, value in settings.items()
     }
@@ -195,7 +166,7 @@ def prepare_study(
     study: Study,
     jobs: Sequence[Job],
     *,
-    manifest_path: str | None = None,
+    manifest_path: Manifest | str | None = None,
     teacher: str | None = None,
 ) -> Manifest:
     """Writes what all runs share: settings, split, decoded pairs, event knowledge.
@@ -203,7 +174,7 @@ def prepare_study(
     Args:
         study: the study.
         jobs: all jobs that will be run.
-        manifest_path: a split to use instead of a new one.
+        manifest_path: a split, or its path, to use instead of a new one.
         teacher: YAMNet's `.tflite` or tower weights; by default the audio
             weights, if they have an event head.
 
@@ -224,7 +195,8 @@ def prepare_study(
     with replacing(study.workdir / SETTINGS) as temporary:
         text = json.dumps(dict(study.settings), indent=2) + "\n"
         temporary.write_text(text, encoding="utf-8")
-    if any(not job.is_finished() for job in jobs):
+    # With frozen towers the files are read once, for the embeddings.
+    if any(not job.is_finished() for job in jobs if not job.frozen_towers):
         fill_cache(config, manifest)
     return manifest
 

@@ -2,7 +2,10 @@ from . import errors as errors
 from . import frontend as frontend
 from . import image as image
 from . import log_mel as log_mel
+from . import mel as mel
+from . import sources as sources
 from . import wav as wav
+from . import wav_header as wav_header
 from . import waveform as waveform
 from .errors import MediaError as MediaError
 from .frontend import Frontend as Frontend
@@ -11,9 +14,9 @@ from .image import resize_image as resize_image
 from .log_mel import LogMelStats as LogMelStats
 from .log_mel import load_stats as load_stats
 from .log_mel import log_mel_db as log_mel_db
-from .log_mel import mel_matrix as mel_matrix
 from .log_mel import normalize as normalize
 from .log_mel import save_stats as save_stats
+from .mel import mel_matrix as mel_matrix
 from .resample import resample as resample
 from .wav import decode_wav as decode_wav
 from .waveform import fit_clip as fit_clip

@@ -15,6 +15,8 @@ _MISSING = re.compile(
     r"(.+); No such file or directory",
     re.MULTILINE,
 )
+# What TensorFlow adds to the message of an operator that runs outside of a graph.
+_OPERATOR = re.compile(r"^\{\{.*?\}\} | \[Op:\w+\].*$")
 
 
 class MediaError(ValueError):
@@ -39,7 +41,7 @@ def media_problem(error: tf.errors.OpError) -> str:
             f"The file {missing.group(1)} does not exist. Give the folder of the data "
             "set with `data_dir`."
         )
-    return str(error.message).split("\n")[0]
+    return _OPERATOR.sub("", str(error.message).split("\n")[0])
 
 
 def names_its_file(error: tf.errors.OpError) -> bool:

@@ -6,7 +6,6 @@ checks. It decodes, resamples, fits sounds to the length of a clip, computes the
 normalized log-mel spectrogram and resizes images.
 """
 
-import pathlib
 from collections.abc import Callable
 
 import numpy as np
@@ -14,107 +13,42 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.features.errors import MediaError, media_problem
-from advance_tf.features.image import decode_image, resize_image
-from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
-from advance_tf.features.resample import resample
+from advance_tf.features.image import (
+    decode_image,
+    has_too_many_pixels,
+    read_image_size,
+    resize_image,
+)
+from advance_tf.features.log_mel import (
+    LogMelStats,
+    load_stats,
+    log_mel_db,
+    normalize,
+)
+from advance_tf.features.sources import (
+    ImageSource,
+    SoundSource,
+    check_image_array,
+    read_contents,
+    split_rate,
+)
 from advance_tf.features.waveform import (
     check_rate,
+    clip_from_samples,
     fit_clip,
+    is_longer_than_clip,
     mono_waveform,
     recording_from_bytes,
     waveform_from_bytes,
     waveform_or_problem,
 )
 
-ImageSource = str | pathlib.Path | bytes | np.ndarray
-SoundSource = str | pathlib.Path | bytes | np.ndarray | tuple[np.ndarray, int]
+# No operation of the front end is a statement of Python, so that AutoGraph would only
+# delay the tracing of data sets, by seconds.
+_do_not_convert = tf.autograph.experimental.do_not_convert
 
 _INVALID_IMAGE = "the image must be a valid JPEG, PNG, BMP or WebP"
 _INVALID_SOUND = "the sound must be a valid WAV file: "
-
-
-def read_contents(source: object, kind: str) -> tuple[bytes, str]:
-    """Reads the bytes of a file.
-
-    Args:
-        source: its path, or its bytes, which are returned unchanged.
-        kind: "image" or "sound", for the error.
-
-    Returns:
-        The bytes; and the path, "(bytes)" without one.
-
-    Raises:
-        MediaError: the source is neither a path nor bytes.
-        OSError: the file cannot be opened.
-
-    >>> read_contents(b"RIFF", "sound")
-    (b'RIFF', '(bytes)')
-    """
-    if isinstance(source, bytes):
-        return source, "(bytes)"
-    if isinstance(source, str | pathlib.Path):
-        return pathlib.Path(source).read_bytes(), str(source)
-    raise MediaError(
-        f"The {kind} must be a path, bytes or an array; received "
-        f"{type(source).__name__}. Convert it to one of these."
-    )
-
-
-def split_rate(
-    source: SoundSource, rate_hz: int | None = None
-) -> tuple[str | pathlib.Path | bytes | np.ndarray, int | None]:
-    """Separates a sound from the rate that it is paired with.
-
-    Args:
-        source: a sound, or a pair of a sound and its rate in Hz.
-        rate_hz: rate of a sound that is not a pair.
-
-    Returns:
-        The sound and its rate, which is None for a file, whose header states it.
-
-    Raises:
-        MediaError: the source is a tuple of another length.
-
-    >>> split_rate(("a.wav", 16_000))
-    ('a.wav', None)
-    """
-    if isinstance(source, tuple):
-        if len(source) != 2:
-            raise MediaError(
-                "A sound with its rate must be a pair (array, rate_hz); received "
-                f"a tuple of length {len(source)}. Pass the array and `rate_hz`."
-            )
-        source, rate_hz = source
-    return source, rate_hz if isinstance(source, np.ndarray) else None
-
-
-def check_image_array(image: np.ndarray) -> np.ndarray:
-    """Validates an image array.
-
-    Args:
-        image: uint8 [H, W, 3], RGB, with at least one pixel.
-
-    Returns:
-        The same array.
-
-    Raises:
-        MediaError: the array has another shape or type, or is empty.
-
-    >>> check_image_array(np.zeros((4, 6, 3), np.uint8)).shape
-    (4, 6, 3)
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-        raise MediaError(
-            "An image array must be uint8 [H, W, 3], RGB; received "
-            f"{image.dtype} {list(image.shape)}. Convert it, or pass the bytes of "
-            "its file."
-        )
-    if not image.size:
-        raise MediaError(
-            "An image array must have at least one pixel; received "
-            f"{list(image.shape)}. Pass a non-empty image."
-        )
-    return image
 
 
 def _decode_batch(
@@ -165,36 +99,22 @@ def _decode_batch(
     return tf.ensure_shape(value[:-1], (None, *shape)), problem[:-1]
 
 
-def _as_mapped(
-    function: Callable[..., tf.Tensor], *signature: tf.TensorSpec
-) -> Callable[..., tf.Tensor]:
-    """Computes a function of one element as the map of a data set computes it.
-
-    TensorFlow's graph optimizer fuses operations outside a data set that it does
-    not fuse inside; without this, the last bit of a waveform would depend on the
-    caller.
-    """
-
-    @tf.function(input_signature=list(signature))
-    def mapped(*arguments: tf.Tensor) -> tf.Tensor:
-        dataset = tf.data.Dataset.from_tensors(arguments).map(function)
-        return dataset.get_single_element()
-
-    return mapped
-
-
 class Frontend:
     """Turns images and sounds into the inputs of the models.
 
     The methods that take tensors run in graphs: data sets map them and exported
     models contain them. `read_image` and `read_waveform` take paths, bytes or
-    arrays and return NumPy arrays.
+    arrays and return NumPy arrays; they run the same operations without a graph,
+    which needs no tracing and gives the same values as the map of a data set: the
+    graph optimizer fuses operations only outside of data sets.
 
     Args:
         features: settings of images and sounds.
-        precise: compute the Fourier transform in float64, which LiteRT lacks.
+        litert: compute log-mels with the operators of LiteRT, see `log_mel_db`.
         normalized: load the log-mel statistics of `features`. With False,
             `log_mel`, `normalize` and `denormalize` are not available.
+        sound_input: the input of sounds that the model has, "log_mel" or "waveform".
+        stats: log-mel statistics in place of those that `features` names.
 
     Raises:
         ValueError: the statistics cannot be read.
@@ -212,26 +132,21 @@ class Frontend:
     """
 
     def __init__(
-        self, features: FeatureConfig, *, precise: bool = True, normalized: bool = True
+        self,
+        features: FeatureConfig,
+        *,
+        litert: bool = False,
+        normalized: bool = True,
+        sound_input: str = "log_mel",
+        stats: LogMelStats | None = None,
     ) -> None:
         self.features = features
-        self.precise = precise
+        self.litert = litert
+        self.sound_input = sound_input
         if normalized:
-            self.stats = load_stats(features)
-        text = tf.TensorSpec((), tf.string)
-        self._read_image = _as_mapped(self.decode_image, text, text)
-        self._read_sound = _as_mapped(
-            lambda contents, name: self.decode_waveform(contents, name=name), text, text
-        )
-        self._resample = _as_mapped(
-            lambda recording, rate_hz: fit_clip(
-                resample(recording, rate_hz, features.sample_rate_hz),
-                features.clip_samples,
-            ),
-            tf.TensorSpec([None], tf.float32),
-            tf.TensorSpec((), tf.int32),
-        )
+            self.stats = stats or load_stats(features)
 
+    @_do_not_convert
     def decode_image(
         self, contents: tf.Tensor, name: tf.Tensor | str = ""
     ) -> tf.Tensor:
@@ -247,18 +162,27 @@ class Frontend:
         Raises:
             tf.errors.InvalidArgumentError: the file cannot be decoded.
         """
-        return decode_image(contents, self.features.image_size, name)
+        features = self.features
+        return decode_image(
+            contents,
+            features.image_size,
+            name,
+            jpeg_scaling=features.jpeg_scaling,
+            max_pixels=features.max_image_pixels,
+        )
 
     def resize_image(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes images [..., H, W, 3], 0..255, to float32 [..., S, S, 3]."""
         return resize_image(image, self.features.image_size)
 
+    @_do_not_convert
     def decode_recording(
         self, contents: tf.Tensor, name: tf.Tensor | str = ""
     ) -> tf.Tensor:
         """Decodes WAV bytes to float32 [n] at `sample_rate_hz`, at full length."""
         return recording_from_bytes(contents, self.features, name)
 
+    @_do_not_convert
     def decode_waveform(
         self,
         contents: tf.Tensor,
@@ -268,6 +192,10 @@ class Frontend:
         """Decodes WAV bytes to one clip, float32 [clip_samples]; see `fit_clip`."""
         return waveform_from_bytes(contents, self.features, offset, name)
 
+    def is_longer_than_clip(self, contents: tf.Tensor) -> tf.Tensor:
+        """Whether WAV bytes hold more than one clip, bool scalar."""
+        return is_longer_than_clip(contents, self.features)
+
     def fit_clip(
         self, recording: tf.Tensor, offset: tf.Tensor | float = 0.5
     ) -> tf.Tensor:
@@ -276,7 +204,7 @@ class Frontend:
 
     def log_mel_db(self, waveform: tf.Tensor) -> tf.Tensor:
         """Computes log-mels [..., frames, mel_bins] in dB of [..., clip_samples]."""
-        return log_mel_db(waveform, self.features, precise=self.precise)
+        return log_mel_db(waveform, self.features, litert=self.litert)
 
     def normalize(self, decibel: tf.Tensor) -> tf.Tensor:
         """Normalizes a log-mel in dB to zero mean and unit variance in each band."""
@@ -286,9 +214,22 @@ class Frontend:
         """Converts a normalized log-mel to dB, the inverse of `normalize`."""
         return log_mel * self.stats.std_db + self.stats.mean_db
 
+    @_do_not_convert
     def log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
         """Computes the model input `log_mel` [..., frames, mel_bins] of clips."""
         return self.normalize(self.log_mel_db(waveform))
+
+    def encode_sound(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Computes the model's input of sounds from clips [..., clip_samples].
+
+        Args:
+            waveform: float32, in [-1, 1].
+
+        Returns:
+            The log-mel [..., frames, mel_bins]; or the clips unchanged when
+            `sound_input` is "waveform".
+        """
+        return waveform if self.sound_input == "waveform" else self.log_mel(waveform)
 
     def decode_images(self, contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes a batch of images; an invalid file does not fail the others.
@@ -300,10 +241,17 @@ class Frontend:
             float32 [B, S, S, 3], 0..255, zeros for an invalid file; and the
             problem of each file, string [B], "" for none.
         """
-        side = self.features.image_size
+        side, max_pixels = self.features.image_size, self.features.max_image_pixels
+        too_many = f"the image must have at most {max_pixels} pixels"
 
         def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return self.decode_image(content), tf.constant("")
+            too_large = has_too_many_pixels(read_image_size(content), max_pixels)
+            image = tf.cond(
+                too_large,
+                lambda: tf.zeros([side, side, 3]),
+                lambda: self.decode_image(content),
+            )
+            return image, tf.where(too_large, too_many, "")
 
         return _decode_batch(contents, decode, (side, side, 3), _INVALID_IMAGE)
 
@@ -345,7 +293,7 @@ class Frontend:
         if isinstance(source, np.ndarray):
             image = tf.constant(check_image_array(source))
             return np.asarray(self.resize_image(image))
-        return self._read(self._read_image, source, "image")
+        return self._read(self.decode_image, source, "image")
 
     def read_waveform(
         self, source: SoundSource, rate_hz: int | None = None
@@ -369,8 +317,19 @@ class Frontend:
         sound, rate_hz = split_rate(source, rate_hz)
         if isinstance(sound, np.ndarray):
             rate_hz, samples = check_rate(rate_hz), mono_waveform(sound)
-            return np.asarray(self._resample(tf.constant(samples), rate_hz))
-        return self._read(self._read_sound, sound, "sound")
+            given = tf.constant(samples)
+            clip = clip_from_samples(
+                lambda first, count: given[first : first + count],
+                tf.size(given, out_type=tf.int64),
+                tf.constant(rate_hz),
+                self.features,
+            )
+            return np.asarray(clip)
+        return self._read(
+            lambda contents, name: self.decode_waveform(contents, name=name),
+            sound,
+            "sound",
+        )
 
     def _read(
         self, decode: Callable[..., tf.Tensor], source: ImageSource, kind: str

@@ -3,23 +3,24 @@
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from scipy import special
 
 # Zero crossings of the sinc on each side, at the lower of the two rates, and the
 # shape parameter of its Kaiser window.
 _CROSSINGS = 64
 _KAISER_BETA = 9.5
+# i0(β) e^(−β)
+_KAISER_PEAK = float(np.i0(_KAISER_BETA)) * math.exp(-_KAISER_BETA)
 # Middle of the transition band as a share of the lower Nyquist frequency.
 _CUTOFF = 0.9525
 # Input rates whose filters are constants of the graph.
 _COMMON_RATES_HZ = (22_050, 44_100, 48_000, 32_000)
-# Number of outputs that share one band of a constant matrix.
-_BAND_OUTPUTS = 80
-# With more coefficients than this, windows are gathered instead of a dense matrix.
-_MAX_DENSE = 4_000_000
+# Number of successive outputs that are computed by one product. A smaller number saves
+# coefficients that are 0, a larger one has faster products.
+_GROUP_OUTPUTS = 80
 
 
 def _windowed_sinc(offsets: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
@@ -41,148 +42,198 @@ def _windowed_sinc(offsets: tf.Tensor, ratio: tf.Tensor) -> tf.Tensor:
     )
     inside = tf.clip_by_value(1.0 - tf.square(scaled / _CROSSINGS), 0.0, 1.0)
     root = tf.sqrt(inside)
-    # i0(β r) / i0(β) with scaled Bessel functions, which do not overflow.
-    window = (
-        tf.math.bessel_i0e(_KAISER_BETA * root)
-        * tf.exp(_KAISER_BETA * (root - 1.0))
-        / float(special.i0e(_KAISER_BETA))
+    # i0(β r) e^(−β), with scaled Bessel functions, which do not overflow.
+    window = tf.math.bessel_i0e(_KAISER_BETA * root) * tf.exp(
+        _KAISER_BETA * (root - 1.0)
     )
     within = tf.abs(scaled) < _CROSSINGS
-    return tf.where(within, _CUTOFF * ratio * sinc * window, tf.zeros_like(sinc))
+    # One constant for all factors: graphs would combine several of them and round
+    # differently from the same operations without a graph.
+    filter = (_CUTOFF / _KAISER_PEAK) * (ratio * sinc * window)
+    return tf.where(within, filter, tf.zeros_like(sinc))
 
 
 def _greatest_common_divisor(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Euclid's algorithm on int32 scalars."""
+    """Euclid's algorithm on int64 scalars."""
     return tf.while_loop(lambda a, b: b > 0, lambda a, b: (b, a % b), (a, b))[0]
 
 
-def _reach(ratio: tf.Tensor) -> tf.Tensor:
-    """Number of input samples on each side that an output depends on, int32."""
-    return tf.cast(tf.math.ceil(_CROSSINGS / ratio), tf.int32)
+class _Blocks(NamedTuple):
+    """Division of a waveform into blocks of outputs with equal coefficients.
 
+    Block k has the outputs k · outputs … and begins at input k · inputs. Each group
+    of its outputs depends on `band` inputs, not more than one block has.
 
-def _dense_filter(
-    up: tf.Tensor | int, down: tf.Tensor | int, ratio: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the matrix [2 · block, outputs] of a block and the next, and `block`.
-
-    Blocks are long enough that no output depends on samples after the next block.
+    Attributes:
+        inputs: int64 scalar, number of inputs of a block.
+        outputs: int64 scalar, number of outputs of a block.
+        up: int64 scalar, outputs of the shortest period of the coefficients.
+        down: int64 scalar, inputs of this period.
+        band: int64 scalar, number of inputs that a group depends on.
+        reach: int64 scalar, number of inputs on each side of an output.
+        ratio: float32 scalar, min(1, up / down).
     """
-    reach = _reach(ratio)
-    repeats = (2 * reach + down) // down
-    block, outputs = down * repeats, up * repeats
-    index, fraction = _positions(outputs, up, down)
-    # [2 · block, outputs]
-    distance = tf.range(2 * block)[:, None] - reach - index[None, :]
-    return _windowed_sinc(tf.cast(distance, tf.float32) - fraction, ratio), block
+
+    inputs: tf.Tensor
+    outputs: tf.Tensor
+    up: tf.Tensor
+    down: tf.Tensor
+    band: tf.Tensor
+    reach: tf.Tensor
+    ratio: tf.Tensor
 
 
-def _positions(
-    count: tf.Tensor | int, up: tf.Tensor | int, down: tf.Tensor | int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Positions of `count` outputs in input samples.
+def _divide(up: tf.Tensor, down: tf.Tensor) -> _Blocks:
+    """Returns the blocks for the ratio of the rates up / down in lowest terms."""
+    ratio = tf.minimum(1.0, tf.cast(up, tf.float32) / tf.cast(down, tf.float32))
+    reach = tf.cast(tf.math.ceil(_CROSSINGS / ratio), tf.int64)
+    # One input more on each side covers the fractions.
+    band = (_GROUP_OUTPUTS - 1) * down // up + 2 * reach + 2
+    repeats = (band + down - 1) // down
+    return _Blocks(down * repeats, up * repeats, up, down, band, reach, ratio)
+
+
+def _group(blocks: _Blocks, number: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Coefficients of one group of outputs.
+
+    Args:
+        blocks: the division.
+        number: int64 scalar, number of the group in the block.
 
     Returns:
-        Integer parts, int32 [count], and fractions, float32 [count]. One float32
-        number would be off by up to 0.004 samples.
+        The first input of the group, int64, relative to the block and without
+        `reach`; and the coefficients, float32 [band, _GROUP_OUTPUTS].
     """
-    steps = tf.range(tf.cast(count, tf.int64)) * tf.cast(down, tf.int64)
-    up = tf.cast(up, tf.int64)
-    fraction = tf.cast(steps % up, tf.float32) / tf.cast(up, tf.float32)
-    return tf.cast(steps // up, tf.int32), fraction
+    outputs = number * _GROUP_OUTPUTS + tf.range(_GROUP_OUTPUTS, dtype=tf.int64)
+    steps = outputs * blocks.down
+    # Positions of the outputs in inputs, as integers and fractions: one float32
+    # number would be off by up to 0.004 samples.
+    index = steps // blocks.up
+    fraction = tf.cast(steps % blocks.up, tf.float32) / tf.cast(blocks.up, tf.float32)
+    first = index[0]
+    # [band, _GROUP_OUTPUTS]
+    distance = tf.range(blocks.band)[:, None] - blocks.reach - (index - first)[None, :]
+    return first, _windowed_sinc(tf.cast(distance, tf.float32) - fraction, blocks.ratio)
 
 
-def _windows(
-    waveform: tf.Tensor, block: tf.Tensor | int, reach: tf.Tensor | int
+# Graphs optimize the arithmetic of the coefficients, which changes their last bit.
+# Here it is a graph everywhere, also where operations run without one.
+_traced_group = tf.function(_group, autograph=False)
+
+
+def _pad(
+    waveform: tf.Tensor, inputs: tf.Tensor | int, reach: tf.Tensor | int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Adds zeros on both sides; returns the waveform and the number of blocks."""
+    samples = tf.size(waveform, out_type=tf.int64)
+    count = samples // inputs + 1
+    # A group of the last block ends within the next two blocks.
+    after = (count + 2) * inputs - samples - reach
+    zeros = [tf.zeros(tf.stack([size]), waveform.dtype) for size in (reach, after)]
+    return tf.concat([zeros[0], waveform, zeros[1]], 0), count
+
+
+def _rows(
+    padded: tf.Tensor,
+    first: tf.Tensor | int,
+    count: tf.Tensor,
+    inputs: tf.Tensor | int,
+    band: tf.Tensor | int,
 ) -> tf.Tensor:
-    """Concatenates each block of inputs with the next one: [blocks, 2 · block]."""
-    samples = tf.size(waveform)
-    blocks = samples // block + 1
-    padded = tf.pad(waveform, [[reach, (blocks + 1) * block - samples - reach]])
-    # [blocks + 1, block]
-    rows = tf.reshape(padded, [blocks + 1, block])
-    return tf.concat([rows[:-1], rows[1:]], axis=1)
-
-
-def _apply_banded(windows: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
-    """Multiplies windows [blocks, 2 · block] with a banded matrix [2 · block, outputs].
-
-    Each group of columns is multiplied with the rows of its own band only, which
-    is a third of the operations at 22,050 Hz.
-    """
-    groups = max(1, matrix.shape[1] // _BAND_OUTPUTS)
-    parts = []
-    for columns in np.array_split(matrix, groups, axis=1):
-        rows = np.flatnonzero(columns.any(axis=1))
-        band = slice(int(rows[0]), int(rows[-1]) + 1)
-        parts.append(tf.matmul(windows[:, band], tf.constant(columns[band])))
-    return tf.concat(parts, axis=1)
-
-
-def _apply_gathered(
-    waveform: tf.Tensor, up: tf.Tensor, down: tf.Tensor, ratio: tf.Tensor
-) -> tf.Tensor:
-    """Computes one period of outputs after another, each from its own inputs."""
-    reach = _reach(ratio)
-    # [up]
-    first, fraction = _positions(up, up, down)
-    taps = tf.range(2 * reach + 1)
-    # [up, taps]
-    offsets = tf.cast(taps - reach, tf.float32)[None, :] - fraction[:, None]
-    coefficients = _windowed_sinc(offsets, ratio)
-    samples = tf.size(waveform)
-    periods = samples // down + 1
-    padded = tf.pad(waveform, [[reach, (periods + 1) * down - samples + reach]])
-    indices = first[:, None] + taps[None, :]
-
-    def period(number: tf.Tensor) -> tf.Tensor:
-        start = number * down
-        window = padded[start : start + down + 2 * reach + 1]
-        return tf.reduce_sum(tf.gather(window, indices) * coefficients, axis=1)
-
-    # [periods, up]
-    outputs = tf.map_fn(
-        period, tf.range(periods), fn_output_signature=tf.float32, parallel_iterations=1
-    )
-    return tf.reshape(outputs, [-1])
+    """The inputs of one group in each block: [count, band]."""
+    part = padded[first : first + count * inputs]
+    return tf.reshape(part, tf.stack([count, inputs]))[:, :band]
 
 
 def _any_rate(
     waveform: tf.Tensor, rate_hz: tf.Tensor, target_rate_hz: int
 ) -> tf.Tensor:
     """Resamples from a rate that is known when the graph runs."""
-    divisor = _greatest_common_divisor(rate_hz, tf.constant(target_rate_hz))
+    target = tf.constant(target_rate_hz, tf.int64)
+    divisor = _greatest_common_divisor(rate_hz, target)
+    blocks = _divide(target // divisor, rate_hz // divisor)
+    padded, count = _pad(waveform, blocks.inputs, blocks.reach)
+    groups = (blocks.outputs + _GROUP_OUTPUTS - 1) // _GROUP_OUTPUTS
+
+    def group(number: tf.Tensor) -> tf.Tensor:
+        first, matrix = _traced_group(blocks, number)
+        rows = _rows(padded, first, count, blocks.inputs, blocks.band)
+        return tf.matmul(rows, matrix)
+
+    # [groups, count, _GROUP_OUTPUTS]; one after another, to bound the memory.
+    parts = tf.map_fn(
+        group,
+        tf.range(groups),
+        fn_output_signature=tf.TensorSpec([None, _GROUP_OUTPUTS], tf.float32),
+        parallel_iterations=1,
+    )
+    outputs = tf.reshape(tf.transpose(parts, [1, 0, 2]), tf.stack([count, -1]))
+    return tf.reshape(outputs[:, : blocks.outputs], [-1])
+
+
+@functools.cache
+def _constant_groups(
+    rate_hz: int, target_rate_hz: int
+) -> tuple[int, int, list[tuple[int, np.ndarray]]]:
+    """Inputs of a block, reach, and first input and coefficients of each group."""
+    divisor = math.gcd(rate_hz, target_rate_hz)
     up, down = target_rate_hz // divisor, rate_hz // divisor
-    ratio = tf.minimum(1.0, tf.cast(up, tf.float32) / tf.cast(down, tf.float32))
-    reach = _reach(ratio)
-    repeats = tf.cast((2 * reach + down) // down, tf.int64)
-    coefficients = (
-        2 * repeats * repeats * tf.cast(down, tf.int64) * tf.cast(up, tf.int64)
-    )
-
-    def dense() -> tf.Tensor:
-        matrix, block = _dense_filter(up, down, ratio)
-        return tf.reshape(tf.matmul(_windows(waveform, block, reach), matrix), [-1])
-
-    return tf.cond(
-        coefficients <= _MAX_DENSE,
-        dense,
-        lambda: _apply_gathered(waveform, up, down, ratio),
-    )
+    with tf.init_scope():
+        blocks = _divide(tf.constant(up, tf.int64), tf.constant(down, tf.int64))
+        outputs = int(blocks.outputs)
+        groups = []
+        for number in range(-(-outputs // _GROUP_OUTPUTS)):
+            first, matrix = _group(blocks, tf.constant(number, tf.int64))
+            columns = np.asarray(matrix)[:, : outputs - number * _GROUP_OUTPUTS]
+            inside = np.flatnonzero(columns.any(axis=1))
+            start, end = int(inside[0]), int(inside[-1]) + 1
+            groups.append((int(first) + start, columns[start:end]))
+        return int(blocks.inputs), int(blocks.reach), groups
 
 
 def _constant_rate(waveform: tf.Tensor, rate_hz: int, target_rate_hz: int) -> tf.Tensor:
     """Resamples from a common rate, with the filter as constants of the graph."""
-    divisor = math.gcd(rate_hz, target_rate_hz)
-    up, down = target_rate_hz // divisor, rate_hz // divisor
-    with tf.init_scope():
-        ratio = tf.constant(min(1.0, up / down), tf.float32)
-        reach = int(_reach(ratio))
-        matrix, block = _dense_filter(up, down, ratio)
-        matrix, block = np.asarray(matrix), int(block)
-    # [blocks, 2 · block] → [blocks, outputs] → [blocks · outputs]
-    windows = _windows(waveform, block, reach)
-    return tf.reshape(_apply_banded(windows, matrix), [-1])
+    inputs, reach, groups = _constant_groups(rate_hz, target_rate_hz)
+    padded, count = _pad(waveform, inputs, reach)
+    parts = [
+        tf.matmul(_rows(padded, first, count, inputs, len(matrix)), tf.constant(matrix))
+        for first, matrix in groups
+    ]
+    # [count, outputs] → [count · outputs]
+    return tf.reshape(tf.concat(parts, axis=1), [-1])
+
+
+def input_span(
+    start: tf.Tensor, count: tf.Tensor, rate_hz: tf.Tensor, target_rate_hz: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The part of a waveform that a range of resampled samples depends on.
+
+        resample(x)[start : start + count] = resample(x[first : first + n])[skip : …]
+
+    The part begins at a whole second, where the coefficients begin again, so that
+    resampling it gives the same samples as resampling the waveform.
+
+    >>> [int(n) for n in input_span(80_000, 160_000, 22_050, 16_000)]
+    [88200, 242640, 16000]
+
+    Args:
+        start: int64 scalar, first resampled sample.
+        count: int64 scalar, number of resampled samples.
+        rate_hz: int scalar, rate of the waveform.
+        target_rate_hz: rate of the result in Hz.
+
+    Returns:
+        int64 scalars: the first input; the number of inputs, which may exceed those
+        of the waveform; and the number of resampled samples to skip.
+    """
+    rate, target = tf.cast(rate_hz, tf.int64), tf.constant(target_rate_hz, tf.int64)
+    start, count = tf.cast(start, tf.int64), tf.cast(count, tf.int64)
+    # Inputs on each side of an output, and one for its fraction.
+    reach = _CROSSINGS * tf.maximum(rate, target) // target + 2
+    second = tf.maximum(start * rate // target - reach, 0) // rate
+    end = (start + count) * rate // target + reach
+    first = second * rate
+    return first, end - first, start - second * target
 
 
 def resample(
@@ -206,8 +257,10 @@ def resample(
 
     Returns:
         float32 [ceil(n · target / rate)]; samples outside the waveform count as 0.
+        The time is proportional to n, plus that of evaluating the coefficients,
+        which are constants for the common rates.
     """
-    rate_hz = tf.cast(rate_hz, tf.int32)
+    rate_hz = tf.cast(rate_hz, tf.int64)
     common = [rate for rate in _COMMON_RATES_HZ if rate != target_rate_hz]
     branches: list[Callable[[], tf.Tensor]] = [
         lambda: _any_rate(waveform, rate_hz, target_rate_hz),
@@ -218,11 +271,17 @@ def resample(
             functools.partial(_constant_rate, waveform, rate, target_rate_hz)
         )
     # Branch 0 is any rate, 1 the target rate, 2 and higher the common rates.
-    rates = tf.constant([target_rate_hz, *common])
+    rates = tf.constant([target_rate_hz, *common], tf.int64)
     match = tf.cast(rates == rate_hz, tf.int32)
     index = tf.reduce_sum(match * tf.range(1, len(common) + 2))
     resampled = tf.switch_case(index, branches)
     samples = tf.size(waveform, out_type=tf.int64)
+    return resampled[: resampled_length(samples, rate_hz, target_rate_hz)]
+
+
+def resampled_length(
+    samples: tf.Tensor, rate_hz: tf.Tensor, target_rate_hz: int
+) -> tf.Tensor:
+    """Returns ceil(n · target / rate), the number of samples of `resample`, int64."""
     rate = tf.cast(rate_hz, tf.int64)
-    length = (samples * target_rate_hz + rate - 1) // rate
-    return resampled[: tf.cast(length, tf.int32)]
+    return (samples * target_rate_hz + rate - 1) // rate

@@ -1,16 +1,19 @@
 """WAV bytes → a clip of fixed length and rate."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import MAX_RATE_HZ, MIN_RATE_HZ, FeatureConfig
 from advance_tf.features.errors import MediaError
-from advance_tf.features.resample import resample
-from advance_tf.features.wav import (
+from advance_tf.features.resample import input_span, resample, resampled_length
+from advance_tf.features.wav import decode_wav, read_samples
+from advance_tf.features.wav_header import (
     MAX_CHANNELS,
-    decode_wav,
+    WavHeader,
+    checked_header,
     read_header,
-    read_samples,
 )
 
 
@@ -36,17 +39,83 @@ def fit_clip(
     Source: §3 of the paper repeats recordings of 2 to 10 s and cuts 10 s at a
     random position; evaluation uses the centre, so that results are repeatable.
     """
+    samples = tf.maximum(tf.size(waveform, out_type=tf.int64), 1)
+    start = _cut_start(samples, clip_samples, offset)
+    return _repeat(waveform[start : start + clip_samples], clip_samples)
+
+
+def _cut_start(
+    samples: tf.Tensor, clip_samples: int, offset: tf.Tensor | float
+) -> tf.Tensor:
+    """First sample of the cut of a waveform, int64; 0 for one that is not longer."""
+    slack = tf.maximum(samples - clip_samples, 0)
+    position = tf.cast(offset, tf.float32) * tf.cast(slack + 1, tf.float32)
+    return tf.minimum(tf.cast(position, tf.int64), slack)
+
+
+def _repeat(waveform: tf.Tensor, clip_samples: int) -> tf.Tensor:
+    """Repeats a waveform that is shorter than a clip: [clip_samples]."""
     samples = tf.maximum(tf.size(waveform), 1)
     repeats = (clip_samples + samples - 1) // samples
     # [n · repeats], at least clip_samples.
     repeated = tf.cond(
         repeats > 1, lambda: tf.tile(waveform, [repeats]), lambda: waveform
     )
-    # A repeated waveform starts at its own first sample, whatever the offset.
-    slack = tf.maximum(samples - clip_samples, 0)
-    position = tf.cast(offset, tf.float32) * tf.cast(slack + 1, tf.float32)
-    start = tf.minimum(tf.cast(position, tf.int32), slack)
-    return tf.ensure_shape(repeated[start : start + clip_samples], [clip_samples])
+    return tf.ensure_shape(repeated[:clip_samples], [clip_samples])
+
+
+def clip_from_samples(
+    read: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    samples: tf.Tensor,
+    rate_hz: tf.Tensor,
+    features: FeatureConfig,
+    offset: tf.Tensor | float = 0.5,
+) -> tf.Tensor:
+    """Reads only the part of a sound that its clip depends on, and resamples it.
+
+    The clip is that of `fit_clip(resample(sound))`; the time does not depend on the
+    length of the sound.
+
+    >>> sound = tf.random.normal([40_000])
+    >>> clip = clip_from_samples(
+    ...     lambda first, count: sound[first : first + count],
+    ...     tf.constant(40_000, tf.int64), 32_000, FeatureConfig(clip_seconds=0.5))
+    >>> clip.shape
+    TensorShape([8000])
+
+    Args:
+        read: first sample and largest number of samples, int64 → float32 [n].
+        samples: int64 scalar, number of samples of the sound.
+        rate_hz: int scalar, rate of the sound, 8,000 to 192,000 Hz.
+        features: `sample_rate_hz` and `clip_samples` are used.
+        offset: position of the cut of a longer sound, as in `fit_clip`.
+
+    Returns:
+        float32 [clip_samples] at `sample_rate_hz`.
+    """
+    target, clip_samples = features.sample_rate_hz, features.clip_samples
+    total = resampled_length(samples, rate_hz, target)
+    start = _cut_start(total, clip_samples, offset)
+    count = tf.minimum(total, clip_samples)
+    first, span, skip = input_span(start, count, rate_hz, target)
+    # [n], n ≤ span
+    part = resample(read(first, span), rate_hz, target)
+    return _repeat(part[skip : skip + count], clip_samples)
+
+
+def _clip_from_file(
+    contents: tf.Tensor,
+    header: WavHeader,
+    rate_hz: tf.Tensor,
+    features: FeatureConfig,
+    offset: tf.Tensor | float,
+) -> tf.Tensor:
+    """Reads the clip of a file whose header has no problem: [clip_samples]."""
+
+    def read(first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        return read_samples(contents, header, first, count)
+
+    return clip_from_samples(read, header.samples, rate_hz, features, offset)
 
 
 def recording_from_bytes(
@@ -89,8 +158,24 @@ def waveform_from_bytes(
     Raises:
         tf.errors.InvalidArgumentError: the file cannot be read; it is named.
     """
-    recording = recording_from_bytes(contents, features, name)
-    return fit_clip(recording, features.clip_samples, offset)
+    header = checked_header(contents, name)
+    return _clip_from_file(contents, header, header.rate_hz, features, offset)
+
+
+def is_longer_than_clip(contents: tf.Tensor, features: FeatureConfig) -> tf.Tensor:
+    """Whether a WAV file is longer than a clip, from its header.
+
+    Args:
+        contents: string scalar, the bytes of the file.
+        features: `sample_rate_hz` and `clip_samples` are used.
+
+    Returns:
+        bool scalar; False for a file that cannot be read.
+    """
+    header = read_header(contents)
+    rate_hz = tf.clip_by_value(header.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
+    total = resampled_length(header.samples, rate_hz, features.sample_rate_hz)
+    return total > features.clip_samples
 
 
 def waveform_or_problem(
@@ -106,16 +191,12 @@ def waveform_or_problem(
         float32 [clip_samples], zeros for an invalid file; and the problem of the
         file, a string scalar, "" for a valid file.
     """
-    raw = tf.io.decode_raw(contents, tf.uint8)
-    header = read_header(raw)
+    header = read_header(contents)
     rate_hz = tf.clip_by_value(header.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
-
-    def read() -> tf.Tensor:
-        samples = resample(read_samples(raw, header), rate_hz, features.sample_rate_hz)
-        return fit_clip(samples, features.clip_samples)
-
     waveform = tf.cond(
-        tf.equal(header.problem, ""), read, lambda: tf.zeros([features.clip_samples])
+        tf.equal(header.problem, ""),
+        lambda: _clip_from_file(contents, header, rate_hz, features, 0.5),
+        lambda: tf.zeros([features.clip_samples]),
     )
     return waveform, header.problem
 

@@ -1,4 +1,4 @@
-"""Predictions of a run, a SavedModel or a LiteRT file, and evaluation of a run."""
+"""Predictions of a run, a SavedModel, a LiteRT or an ONNX file, and evaluation."""
 
 import lazy_loader as _lazy
 

@@ -2,8 +2,11 @@ from . import backends as backends
 from . import evaluation as evaluation
 from . import events as events
 from . import examples as examples
+from . import formats as formats
+from . import litert_backend as litert_backend
 from . import loading as loading
 from . import model as model
+from . import onnx_backend as onnx_backend
 from . import prediction as prediction
 from . import predictor as predictor
 from .evaluation import evaluate as evaluate

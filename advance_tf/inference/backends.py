@@ -1,22 +1,17 @@
-"""The models that `load_model` returns: of a run, a SavedModel or a LiteRT file."""
+"""The models that `load_model` returns: of a run and of a SavedModel."""
 
 import io
 import json
 import pathlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import soundfile
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 
 from advance_tf import labels
-from advance_tf.config import FeatureConfig
 from advance_tf.features.errors import MediaError
-from advance_tf.features.frontend import (
-    Frontend,
+from advance_tf.features.sources import (
     ImageSource,
     SoundSource,
     check_image_array,
@@ -49,26 +44,23 @@ class RunModel(Model):
         self.predictor = predictor
         self.modality = predictor.modality
         self.label = label
-        outputs = predictor.recognizer.output
-        events = describe_events(
-            {name: output.shape[-1] for name, output in outputs.items()},
-            predictor.knowledge,
-        )
+        events = describe_events(predictor.sizes, predictor.knowledge)
         self.event_source = events.source
         self.events_from_sound = events.from_sound
 
     def _read(self, example: Example) -> dict[str, Any]:
         frontend, features = self.predictor.frontend, self.predictor.features
         side = features.image_size
+        sound_input = self.predictor.sound_input
         row = {
             "image": np.zeros((side, side, 3), np.float32),
-            "log_mel": np.zeros((features.frames, features.mel_bins), np.float32),
+            sound_input: np.zeros(features.sound_shape(sound_input), np.float32),
         }
         if example.image is not None and self.uses("image"):
             row["image"] = frontend.read_image(example.image)
         if example.sound is not None and self.uses("sound"):
             waveform = frontend.read_waveform(example.sound)
-            row["log_mel"] = np.asarray(frontend.log_mel(waveform))
+            row[sound_input] = np.asarray(frontend.encode_sound(waveform))
         return row
 
     def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
@@ -86,7 +78,7 @@ def _stack(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
 
 
-class _ExportedModel(Model):
+class ExportedModel(Model):
     """A model that is described by its metadata.json.
 
     Args:
@@ -101,80 +93,7 @@ class _ExportedModel(Model):
         self.events_from_sound = metadata["events_of_sound"]
 
 
-class LiteRTModel(_ExportedModel):
-    """A `.tflite` file of `advance export`.
-
-    Args:
-        path: path of the file.
-
-    Raises:
-        ValueError: the file has no metadata.
-    """
-
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__(_lite_metadata(path))
-        metadata = self.metadata
-        self.path = path
-        self._interpreter = Interpreter(model_path=str(path))
-        self._signatures = self._interpreter.get_signature_list()
-        rate = metadata["sample_rate_hz"]
-        # The signatures compute the log-mel, with its statistics, from the waveform;
-        # the front end only decodes, so that it needs rate, length and image size.
-        # The metadata has no mel settings: the highest frequency is not used, but
-        # FeatureConfig accepts none above half of the rate.
-        features = FeatureConfig(
-            sample_rate_hz=rate,
-            clip_seconds=metadata["clip_samples"] / rate,
-            mel_max_hz=min(FeatureConfig().mel_max_hz, rate / 2),
-            image_size=metadata["image_size"],
-        )
-        self._frontend = Frontend(features, normalized=False)
-
-    def _read(self, example: Example) -> dict[str, Any]:
-        row = {}
-        if example.image is not None and self.uses("image"):
-            image = self._frontend.read_image(example.image)
-            row["image"] = image.astype(np.uint8)[None]
-        if example.sound is not None and self.uses("sound"):
-            row["waveform"] = self._frontend.read_waveform(example.sound)[None]
-        return row
-
-    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
-        found = [self._run(row) for row in rows]
-        scene_probs = np.concatenate([outputs["scene_probs"] for outputs in found])
-        event_probs = None
-        if any("event_probs" in outputs for outputs in found):
-            zeros = np.zeros((1, len(labels.events())), np.float32)
-            event_probs = np.concatenate([o.get("event_probs", zeros) for o in found])
-        if not np.isfinite(scene_probs).all():
-            raise ValueError(
-                f"{self.path} must predict finite probabilities; received NaN or "
-                "infinity. Its weights are broken: export another run."
-            )
-        return Scores([OK] * len(rows), scene_probs, event_probs)
-
-    def _run(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        single = {"image": "image_only", "waveform": "sound_only"}
-        name = "recognize" if len(row) == 2 else single[next(iter(row))]
-        return dict(self._interpreter.get_signature_runner(name)(**row))
-
-    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
-        if EMBED not in self._signatures:
-            raise ValueError(_no_embeddings(self.path))
-        runner = self._interpreter.get_signature_runner(EMBED)
-        zeros = {
-            name: np.zeros(detail["shape"], detail["dtype"])
-            for name, detail in runner.get_input_details().items()
-        }
-        outputs = runner(**(zeros | row))
-        return {
-            kind: outputs[f"{kind}_embedding"][0]
-            for kind in KINDS
-            if f"{kind}_embedding" in outputs
-        }
-
-
-class SavedModel(_ExportedModel):
+class SavedModel(ExportedModel):
     """A SavedModel of `advance export`; its signatures decode files.
 
     Args:
@@ -229,7 +148,7 @@ class SavedModel(_ExportedModel):
 
     def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         if EMBED not in self._signatures:
-            raise ValueError(_no_embeddings(self.path))
+            raise ValueError(no_embeddings(self.path))
         inputs = self._signatures[EMBED].structured_input_signature[1]
         # A signature of both inputs needs both; the embedding of this one is unused.
         blank = {
@@ -259,6 +178,8 @@ def _sound_bytes(source: SoundSource) -> bytes:
     """The bytes of a file unchanged; an array as mono WAV of 32-bit floats."""
     sound, rate_hz = split_rate(source)
     if isinstance(sound, np.ndarray):
+        import soundfile
+
         rate, samples = check_rate(rate_hz), mono_waveform(sound)
         file = io.BytesIO()
         soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
@@ -266,22 +187,12 @@ def _sound_bytes(source: SoundSource) -> bytes:
     return read_contents(sound, "sound")[0]
 
 
-def _no_embeddings(path: pathlib.Path) -> str:
+def no_embeddings(path: pathlib.Path) -> str:
+    """The error message for an export without embeddings."""
     return (
         f"{path} must have the signature '{EMBED}' to return embeddings; it has none. "
         "Export the run again, or load the run."
     )
-
-
-def _lite_metadata(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read(METADATA)))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} must be a file of `advance export`, with {METADATA} inside; "
-            f"reading it failed: {error}. Export the run again."
-        ) from error
 
 
 def _saved_model_metadata(folder: pathlib.Path) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """The evaluation of a trained run on a split."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
-from advance_tf.data.layout import Pair, join_labels, read_notice
+from advance_tf.data.layout import join_labels, read_notice
+from advance_tf.data.pairing import Pair
 from advance_tf.inference.predictor import Predictor
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
-from advance_tf.models.weights import file_sha256
 from advance_tf.runs.workdir import Run, as_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
@@ -61,7 +63,7 @@ def evaluate(
         split: "training", "validation", "test" or "all".
         batch_size: pairs in a batch; None for the value of the training.
         seed: seed of the bootstrap resamples of the confidence intervals.
-        progress: whether to show a progress bar.
+        progress: whether to show a progress bar on a terminal.
 
     Returns:
         The evaluation; its label states what limits its scores, such as a split
@@ -99,6 +101,10 @@ def evaluate(
             "workdir": str(run.workdir),
             "config": to_dict(run.config),
             "data_dir": str(run.data_dir),
+            "initial_weights": {
+                tower: dataclasses.asdict(source)
+                for tower, source in run.weights.items()
+            },
             "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),
         },
     )

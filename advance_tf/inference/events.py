@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 from advance_tf.metrics.probabilities import sigmoid, softmax
-from advance_tf.teacher.knowledge import EventKnowledge
 
 HEADS = ("audiovisual_event_logits", "audio_event_logits")
 _COMPOUND = "compound p(e) = Σ_k p(s_k) p(e|s_k) (Eq. 7)"
@@ -14,6 +14,18 @@ _NO_EVENTS = (
     "no events: the model has no event head, and there are no posteriors (compute "
     "them with `advance teach`)"
 )
+
+
+class TeacherEvents(Protocol):
+    """What event probabilities need of `EventKnowledge`."""
+
+    @property
+    def event_mask(self) -> np.ndarray:
+        """Which events the teacher covers, bool [527]."""
+
+    @property
+    def posteriors(self) -> np.ndarray:
+        """Posteriors p(e|s_k), float32 [13, 527]."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +48,7 @@ class EventProbs:
 
 
 def event_probs(
-    outputs: Mapping[str, np.ndarray], knowledge: EventKnowledge | None
+    outputs: Mapping[str, np.ndarray], knowledge: TeacherEvents | None
 ) -> EventProbs:
     """Event probabilities of the recognizer's outputs.
 
@@ -70,7 +82,7 @@ def event_probs(
 
 
 def describe_events(
-    sizes: Mapping[str, int], knowledge: EventKnowledge | None
+    sizes: Mapping[str, int], knowledge: TeacherEvents | None
 ) -> EventProbs:
     """The source of the event probabilities of a recognizer, without a prediction.
 

@@ -1,23 +1,28 @@
 """The examples to predict: an image, a sound, or both of one place."""
 
-import collections
 import dataclasses
+import os
 import pathlib
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from advance_tf.data.layout import IMAGE_ENDINGS, SOUND_ENDINGS
-from advance_tf.features.frontend import ImageSource, SoundSource
+from advance_tf.data.pairing import (
+    IMAGE_ENDINGS,
+    OTHER_IMAGE_ENDINGS,
+    OTHER_SOUND_ENDINGS,
+    SOUND_ENDINGS,
+)
+from advance_tf.features.sources import ImageSource, SoundSource
+from advance_tf.files import is_system_entry, is_utf8
 from advance_tf.inference.prediction import Prediction
 
-# Formats that are reported as not supported instead of ignored.
-_OTHER_SOUND_ENDINGS = (".aif", ".aiff", ".flac", ".m4a", ".mp3", ".ogg", ".opus")
 _LAYOUT_FOLDERS = {"vision", "sound", "ADVANCE_vision", "ADVANCE_sound"}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Example:
     """One place to recognize.
 
@@ -107,14 +112,29 @@ def path_text(source: Any) -> str | None:
     return str(source) if isinstance(source, str | pathlib.Path) else None
 
 
-def _name_of(relative: pathlib.PurePath) -> str:
+def _name_of(relative: str) -> str:
     """Name of the example of a file: its scene folder, if any, and its stem."""
-    folders = [part for part in relative.parts[:-1] if part not in _LAYOUT_FOLDERS]
-    return "/".join([*folders, relative.stem])
+    *folders, name = relative.split(os.sep)
+    parts = [part for part in folders if part not in _LAYOUT_FOLDERS]
+    joined = "/".join([*parts, os.path.splitext(name)[0]])
+    if joined.isascii():
+        return joined
+    composed = unicodedata.normalize("NFC", joined)
+    return composed if is_utf8(composed) else ascii(composed)[1:-1]
 
 
-def _is_hidden(relative: pathlib.PurePath) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in relative.parts)
+def _visible_files(root: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Paths of the files below a folder, and their paths relative to it."""
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(filter(_is_visible, subfolders))
+        inner = os.path.relpath(folder, root)
+        for name in sorted(filter(_is_visible, names)):
+            path = os.path.join(folder, name)
+            yield path, name if inner == os.curdir else os.path.join(inner, name)
+
+
+def _is_visible(name: str) -> bool:
+    return not is_system_entry(name)
 
 
 def find_examples(
@@ -128,8 +148,8 @@ def find_examples(
 
     Returns:
         Examples sorted by name; and predictions whose status states why a file
-        is left out: the sound is not WAV, or two images or two sounds have one
-        stem.
+        is left out: it has a format that is not read, its name is not UTF-8, it is a
+        link to a missing file, or two images or two sounds have one stem.
 
     Raises:
         ValueError: the folder is missing or holds neither images nor sounds.
@@ -140,39 +160,55 @@ def find_examples(
             f"data_dir must be a folder; received {root}, which does not exist or is "
             "a file."
         )
-    images: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
-    sounds: dict[str, list[pathlib.Path]] = collections.defaultdict(list)
+    # Name → path of the image and of the sound; lists only for repeated names.
+    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    repeated: dict[str, list[str]] = {}
     failures = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if _is_hidden(relative) or not path.is_file():
+    for path, relative in _visible_files(root):
+        ending, name = os.path.splitext(path)[1].lower(), _name_of(relative)
+        problem = _problem_of(path, ending)
+        if problem:
+            failures.append(Prediction(name, status=problem))
             continue
-        ending, name = path.suffix.lower(), _name_of(relative)
-        if ending in IMAGE_ENDINGS:
-            images[name].append(path)
-        elif ending in SOUND_ENDINGS:
-            sounds[name].append(path)
-        elif ending in _OTHER_SOUND_ENDINGS:
-            failures.append(Prediction(name, status=not_wav(path)))
-    examples = []
-    for name in sorted(images.keys() | sounds.keys()):
-        double = [found for found in (images[name], sounds[name]) if len(found) > 1]
-        if double:
-            paths = " and ".join(str(path) for path in double[0])
-            status = (
-                "A stem must have at most one image and one sound; received "
-                f"{paths}. Rename or remove one."
-            )
-            failures.append(Prediction(name, status=status))
-            continue
-        image, sound = (next(iter(found[name]), None) for found in (images, sounds))
-        examples.append(Example(name, image, sound))
+        for files, endings in zip(found, (IMAGE_ENDINGS, SOUND_ENDINGS), strict=True):
+            if ending in endings and files.setdefault(name, path) != path:
+                repeated.setdefault(name, [files[name]]).append(path)
+    images, sounds = found
+    for name in sorted(repeated):
+        status = (
+            "A stem must have at most one image and one sound; received "
+            f"{' and '.join(repeated[name])}. Rename or remove one."
+        )
+        failures.append(Prediction(name, status=status))
+    examples = [
+        Example(name, images.get(name), sounds.get(name))
+        for name in sorted(images.keys() | sounds.keys())
+        if name not in repeated
+    ]
     if not examples and not failures:
         raise ValueError(
             f"{root} must hold images ({', '.join(IMAGE_ENDINGS)}) or sounds "
             f"({', '.join(SOUND_ENDINGS)}); received neither. Give another folder."
         )
     return tuple(examples), tuple(failures)
+
+
+def _problem_of(path: str, ending: str) -> str:
+    """Why a file is left out; "" for one to predict and for one that is neither."""
+    if ending in OTHER_SOUND_ENDINGS:
+        return not_wav(pathlib.Path(path))
+    if ending in OTHER_IMAGE_ENDINGS:
+        return (
+            f"The image {path} must end in one of {', '.join(IMAGE_ENDINGS)}; received "
+            f"'{ending}'. Convert it with `advance prepare`."
+        )
+    if ending not in (*IMAGE_ENDINGS, *SOUND_ENDINGS):
+        return ""
+    if not is_utf8(path):
+        return f"The name of a file must be UTF-8; received {path!a}. Rename it."
+    if not os.path.exists(path):
+        return f"The file {path} must exist; it is a link to a missing file. Remove it."
+    return ""
 
 
 def not_wav(path: pathlib.Path) -> str:

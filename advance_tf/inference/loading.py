@@ -1,25 +1,28 @@
-"""`load_model`: opens a run, an exported SavedModel or a LiteRT file."""
+"""`load_model`: opens a run, an exported SavedModel, a LiteRT or an ONNX file."""
 
 import pathlib
 
-from advance_tf.inference.backends import LiteRTModel, RunModel, SavedModel
+from advance_tf.inference.backends import RunModel, SavedModel
+from advance_tf.inference.formats import LITERT, ONNX, SAVED_MODEL, find_model
 from advance_tf.inference.model import Model
 from advance_tf.inference.predictor import Predictor
-from advance_tf.runs.workdir import Run, load_run
+from advance_tf.models.forward import read_forward_pass
+from advance_tf.runs.workdir import Run, load_run, read_run
 
 
 def load_model(path: Run | str | pathlib.Path) -> Model:
-    """Loads a run, an exported SavedModel or a LiteRT file for prediction.
+    """Loads a run, an exported SavedModel, a LiteRT or an ONNX file for prediction.
 
     Args:
         path: folder of a run, or the `Run` that `train` and `load_run` return;
             folder of a SavedModel or of an export, whose newest version is loaded;
-            or a `.tflite` file of `advance export`.
+            or a `.tflite` or `.onnx` file of `advance export`.
 
     Returns:
         A model with `predict`, `predict_batch` and `embed`.
 
     Raises:
+        ImportError: an `.onnx` file needs the extra `onnx`, which is not installed.
         ValueError: the path is none of these, or a file of it is damaged.
 
     Example:
@@ -30,32 +33,35 @@ def load_model(path: Run | str | pathlib.Path) -> Model:
     """
     if isinstance(path, Run):
         return _of_run(path)
-    path = pathlib.Path(path)
-    if path.suffix.lower() == ".tflite" and path.is_file():
-        return LiteRTModel(path)
-    if (path / "config.json").is_file():
-        return _of_run(load_run(path))
-    if path.is_dir():
-        folder = _newest_version(path)
-        if (folder / "saved_model.pb").is_file():
-            return SavedModel(folder)
-        lite = sorted(folder.glob("*.tflite"))
-        if len(lite) == 1:
-            return LiteRTModel(lite[0])
-    raise ValueError(
-        "path must be the folder of a run (config.json), of a SavedModel "
-        f"(saved_model.pb) or a .tflite file; received {path}. Train a run with "
-        "`advance fit`, or export one with `advance export`."
+    kind, found = find_model(path)
+    if kind == SAVED_MODEL:
+        return SavedModel(found)
+    if kind == LITERT:
+        from advance_tf.inference.litert_backend import LiteRTModel
+
+        return LiteRTModel(found)
+    if kind == ONNX:
+        from advance_tf.inference.onnx_backend import OnnxModel
+
+        return OnnxModel(found)
+    return _of_folder(found)
+
+
+def _of_folder(workdir: pathlib.Path) -> RunModel:
+    """The model of a run, without its Keras model where that is possible."""
+    files = read_run(workdir)
+    config = files.config
+    recognizer = read_forward_pass(files.weights, config.model, config.features)
+    if recognizer is None:
+        return _of_run(load_run(workdir))
+    predictor = Predictor(
+        recognizer,
+        config.features,
+        modality=config.model.modality,
+        knowledge=files.knowledge,
     )
+    return RunModel(predictor, files.label)
 
 
 def _of_run(run: Run) -> RunModel:
     return RunModel(Predictor.from_run(run), run.label)
-
-
-def _newest_version(path: pathlib.Path) -> pathlib.Path:
-    """The folder of the highest version, or the path of an export without versions."""
-    versions = [p for p in path.iterdir() if p.is_dir() and p.name.isdecimal()]
-    if (path / "saved_model.pb").is_file() or not versions:
-        return path
-    return max(versions, key=lambda version: int(version.name))

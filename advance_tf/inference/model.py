@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from advance_tf import labels
-from advance_tf.data.layout import SOUND_ENDINGS
+from advance_tf.data.pairing import SOUND_ENDINGS
 from advance_tf.features.errors import MediaError
-from advance_tf.features.frontend import ImageSource, SoundSource
+from advance_tf.features.sources import ImageSource, SoundSource
 from advance_tf.inference.examples import Example, not_wav, path_text
 from advance_tf.inference.prediction import OK, Prediction, Ranking, rank
 

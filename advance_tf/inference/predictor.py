@@ -6,24 +6,25 @@ them compute the same probabilities for the same inputs.
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.layout import Pair
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
-from advance_tf.inference.events import EventProbs, event_probs
+from advance_tf.features.log_mel import LogMelStats
+from advance_tf.inference.events import EventProbs, TeacherEvents, event_probs
 from advance_tf.metrics.probabilities import softmax
+from advance_tf.models.forward import TOWERS, ForwardPass
+from advance_tf.models.recognizer import sound_input_of, tower_sound
 from advance_tf.runs.workdir import Run
-from advance_tf.teacher.knowledge import EventKnowledge
-
-TOWERS = {"image": "image_tower", "sound": "audio_tower"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,10 +46,16 @@ class Predictor:
     """A recognizer with its front end and the event knowledge of its teacher.
 
     Args:
-        recognizer: a model of `build_recognizer`, with its weights.
+        recognizer: a model of `build_recognizer`, with its weights, or its forward
+            pass.
         features: settings of image and sound, those of its training.
         modality: inputs that it was trained on: "both", "image" or "sound".
         knowledge: posteriors and event mask of its teacher, or None.
+        stats: log-mel statistics in place of those that `features` names.
+
+    Attributes:
+        sound_input: name of the recognizer's input of sounds: "log_mel" or
+            "waveform".
 
     Example:
         >>> from advance_tf.config import FeatureConfig, ModelConfig
@@ -64,15 +71,21 @@ class Predictor:
 
     def __init__(
         self,
-        recognizer: keras.Model,
+        recognizer: keras.Model | ForwardPass,
         features: FeatureConfig,
         *,
         modality: str = "both",
-        knowledge: EventKnowledge | None = None,
+        knowledge: TeacherEvents | None = None,
+        stats: LogMelStats | None = None,
     ) -> None:
         self.recognizer = recognizer
         self.features = features
-        self.frontend = Frontend(features)
+        self.sound_input = (
+            recognizer.sound_input
+            if isinstance(recognizer, ForwardPass)
+            else sound_input_of(recognizer)
+        )
+        self.frontend = Frontend(features, sound_input=self.sound_input, stats=stats)
         self.modality = modality
         self.knowledge = knowledge
 
@@ -86,6 +99,14 @@ class Predictor:
             knowledge=run.knowledge,
         )
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Output of the recognizer, such as "scene_logits" → number of its logits."""
+        if isinstance(self.recognizer, ForwardPass):
+            return self.recognizer.sizes
+        outputs = self.recognizer.output
+        return {name: output.shape[-1] for name, output in outputs.items()}
+
     def predict(
         self, inputs: Mapping[str, Any], *, batch_size: int = 16
     ) -> Probabilities:
@@ -93,7 +114,8 @@ class Predictor:
 
         Args:
             inputs: `image` [n, S, S, 3], levels 0..255, and `log_mel` [n, frames,
-                mel_bins], normalized; zeros for a missing input.
+                mel_bins], normalized, or `waveform` [n, clip_samples], whichever the
+                recognizer has (`sound_input`); zeros for a missing input.
             batch_size: rows in a batch.
 
         Returns:
@@ -103,11 +125,25 @@ class Predictor:
             ValueError: the model's logits are not finite.
         """
         rows = len(inputs["image"])
+        if isinstance(self.recognizer, ForwardPass):
+            starts = range(0, rows, batch_size)
+            batches = (
+                {name: values[k : k + batch_size] for name, values in inputs.items()}
+                for k in starts
+            )
+            return self.probabilities(_concatenate(map(self.recognizer, batches)))
         if rows <= batch_size:
-            return self.probabilities(self.recognizer.predict_on_batch(dict(inputs)))
+            return self.probabilities(self._logits(inputs))
         return self.probabilities(
             self.recognizer.predict(dict(inputs), batch_size=batch_size, verbose=0)
         )
+
+    def _logits(self, inputs: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
+        """The logits of one batch."""
+        if isinstance(self.recognizer, ForwardPass):
+            return self.recognizer(inputs)
+        found: Mapping[str, np.ndarray] = self.recognizer.predict_on_batch(dict(inputs))
+        return found
 
     def predict_decoded(
         self, image: np.ndarray, waveform: np.ndarray, *, batch_size: int = 16
@@ -132,10 +168,10 @@ class Predictor:
             waveform: float32 [n, clip_samples] in [-1, 1].
 
         Returns:
-            `image` and `log_mel`, float32.
+            `image`, and `log_mel` or `waveform`, float32.
         """
-        log_mel = np.asarray(self.frontend.log_mel(tf.constant(waveform)))
-        return {"image": np.asarray(image, np.float32), "log_mel": log_mel}
+        sound = np.asarray(self.frontend.encode_sound(tf.constant(waveform)))
+        return {"image": np.asarray(image, np.float32), self.sound_input: sound}
 
     def predict_pairs(
         self,
@@ -151,7 +187,7 @@ class Predictor:
             pairs: the pairs, at least one.
             data_dir: folder of the data set.
             batch_size: pairs in a batch.
-            progress: whether to show a progress bar.
+            progress: whether to show a progress bar on a terminal.
 
         Returns:
             The probabilities, in the order of the pairs.
@@ -159,12 +195,19 @@ class Predictor:
         Raises:
             ValueError: a file cannot be read, or the logits are not finite.
         """
-        batches = make_dataset(pairs, data_dir, self.features, batch_size)
+        batches = make_dataset(
+            pairs, data_dir, self.features, batch_size, sound_input=self.sound_input
+        )
+        shown = tqdm(
+            batches,
+            desc="prediction",
+            unit="batch",
+            # Only on a terminal.
+            disable=None if progress else True,
+        )
         with media_errors(pairs, data_dir, self.features):
-            outputs = self.recognizer.predict(
-                batches.map(lambda inputs, _: inputs), verbose=int(progress)
-            )
-        return self.probabilities(outputs)
+            found = (self.probabilities(self._logits(inputs)) for inputs, _ in shown)
+            return _join(found, len(pairs))
 
     def embed(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Embeddings of the towers in use.
@@ -176,8 +219,13 @@ class Predictor:
             "image" → float32 [n, D_v] and "sound" → float32 [n, D_a], without a
             tower that is not in use.
         """
-        log_mel = np.asarray(inputs["log_mel"], np.float32)[..., None]
-        given = {"image": np.asarray(inputs["image"], np.float32), "sound": log_mel}
+        if isinstance(self.recognizer, ForwardPass):
+            return self.recognizer.embed(inputs)
+        sound = np.asarray(inputs[self.sound_input], np.float32)
+        given = {
+            "image": np.asarray(inputs["image"], np.float32),
+            "sound": tower_sound(self.recognizer, sound),
+        }
         return {
             kind: self.recognizer.get_layer(tower).predict_on_batch(given[kind])
             for kind, tower in TOWERS.items()
@@ -203,3 +251,30 @@ class Predictor:
                 "Its weights are broken: train the model again or load another run."
             )
         return Probabilities(scene_probs, event_probs(outputs, self.knowledge), outputs)
+
+
+def _concatenate(
+    outputs: Iterable[Mapping[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """The outputs of at least one batch as those of one."""
+    parts = list(outputs)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _join(batches: Iterable[Probabilities], rows: int) -> Probabilities:
+    """The probabilities of all rows, each batch copied to its place as it arrives."""
+    tables: dict[str, np.ndarray] = {}
+    start = 0
+    for batch in batches:
+        arrays = {"scene_probs": batch.scene_probs, **batch.logits}
+        if batch.events.probs is not None:
+            arrays["event_probs"] = batch.events.probs
+        for name, values in arrays.items():
+            if name not in tables:
+                tables[name] = np.empty((rows, *values.shape[1:]), values.dtype)
+            tables[name][start : start + len(values)] = values
+        start += len(batch.scene_probs)
+    scene_probs, probs = tables.pop("scene_probs"), tables.pop("event_probs", None)
+    return Probabilities(
+        scene_probs, dataclasses.replace(batch.events, probs=probs), tables
+    )

@@ -73,7 +73,7 @@ class CompoundEventKL(EventLoss):
     code takes the mean over the events.
 
     >>> posteriors = [[0.1, 0.9], [0.5, 0.9]]
-    >>> loss = CompoundEventKL(posteriors, [True, True], "sum")
+    >>> loss = CompoundEventKL(posteriors, [True, True])
     >>> round(float(loss(tf.constant([[0.3, 0.9]]), tf.zeros([1, 2]))), 4)
     0.0
 
@@ -83,7 +83,7 @@ class CompoundEventKL(EventLoss):
             also for events with probability 0 or 1 in all scenes.
         event_mask: bool [events], True for the events that the teacher covers;
             None selects all 527 events.
-        event_reduction: "mean" or "sum" over the selected events.
+        event_reduction: "sum" or "mean" over the selected events.
         name: name of the loss.
         reduction: reduction over the batch, as in Keras.
 
@@ -97,7 +97,7 @@ class CompoundEventKL(EventLoss):
         self,
         posteriors: npt.ArrayLike,
         event_mask: npt.ArrayLike | None = None,
-        event_reduction: str = "mean",
+        event_reduction: str = "sum",
         name: str = "event_kl",
         reduction: str = "sum_over_batch_size",
     ) -> None:

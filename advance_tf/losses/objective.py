@@ -36,6 +36,7 @@ def build_objective(
     posteriors: npt.ArrayLike | None = None,
     relevance: npt.ArrayLike | None = None,
     event_mask: npt.ArrayLike | None = None,
+    scene_loss: SceneLoss | None = None,
 ) -> dict[str, Term]:
     """Builds L = L_s + α L_Ω (Eq. 2) without the terms of weight 0.
 
@@ -53,6 +54,7 @@ def build_objective(
         posteriors: p(e|s_k), float [13, 527]; required for transfer "event".
         relevance: d_k, float [13, 527]; required for transfer "event" with β > 0.
         event_mask: bool [527], the events that the teacher covers; None for all.
+        scene_loss: L_s; that of Eq. 1 when None.
 
     Returns:
         Term name → term: "scene" and the names above.
@@ -61,7 +63,8 @@ def build_objective(
         ValueError: posteriors or relevance are missing for transfer "event", or
             not valid.
     """
-    terms = {"scene": Term(SceneLoss(), "scene", "scene_logits", transfer.scene_weight)}
+    loss = scene_loss or SceneLoss()
+    terms = {"scene": Term(loss, "scene", "scene_logits", transfer.scene_weight)}
     if transfer.transfer == "event":
         terms |= _event_terms(transfer, posteriors, relevance, event_mask)
     elif transfer.transfer != "none":

@@ -3,6 +3,7 @@ from . import calibration as calibration
 from . import comparison as comparison
 from . import evaluation as evaluation
 from . import probabilities as probabilities
+from . import repeated_splits as repeated_splits
 from . import scores as scores
 from . import tables as tables
 from . import tagging as tagging
@@ -21,6 +22,8 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate_predictions as evaluate_predictions
 from .probabilities import sigmoid as sigmoid
 from .probabilities import softmax as softmax
+from .repeated_splits import compare_over_splits as compare_over_splits
+from .repeated_splits import corrected_resampled_t as corrected_resampled_t
 from .scores import ConfusionScores as ConfusionScores
 from .scores import confusion_matrix as confusion_matrix
 from .scores import weighted_f as weighted_f

@@ -56,7 +56,7 @@ def site_counts(
     return index, counts.reshape(samples, len(names)).astype(np.float64)
 
 
-def _weighted_confusions(
+def weighted_confusions(
     index: np.ndarray,
     counts: np.ndarray,
     true: ArrayLike,
@@ -117,7 +117,7 @@ def resampled_confusions(
             sample.
     """
     index, counts = site_counts(sites, samples, seed)
-    return _weighted_confusions(index, counts, true, predicted, classes)
+    return weighted_confusions(index, counts, true, predicted, classes)
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -251,7 +251,7 @@ def paired_difference(
         stack = np.atleast_2d(runs)
         weights = _run_weights(len(stack), samples, seed, resample_runs)
         values = [
-            statistic(_weighted_confusions(index, counts, true, run, classes))
+            statistic(weighted_confusions(index, counts, true, run, classes))
             for run in stack
         ]
         return np.einsum("rm,rm...->m...", weights, np.stack(values))

@@ -1,8 +1,10 @@
 """Tables of an evaluation as CSV and Markdown."""
 
 import csv
+import html
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 from advance_tf.metrics.evaluation import Estimate, Evaluation
@@ -56,9 +58,49 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence[object]], label: str) ->
     if label:
         header = [*header, "label"]
         rows = [[*row, label] for row in rows]
+    lines = [[csv_cell(cell) for cell in row] for row in (header, *rows)]
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    csv.writer(buffer, lineterminator="\n").writerows(lines)
     return buffer.getvalue()
+
+
+def csv_cell(cell: object) -> object:
+    """Prevents a spreadsheet from executing text as a formula.
+
+    Args:
+        cell: a cell of any type.
+
+    Returns:
+        Text that begins like a formula with an apostrophe before it; other cells
+        unchanged.
+
+    Example:
+        >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell("lake")
+        ("'=1+1", '-0.5', 'lake')
+    """
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        try:
+            float(cell)
+        except ValueError:
+            return f"'{cell}"
+    return cell
+
+
+def markdown_text(text: object) -> str:
+    r"""Escapes the characters of a text that Markdown or HTML interprets.
+
+    Args:
+        text: any value.
+
+    Returns:
+        Markdown on one line that shows the text.
+
+    Example:
+        >>> print(markdown_text("<b> | a_b"))
+        &lt;b&gt; \| a_b
+    """
+    escaped = html.escape(" ".join(str(text).split()), quote=False)
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", escaped)
 
 
 def scenes_csv(evaluation: Evaluation) -> str:
@@ -131,7 +173,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     """
     lines: list[Sequence[object]] = [header, [":--", *["--:"] * (len(header) - 1)]]
     lines += rows
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines)
+    rules = lines[1]
+    return "\n".join(
+        f"| {' | '.join(map(str if cells is rules else markdown_text, cells))} |"
+        for cells in lines
+    )
 
 
 def report(evaluation: Evaluation, images: tuple[str, ...] = ()) -> str:
@@ -146,7 +192,7 @@ def report(evaluation: Evaluation, images: tuple[str, ...] = ()) -> str:
     """
     parts = [f"# Evaluation: {evaluation.split}"]
     if evaluation.label:
-        parts.append(f"> **{evaluation.label}**")
+        parts.append(f"> **{markdown_text(evaluation.label)}**")
     parts.append(f"{sample_line(evaluation)}.")
     overall = [
         [title, percent_cell(evaluation.weighted[name])]

@@ -1,4 +1,4 @@
-"""Models: ResNet towers, the two-tower recognizer, weights, PyTorch conversion."""
+"""Models: backbones, the two-tower recognizer, weights, PyTorch conversion."""
 
 import lazy_loader as _lazy
 

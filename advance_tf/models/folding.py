@@ -1,5 +1,6 @@
 """Models for inference, with batch normalization folded into the convolutions."""
 
+import collections
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,56 +10,19 @@ import tensorflow as tf
 from keras import layers
 
 from advance_tf.models.recognizer import RepeatOver
+from advance_tf.models.resnet import Conv2D
 
 
 @keras.saving.register_keras_serializable("advance_tf")
-class PaddedConv2D(layers.Conv2D):
-    """A convolution that pads its input, as one operator and a bias.
-
-    TensorFlow fuses Conv2D → BiasAdd → ReLU and Conv2D → BiasAdd → Add → ReLU;
-    Keras' Conv2D adds a reshaped bias instead, and a separate padding layer copies
-    the feature map.
-
-    Args:
-        filters: number of output channels.
-        kernel_size: side, or height and width.
-        margin: number of zeros on every side of the feature map.
-        **kwargs: arguments of `keras.layers.Conv2D` other than `padding`.
-    """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        margin: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(filters, kernel_size, **{"padding": "valid", **kwargs})
-        self.margin = margin
+class BiasedDepthwiseConv2D(layers.DepthwiseConv2D):
+    """A depthwise convolution whose bias is one operator, see `resnet.Conv2D`."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Convolves [B, H, W, C] to [B, H', W', filters]."""
-        height, width = self.kernel_size
-        sides = [self.margin, self.margin]
-        padding: str | list[list[int]] = [[0, 0], sides, sides, [0, 0]]
-        if self.strides == (1, 1) and height == width == 2 * self.margin + 1:
-            padding = "SAME"
-        output = tf.nn.conv2d(inputs, self.kernel, self.strides, padding)
-        return tf.nn.bias_add(output, self.bias)
-
-    def compute_output_shape(
-        self, input_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
-        """Returns the shape of the convolution of the padded feature map."""
-        batch, height, width, channels = input_shape
-        height, width = (
-            side if side is None else side + 2 * self.margin for side in (height, width)
+        """Convolves [B, H, W, C] to [B, H', W', C · depth_multiplier]."""
+        output = tf.nn.depthwise_conv2d(
+            inputs, self.kernel, [1, *self.strides, 1], self.padding.upper()
         )
-        return super().compute_output_shape((batch, height, width, channels))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
-        return {**super().get_config(), "margin": self.margin}
+        return tf.nn.bias_add(output, self.bias)
 
 
 @keras.saving.register_keras_serializable("advance_tf")
@@ -96,11 +60,13 @@ class ConstantEmbedding(layers.Layer):
 
 
 def fold_kernel(
-    kernel: np.ndarray, norm: layers.BatchNormalization
+    kernel: np.ndarray,
+    norm: layers.BatchNormalization,
+    bias: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Folds the batch normalization after a convolution into its kernel and a bias.
 
-        kernel' = kernel · γ / sqrt(σ² + ε), bias = β − μ γ / sqrt(σ² + ε)
+        kernel' = kernel · γ / sqrt(σ² + ε), bias' = β + (bias − μ) γ / sqrt(σ² + ε)
 
     >>> norm = layers.BatchNormalization(epsilon=0.0)
     >>> norm.build((None, 1, 1, 2))
@@ -110,19 +76,56 @@ def fold_kernel(
     ([1.0, 1.0], [-2.0, -2.0])
 
     Args:
-        kernel: float [height, width, inputs, filters].
-        norm: batch normalization, of which the moving statistics are used.
+        kernel: float [height, width, inputs, filters], or that of a depthwise
+            convolution, [height, width, channels, multiplier].
+        norm: batch normalization of `filters`, or of channels · multiplier, of which
+            the moving statistics are used.
+        bias: bias of the convolution; None for zeros.
 
     Returns:
         Kernel and bias [filters], float32, computed in float64.
     """
-    gamma, beta, mean, variance = (
-        keras.ops.convert_to_numpy(value).astype(np.float64)
-        for value in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    mean, variance, gamma, beta = (
+        None if value is None else keras.ops.convert_to_numpy(value).astype(np.float64)
+        for value in (norm.moving_mean, norm.moving_variance, norm.gamma, norm.beta)
     )
-    scale = gamma / np.sqrt(variance + norm.epsilon)
-    folded = kernel.astype(np.float64) * scale
-    return folded.astype(np.float32), (beta - mean * scale).astype(np.float32)
+    assert mean is not None
+    assert variance is not None
+    scale = (1.0 if gamma is None else gamma) / np.sqrt(variance + norm.epsilon)
+    shape = kernel.shape[-1:] if kernel.shape[-1] == scale.size else kernel.shape[-2:]
+    folded = kernel.astype(np.float64) * scale.reshape(shape)
+    shift = (0.0 if bias is None else bias) - mean
+    offset = (0.0 if beta is None else beta) + shift * scale
+    return folded.astype(np.float32), offset.astype(np.float32)
+
+
+def with_dtype(layer: layers.Layer, dtype: str) -> layers.Layer:
+    """Creates the same layer with another type, for `keras.models.clone_model`.
+
+    Args:
+        layer: a layer, or an operation of `keras.ops`, which has no type.
+        dtype: such as "float32".
+
+    Returns:
+        A new layer of the same settings without its weights.
+    """
+    settings = layer.get_config()
+    if isinstance(layer, layers.Layer):
+        settings = {**settings, "dtype": dtype}
+    return layer.__class__.from_config(settings)
+
+
+def _is_plain(layer: layers.Layer) -> bool:
+    """Whether a layer is a convolution that a clone with a fused bias can replace."""
+    if type(layer) not in (layers.Conv2D, Conv2D, layers.DepthwiseConv2D):
+        return False
+    return (
+        layer.activation is keras.activations.linear
+        and layer.data_format == "channels_last"
+        and layer.dilation_rate == (1, 1)
+        and getattr(layer, "groups", 1) == 1
+        and layer.strides[0] == layer.strides[1]
+    )
 
 
 class _Folding:
@@ -134,63 +137,80 @@ class _Folding:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
+        # Convolutions whose clone has a bias in its operator.
+        self.convolutions: set[layers.Layer] = set()
         # Convolution → the batch normalization after it.
         self.norms: dict[layers.Layer, layers.Layer] = {}
         # Convolution → the padding before it.
         self.margins: dict[layers.Layer, int] = {}
         # Layer → the embedding of an unused tower.
         self.embeddings: dict[str, np.ndarray] = {}
+        self.merged_norms: set[layers.Layer] = set()
         # Layers without an operation in the folded model.
         self.merged: set[layers.Layer] = set()
         self._read(model)
 
     def _read(self, model: keras.Model) -> None:
         """Finds the batch normalization after and the padding before convolutions."""
-        convolutions = {}
+        convolutions, pads = {}, {}
+        consumers = collections.Counter(map(id, model.outputs))
         for layer in model.layers:
             if isinstance(layer, keras.Model):
                 self._read(layer)
-            elif isinstance(layer, layers.Conv2D):
+            elif _is_plain(layer):
                 convolutions[id(layer.output)] = layer
-        pads = {
-            id(layer.output): layer
-            for layer in model.layers
-            if isinstance(layer, layers.ZeroPadding2D)
-        }
+            elif isinstance(layer, layers.ZeroPadding2D):
+                pads[id(layer.output)] = layer
+            consumers.update(map(id, keras.tree.flatten(layer.input)))
         for layer in model.layers:
             if isinstance(layer, layers.BatchNormalization):
-                if id(layer.input) not in convolutions:
-                    raise ValueError(
-                        "Every batch normalization must follow a convolution; "
-                        f"{layer.name} follows another layer. Use a model of "
-                        "`advance_tf.models`."
-                    )
-                self.norms[convolutions[id(layer.input)]] = layer
+                convolution = convolutions.get(id(layer.input))
+                # An output that another layer needs too stays as it is.
+                if convolution is not None and consumers[id(layer.input)] == 1:
+                    self.norms[convolution] = layer
+                    self.merged_norms.add(layer)
         for convolution in convolutions.values():
-            if id(convolution.input) in pads:
-                pad = pads[id(convolution.input)]
-                self.margins[convolution] = pad.padding[0][0]
+            if convolution not in self.norms and not convolution.use_bias:
+                continue
+            self.convolutions.add(convolution)
+            pad = pads.get(id(convolution.input))
+            if pad is None or consumers[id(convolution.input)] > 1:
+                continue
+            sides = {side for axis in pad.padding for side in axis}
+            is_conv2d = not isinstance(convolution, layers.DepthwiseConv2D)
+            is_valid = getattr(convolution, "margin", 0) == 0 and (
+                convolution.padding == "valid"
+            )
+            if is_conv2d and is_valid and len(sides) == 1:
+                self.margins[convolution] = sides.pop()
                 self.merged.add(pad)
 
     def clone(self, layer: layers.Layer) -> layers.Layer:
         """Creates the layer of the folded model, with the same name."""
-        if layer in self.norms:
-            return PaddedConv2D(
-                layer.filters,
-                layer.kernel_size,
-                self.margins.get(layer, 0),
-                strides=layer.strides,
-                name=layer.name,
-                dtype="float32",
-            )
+        if layer in self.convolutions:
+            return self._clone_convolution(layer)
         if isinstance(layer, RepeatOver):
             return self._constant_embedding(layer)
-        clone = layer.__class__.from_config({**layer.get_config(), "dtype": "float32"})
-        if layer in self.merged or isinstance(
-            layer, layers.BatchNormalization | layers.Dropout
+        clone = with_dtype(layer, "float32")
+        if layer in self.merged | self.merged_norms or isinstance(
+            layer, layers.Dropout
         ):
             self.merged.add(clone)
         return clone
+
+    def _clone_convolution(self, layer: layers.Layer) -> layers.Layer:
+        settings = {
+            "strides": layer.strides,
+            "padding": layer.padding,
+            "name": layer.name,
+            "dtype": "float32",
+        }
+        if isinstance(layer, layers.DepthwiseConv2D):
+            return BiasedDepthwiseConv2D(
+                layer.kernel_size, depth_multiplier=layer.depth_multiplier, **settings
+            )
+        margin = self.margins.get(layer, getattr(layer, "margin", 0))
+        return Conv2D(layer.filters, layer.kernel_size, margin, **settings)
 
     def _constant_embedding(self, layer: layers.Layer) -> ConstantEmbedding:
         """Computes the embedding of zeros of an unused tower."""
@@ -220,11 +240,14 @@ class _Folding:
             source = model.get_layer(layer.name)
             if isinstance(layer, keras.Model):
                 self.set_weights(source, layer)
-            elif isinstance(layer, PaddedConv2D):
-                kernel = keras.ops.convert_to_numpy(source.kernel)
-                layer.set_weights(fold_kernel(kernel, self.norms[source]))
+            elif source in self.norms:
+                kernel, *bias = source.get_weights()
+                folded_weights = fold_kernel(kernel, self.norms[source], *bias)
+                layer.set_weights(folded_weights)
             elif layer.weights:
                 layer.set_weights(source.get_weights())
+            if isinstance(layer, layers.Normalization):
+                layer.finalize_state()
 
 
 def fold_batch_norms(
@@ -234,7 +257,8 @@ def fold_batch_norms(
 
     Layers keep their names and weights, except for convolutions, which include the
     padding before and the batch normalization after them, and for an unused tower,
-    which becomes the constant embedding of zeros.
+    which becomes the constant embedding of zeros. A batch normalization that does not
+    follow a convolution, as in a DenseNet, stays; it uses its moving statistics.
 
     Args:
         recognizer: a model of `build_recognizer`, `build_audio_tagger` or
@@ -246,8 +270,7 @@ def fold_batch_norms(
         `recognizer(inputs, training=False)` up to the rounding of float32.
 
     Raises:
-        ValueError: an output does not exist, or a batch normalization follows
-            another layer than a convolution.
+        ValueError: an output does not exist.
     """
     folding = _Folding(recognizer)
     folded = keras.models.clone_model(
@@ -276,7 +299,7 @@ def freeze_graph(model: keras.Model) -> Callable[..., Any]:
     every call.
 
     Args:
-        model: a model without batch normalization, as from `fold_batch_norms`.
+        model: a model for inference, as from `fold_batch_norms`.
 
     Returns:
         A tf.function from the model's input, a tensor or a dictionary of tensors,

@@ -7,8 +7,14 @@ import tensorflow as tf
 from keras import layers
 
 from advance_tf import labels
-from advance_tf.config import TRANSFERS, FeatureConfig, ModelConfig
-from advance_tf.models.resnet import BatchNorm, build_resnet
+from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.models.backbones.contract import TOWERS
+from advance_tf.models.backbones.registry import (
+    build_tower,
+    sound_input,
+    tower_backbone,
+)
+from advance_tf.models.heads import connect_heads
 
 
 @keras.saving.register_keras_serializable("advance_tf")
@@ -50,39 +56,67 @@ def build_towers(
     """Builds the image tower N_v and the audio tower N_a.
 
     Args:
-        model: depths and widths are used.
+        model: backbones, depths and widths are used.
         features: sizes of the inputs.
 
     Returns:
         `image_tower`, [B, S, S, 3] → [B, image embedding], and `audio_tower`,
-        [B, frames, mel_bins, 1] → [B, audio embedding].
+        [B, frames, mel_bins, 1], or [B, clip_samples] with a backbone of waveforms,
+        → [B, audio embedding].
     """
-    side = features.image_size
-    image_tower = build_resnet(
-        model.image_depth, model.image_width, (side, side, 3), name="image_tower"
+    return (
+        build_tower("image", model, features),
+        build_tower("audio", model, features),
     )
-    audio_tower = build_resnet(
-        model.audio_depth,
-        model.audio_width,
-        (features.frames, features.mel_bins, 1),
-        first_stride=1,
-        name="audio_tower",
-    )
-    return image_tower, audio_tower
+
+
+def sound_input_of(recognizer: keras.Model) -> str:
+    """The name of the input of sounds of a recognizer, "log_mel" or "waveform".
+
+    Args:
+        recognizer: a model of `build_recognizer`.
+
+    Returns:
+        The name.
+    """
+    return "waveform" if "waveform" in recognizer.input else "log_mel"
+
+
+def tower_sound(recognizer: keras.Model, sound: tf.Tensor) -> tf.Tensor:
+    """Converts the recognizer's input of sounds to that of its audio tower.
+
+    Args:
+        recognizer: a model of `build_recognizer`.
+        sound: log-mel [B, frames, mel_bins] or waveform [B, clip_samples].
+
+    Returns:
+        [B, frames, mel_bins, 1], or the waveform unchanged.
+    """
+    return sound if sound_input_of(recognizer) == "waveform" else sound[..., None]
+
+
+def _sound_features(
+    sound: keras.KerasTensor, features: FeatureConfig
+) -> keras.KerasTensor:
+    """The input of the audio tower; a log-mel gets a channel: [B, T, F, 1]."""
+    if sound.name == "waveform":
+        return sound
+    shape = (features.frames, features.mel_bins, 1)
+    return layers.Reshape(shape, name="channel")(sound)
 
 
 def _embed(
-    tower: keras.Model, inputs: keras.KerasTensor, used: bool, name: str
+    tower: keras.Model, inputs: keras.KerasTensor, model: ModelConfig, kind: str
 ) -> keras.KerasTensor:
     """Computes a tower's embeddings [B, D] of a batch, or of zeros if it is not used.
 
     One example of zeros replaces a batch of equal examples: batch-normalization
     statistics and the sum of the gradients are the same.
     """
-    if used:
+    if model.modality in ("both", {"image": "image", "audio": "sound"}[kind]):
         return tower(inputs)
-    zero = SingleZero(name=f"{name}_zero")(inputs)
-    return RepeatOver(name=f"{name}_repeat")(tower(zero), inputs)
+    zero = SingleZero(name=f"{kind}_zero")(inputs)
+    return RepeatOver(name=f"{kind}_repeat")(tower(zero), inputs)
 
 
 def _apply_head(
@@ -106,8 +140,9 @@ def build_recognizer(
     {'scene_logits': (None, 13), 'audio_event_logits': (None, 527)}
 
     Args:
-        model: depths, widths, modality and dropout are used. With modality "image"
-            or "sound" the model replaces the other input by zeros.
+        model: backbones, depths, widths, modality, dropout, head_units,
+            normalize_embeddings and the numbers of frozen stages are used. With
+            modality "image" or "sound" the model replaces the other input by zeros.
         features: sizes of the inputs.
         transfer: determines the event head: on N_a for sq_audio and kl_audio, on
             N_{v+a} for sq_audiovisual and kl_audiovisual, otherwise none.
@@ -116,67 +151,46 @@ def build_recognizer(
         A model of {"image": [B, S, S, 3] 0..255, "log_mel": [B, frames,
         mel_bins] normalized} → {"scene_logits": [B, 13]} and, depending on
         `transfer`, "audio_event_logits" or "audiovisual_event_logits" [B, 527],
-        all float32.
+        all float32. With an audio backbone of waveforms, such as yamnet, the input
+        "waveform" [B, clip_samples] replaces "log_mel".
 
     Raises:
-        ValueError: the transfer is unknown.
+        ValueError: the transfer or a backbone is unknown.
     """
-    if transfer not in TRANSFERS:
-        raise ValueError(
-            f"transfer must be one of {', '.join(TRANSFERS)}; received {transfer!r}. "
-            "Choose one of these."
-        )
     side = features.image_size
     image = keras.Input((side, side, 3), name="image")
-    log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
+    name = sound_input(model)
+    sound = keras.Input(features.sound_shape(name), name=name)
     image_tower, audio_tower = build_towers(model, features)
-    channel = layers.Reshape((features.frames, features.mel_bins, 1), name="channel")
-    # [B, frames, mel_bins, 1]
-    spectrogram = channel(log_mel)
+    # [B, frames, mel_bins, 1] or [B, clip_samples]
+    sound_features = _sound_features(sound, features)
     # [B, 2048] each, with the paper's depths and width
-    image_embedding = _embed(image_tower, image, model.modality != "sound", "image")
-    audio_embedding = _embed(
-        audio_tower, spectrogram, model.modality != "image", "audio"
-    )
-    # [B, 4096]
-    joint = layers.Concatenate(name="joined")([image_embedding, audio_embedding])
-    if model.dropout:
-        joint = layers.Dropout(model.dropout, name="dropout")(joint)
-    # [B, 13] and [B, 527]
-    outputs = {"scene_logits": _apply_head(joint, len(labels.scenes()), "scene_head")}
-    events = len(labels.events())
-    if transfer.endswith("_audio"):
-        outputs["audio_event_logits"] = _apply_head(
-            audio_embedding, events, "audio_event_head"
-        )
-    if transfer.endswith("_audiovisual"):
-        outputs["audiovisual_event_logits"] = _apply_head(
-            joint, events, "audiovisual_event_head"
-        )
-    return keras.Model({"image": image, "log_mel": log_mel}, outputs, name="recognizer")
+    image_embedding = _embed(image_tower, image, model, "image")
+    audio_embedding = _embed(audio_tower, sound_features, model, "audio")
+    outputs = connect_heads(image_embedding, audio_embedding, model, transfer)
+    return keras.Model({"image": image, name: sound}, outputs, name="recognizer")
 
 
 def build_audio_tagger(model: ModelConfig, features: FeatureConfig) -> keras.Model:
     """Builds f_e(a, N_a), the audio tower with an event head, pretrained as teacher.
 
     Args:
-        model: `audio_depth`, `audio_width` and `dropout` are used.
+        model: `audio_backbone`, `audio_depth`, `audio_width` and `dropout` are used.
         features: sizes of the input.
 
     Returns:
-        A model of {"log_mel": [B, frames, mel_bins]} → {"event_logits": [B, 527]}.
+        A model of {"log_mel": [B, frames, mel_bins]}, or of {"waveform": [B,
+        clip_samples]} with a backbone of waveforms, → {"event_logits": [B, 527]}.
     """
-    log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
-    channel = layers.Reshape((features.frames, features.mel_bins, 1), name="channel")
+    name = sound_input(model)
+    sound = keras.Input(features.sound_shape(name), name=name)
     tower = build_towers(model, features)[1]
     # [B, 2048]
-    embedding = tower(channel(log_mel))
+    embedding = tower(_sound_features(sound, features))
     if model.dropout:
         embedding = layers.Dropout(model.dropout, name="dropout")(embedding)
     logits = _apply_head(embedding, len(labels.events()), "audio_event_head")
-    return keras.Model(
-        {"log_mel": log_mel}, {"event_logits": logits}, name="audio_tagger"
-    )
+    return keras.Model({name: sound}, {"event_logits": logits}, name="audio_tagger")
 
 
 def build_image_classifier(
@@ -185,7 +199,8 @@ def build_image_classifier(
     """Builds the image tower with a classifier, to pretrain the tower.
 
     Args:
-        model: `image_depth`, `image_width` and `dropout` are used.
+        model: `image_backbone`, `image_depth`, `image_width` and `dropout` are
+            used.
         features: size of the input.
         classes: number of classes.
 
@@ -234,9 +249,15 @@ def freeze(recognizer: keras.Model, model: ModelConfig) -> None:
         model: `image_frozen_stages`, `audio_frozen_stages` and
             `freeze_batch_norm` are used.
     """
-    frozen = {"image": model.image_frozen_stages, "audio": model.audio_frozen_stages}
-    for tower, stages in frozen.items():
-        for layer in recognizer.get_layer(f"{tower}_tower").layers:
-            norm = isinstance(layer, BatchNorm) and model.freeze_batch_norm
-            if norm or stage_of(layer.name) <= stages:
+    for tower in TOWERS:
+        network = recognizer.get_layer(f"{tower}_tower")
+        stages = getattr(model, f"{tower}_frozen_stages")
+        has_stages = tower_backbone(tower, model).has_stages
+        if not has_stages and stages == WHOLE_TOWER:
+            network.trainable = False
+            continue
+        for layer in network._flatten_layers(include_self=False):
+            norm = isinstance(layer, layers.BatchNormalization)
+            stage = has_stages and stage_of(layer.name) <= stages
+            if stage or (norm and model.freeze_batch_norm):
                 layer.trainable = False

@@ -95,6 +95,69 @@ class BatchNorm(keras.layers.BatchNormalization):
             moving.assign(old * self.momentum + batch * (1.0 - self.momentum))
 
 
+@keras.saving.register_keras_serializable("advance_tf")
+class Conv2D(layers.Conv2D):
+    """A convolution that pads its input with zeros, in one operation.
+
+    A separate padding layer copies the feature map, keeps the copy for the backward
+    pass and cuts the margins off its gradient; here only a stride in training needs
+    the copy. Keras' padding "same" adds an odd row at the end only, if there is a
+    stride, which would shift the features of converted weights. A bias is one
+    operation too: TensorFlow fuses Conv2D → BiasAdd → ReLU and Conv2D → BiasAdd →
+    Add → ReLU; Keras' Conv2D adds a reshaped bias.
+
+    The class has the name of Keras' layer because Keras names the groups of a
+    weights file after the classes: files of plain `keras.layers.Conv2D` fit.
+
+    Args:
+        filters: number of output channels.
+        kernel_size: side, or height and width.
+        margin: number of zeros on every side of the feature map, 0 with the padding
+            "same".
+        **kwargs: arguments of `keras.layers.Conv2D`; padding is "valid" by default.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        margin: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(filters, kernel_size, **{"padding": "valid", **kwargs})
+        self.margin = margin
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Convolves [B, H, W, C] to [B, H', W', filters]."""
+        sides = [self.margin, self.margin]
+        padding: str | list[list[int]] = [[0, 0], sides, sides, [0, 0]]
+        height, width = self.kernel_size
+        if self.margin == 0:
+            padding = self.padding.upper()
+        elif self.strides == (1, 1) and height == width == 2 * self.margin + 1:
+            padding = "SAME"
+        elif training:
+            # oneDNN has no gradient of a convolution with explicit padding; that of
+            # Eigen takes several times as long as a copy of the feature map.
+            inputs, padding = tf.pad(inputs, padding), "VALID"
+        output = tf.nn.conv2d(inputs, self.kernel, self.strides, padding)
+        return tf.nn.bias_add(output, self.bias) if self.use_bias else output
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Returns the shape of the convolution of the padded feature map."""
+        batch, height, width, channels = input_shape
+        height, width = (
+            side if side is None else side + 2 * self.margin for side in (height, width)
+        )
+        return super().compute_output_shape((batch, height, width, channels))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "margin": self.margin}
+
+
 # Depth → number of blocks of each stage.
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -126,16 +189,11 @@ def embedding_size(depth: int, width: int = 64) -> int:
 def _convolution(
     x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str
 ) -> keras.KerasTensor:
-    """Applies a convolution without bias and with PyTorch's symmetric padding.
-
-    With a stride, Keras' padding "same" adds an odd row at the end only, which
-    would shift the features of converted weights.
-    """
-    if kernel > 1:
-        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
-    return layers.Conv2D(
+    """Applies a convolution without bias and with PyTorch's symmetric padding."""
+    return Conv2D(
         channels,
         kernel,
+        kernel // 2,
         strides=stride,
         use_bias=False,
         kernel_initializer="he_normal",

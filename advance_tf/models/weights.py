@@ -1,7 +1,6 @@
 """Tower weights as `.npz` files: named arrays and metadata, without code."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import zipfile
@@ -12,6 +11,8 @@ import numpy as np
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.files import replacing
+from advance_tf.models.backbones.contract import TOWERS
+from advance_tf.models.backbones.registry import tower_backbone
 from advance_tf.models.recognizer import build_audio_tagger
 
 METADATA = "metadata"
@@ -29,6 +30,7 @@ class TowerMetadata:
         outputs: number of outputs of the head in the file; 0 without a head.
         source: origin of the weights, free text.
         log_mel_stats: log-mel statistics that an audio tower was trained with.
+        backbone: name of the network; depth and width describe a resnet.
     """
 
     tower: str
@@ -37,6 +39,7 @@ class TowerMetadata:
     outputs: int = 0
     source: str = ""
     log_mel_stats: str = "authors"
+    backbone: str = "resnet"
 
 
 def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variable]:
@@ -55,15 +58,6 @@ def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variab
         for layer in model.layers
         for variable in layer.weights
     }
-
-
-def file_sha256(path: str | pathlib.Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_arrays(
@@ -163,13 +157,20 @@ def read_weights(
 def _check_metadata(
     path: str | pathlib.Path, metadata: TowerMetadata, expected: TowerMetadata
 ) -> None:
-    """Checks tower, depth and width of a file."""
+    """Checks tower, backbone, depth and width of a file."""
     if metadata.tower != expected.tower:
         raise ValueError(
             f"{expected.tower}_weights must be those of an {expected.tower} tower; "
             f"{path} contains an {metadata.tower} tower. Pass it as "
             f"`{metadata.tower}_weights`."
         )
+    if metadata.backbone != expected.backbone:
+        raise ValueError(
+            f"{path} must contain a tower of the backbone {expected.backbone}; "
+            f"received {metadata.backbone}. Set `{expected.tower}_backbone` to it."
+        )
+    if metadata.backbone != "resnet":
+        return
     received = (metadata.depth, metadata.width)
     if received != (expected.depth, expected.width):
         raise ValueError(
@@ -242,18 +243,42 @@ def load_pretrained(recognizer: keras.Model, model: ModelConfig) -> None:
 
     Args:
         recognizer: a model of `build_recognizer`; changed in place.
-        model: `image_weights` and `audio_weights` are used; "" keeps the random
-            initial weights of a tower.
+        model: backbones, `image_weights` and `audio_weights` are used; "" keeps the
+            random initial weights of a tower.
 
     Raises:
         ValueError: a file does not fit its tower.
+        ImportError: the package of named weights is not installed.
     """
-    if model.image_weights:
-        expected = TowerMetadata("image", model.image_depth, model.image_width)
-        load_tower(model.image_weights, recognizer.get_layer("image_tower"), expected)
-    if model.audio_weights:
-        expected = TowerMetadata("audio", model.audio_depth, model.audio_width)
-        load_tower(model.audio_weights, recognizer.get_layer("audio_tower"), expected)
+    for name in TOWERS:
+        weights = getattr(model, f"{name}_weights")
+        if not weights:
+            continue
+        backbone = tower_backbone(name, model)
+        tower = recognizer.get_layer(f"{name}_tower")
+        if backbone.has_stages or pathlib.Path(weights).suffix == ".npz":
+            load_tower(weights, tower, tower_metadata(name, model))
+        else:
+            backbone.load_weights(tower, weights)
+
+
+def tower_metadata(tower: str, model: ModelConfig) -> TowerMetadata:
+    """The metadata of the tower of a configuration.
+
+    >>> tower_metadata("audio", ModelConfig()).depth
+    50
+
+    Args:
+        tower: "image" or "audio".
+        model: backbone, depth and width are used.
+
+    Returns:
+        The metadata, without source.
+    """
+    backbone, depth, width = (
+        getattr(model, f"{tower}_{name}") for name in ("backbone", "depth", "width")
+    )
+    return TowerMetadata(tower, depth, width, backbone=backbone)
 
 
 def load_audio_tagger(path: str | pathlib.Path, features: FeatureConfig) -> keras.Model:
@@ -264,16 +289,20 @@ def load_audio_tagger(path: str | pathlib.Path, features: FeatureConfig) -> kera
         features: sizes of the input.
 
     Returns:
-        A model {"log_mel": [B, frames, mel_bins]} → {"event_logits": [B, 527]},
-        with the depth and width of the file.
+        A model of `build_audio_tagger` with the backbone, depth and width of the
+        file.
 
     Raises:
         ValueError: the file contains an image tower, or no event head.
     """
     arrays, metadata = read_weights(path)
-    config = ModelConfig(audio_depth=metadata.depth, audio_width=metadata.width)
-    expected = TowerMetadata("audio", metadata.depth, metadata.width)
+    expected = dataclasses.replace(metadata, tower="audio")
     _check_metadata(path, metadata, expected)
+    config = ModelConfig(
+        audio_depth=metadata.depth,
+        audio_width=metadata.width,
+        audio_backbone=metadata.backbone,
+    )
     tagger = build_audio_tagger(config, features)
     head = tagger.get_layer(HEADS["audio"])
     if metadata.outputs != head.units:

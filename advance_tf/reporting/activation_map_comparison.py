@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
-from advance_tf.data.layout import Pair, join_labels, read_notice
+from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import TRAINING, spread_over_scenes
 from advance_tf.extras import requires_extra
 from advance_tf.inference.evaluation import run_names, true_scenes

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from advance_tf.config import FeatureConfig
 from advance_tf.extras import requires_extra
-from advance_tf.features.log_mel import hz_to_mel
+from advance_tf.features.mel import hz_to_mel
 from advance_tf.reporting import overlay
 from advance_tf.reporting.canvas import INK, probability
 

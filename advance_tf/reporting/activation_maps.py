@@ -11,10 +11,13 @@ from numpy.typing import ArrayLike
 
 from advance_tf.config import MODALITIES, FeatureConfig
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.layout import Pair
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.probabilities import softmax
+from advance_tf.models.backbones.contract import FEATURES
+from advance_tf.models.heads import dense_layers
+from advance_tf.models.recognizer import sound_input_of, tower_sound
 from advance_tf.runs.workdir import Run
 
 _DISPLAY_PIXELS = 320
@@ -35,7 +38,7 @@ class Maps:
             [B, scenes]; when the model does not use the image, the logits of an
             all-zero input, equal for every example.
         sound_logits: the same for M_a.
-        bias: b of the scene head, float32 [scenes].
+        bias: b of the scene head, float32 [scenes]; [B, scenes] with a hidden layer.
     """
 
     image: np.ndarray | None
@@ -73,7 +76,7 @@ class Maps:
         parts = {
             "image": self.image_logits[row],
             "sound": self.sound_logits[row],
-            "bias": self.bias,
+            "bias": np.broadcast_to(self.bias, self.sound_logits.shape)[row],
         }
         return {name: float(part[scene] - part[other]) for name, part in parts.items()}
 
@@ -89,7 +92,9 @@ class ActivationMaps:
 
     with features ≥ 0 [h, w, C] before the global average pooling and W [C_v +
     C_a, 13], b [13] of the scene head. A position with M > 0 raises the logit of
-    the scene, one with M < 0 lowers it. Dropout is inactive, as in inference.
+    the scene, one with M < 0 lowers it. Dropout is inactive, as in inference. A
+    normalization of the embeddings is part of W and b. With a hidden layer W and b
+    are those of the units that are active for the example: the sum is exact too.
 
     M_k is a part of the logit of scene k only. A vector added to every column of
     W changes all logits by the same amount and no probability, but adds one map
@@ -114,17 +119,18 @@ class ActivationMaps:
                 f"{modality!r}."
             )
         self.modality = modality
+        self.sound_input = sound_input_of(recognizer)
+        self._recognizer = recognizer
         self._image = _feature_model(recognizer, "image_tower")
         self._sound = _feature_model(recognizer, "audio_tower")
-        self._head = recognizer.get_layer("scene_head")
         self._compute = tf.function(self._split)
 
     def __call__(self, inputs: Mapping[str, ArrayLike], scenes: ArrayLike) -> Maps:
         """Computes the maps of a batch in one pass through the towers.
 
         Args:
-            inputs: "image" float32 [B, S, S, 3] in [0, 255] and "log_mel" float32
-                [B, frames, mel_bins], normalized.
+            inputs: "image" float32 [B, S, S, 3] in [0, 255], and "log_mel" float32
+                [B, frames, mel_bins], normalized, or "waveform" [B, clip_samples].
             scenes: int [B], one scene to map for each example, or [B, k], several
                 scenes for each.
 
@@ -135,9 +141,11 @@ class ActivationMaps:
             ValueError: `scenes` does not have scene indices for each example.
         """
         image = tf.convert_to_tensor(inputs["image"], tf.float32)  # [B, S, S, 3]
-        log_mel = tf.convert_to_tensor(inputs["log_mel"], tf.float32)  # [B, T, F]
+        # [B, frames, mel_bins] or [B, clip_samples]
+        sound = tf.convert_to_tensor(inputs[self.sound_input], tf.float32)
         scenes = np.asarray(scenes)
-        count, classes = len(image), self._head.kernel.shape[1]
+        head = dense_layers(self._recognizer, "scene_logits")
+        count, classes = len(image), len(head[-1][1])
         integer = np.issubdtype(scenes.dtype, np.integer) and scenes.ndim in (1, 2)
         valid = integer and len(scenes) == count and scenes.size > 0
         if not valid or not ((scenes >= 0) & (scenes < classes)).all():
@@ -146,7 +154,8 @@ class ActivationMaps:
                 f"{count} examples; received {scenes.tolist()}."
             )
         requested = tf.constant(scenes.reshape(count, -1), tf.int32)  # [B, k]
-        results = self._compute(image, log_mel, requested)
+        matrices = [[tf.constant(array) for array in layer] for layer in head]
+        results = self._compute(image, sound, requested, matrices)
         arrays = {name: value.numpy() for name, value in results.items()}
         for name in ("image", "log_mel"):
             size = arrays[name].shape[2:]
@@ -155,32 +164,60 @@ class ActivationMaps:
         return Maps(**arrays | ({unused: None} if unused else {}))
 
     def _split(
-        self, image: tf.Tensor, log_mel: tf.Tensor, scenes: tf.Tensor
+        self,
+        image: tf.Tensor,
+        sound: tf.Tensor,
+        scenes: tf.Tensor,
+        head: Sequence[Sequence[tf.Tensor]],
     ) -> dict[str, tf.Tensor]:
         # The model replaces the unused input by zeros, and so does this function.
         if self.modality == "sound":
             image = tf.zeros_like(image)
         if self.modality == "image":
-            log_mel = tf.zeros_like(log_mel)
+            sound = tf.zeros_like(sound)
         # [B, h, w, C_v] and [B, t, f, C_a]
         image_features = tf.cast(self._image(image), tf.float32)
-        sound_features = tf.cast(self._sound(log_mel[..., tf.newaxis]), tf.float32)
-        # [C_v, scenes] and [C_a, scenes]
+        sound = tower_sound(self._recognizer, sound)
+        sound_features = tf.cast(self._sound(sound), tf.float32)
+        # [B, C_v] and [B, C_a]
+        pooled = [tf.reduce_mean(f, [1, 2]) for f in (image_features, sound_features)]
+        kernel, bias = _linear_head(head, tf.concat(pooled, axis=1))
+        # [B, C_v, scenes] and [B, C_a, scenes]
         image_kernel, sound_kernel = tf.split(
-            tf.convert_to_tensor(self._head.kernel),
-            [image_features.shape[-1], sound_features.shape[-1]],
+            kernel, [image_features.shape[-1], sound_features.shape[-1]], axis=1
         )
-        # [B, scenes]
-        image_logits = tf.reduce_mean(image_features, axis=[1, 2]) @ image_kernel
-        sound_logits = tf.reduce_mean(sound_features, axis=[1, 2]) @ sound_kernel
-        bias = tf.convert_to_tensor(self._head.bias)  # [scenes]
         return {
             "image": _scene_maps(image_features, image_kernel, scenes),
             "log_mel": _scene_maps(sound_features, sound_kernel, scenes),
-            "image_logits": image_logits,
-            "sound_logits": sound_logits,
+            # [B, scenes]
+            "image_logits": tf.einsum("bc,bcs->bs", pooled[0], image_kernel),
+            "sound_logits": tf.einsum("bc,bcs->bs", pooled[1], sound_kernel),
             "bias": bias,
         }
+
+
+def _linear_head(
+    head: Sequence[Sequence[tf.Tensor]], joint: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The linear head of each example, and its bias.
+
+    Args:
+        head: kernel and bias of the scene head, and before it, of a hidden layer.
+        joint: both embeddings, [B, C_v + C_a].
+
+    Returns:
+        W [B, C_v + C_a, scenes], and b [scenes], or [B, scenes] with a hidden layer,
+        whose inactive units are left out.
+    """
+    kernel, bias = head[-1]
+    if len(head) == 1:
+        return tf.repeat(kernel[tf.newaxis], tf.shape(joint)[0], axis=0), bias
+    inner, inner_bias = head[0]
+    active = tf.cast(joint @ inner + inner_bias > 0, tf.float32)  # [B, units]
+    return (
+        tf.einsum("cu,bu,us->bcs", inner, active, kernel),
+        (active * inner_bias) @ kernel + bias,
+    )
 
 
 def _feature_model(recognizer: keras.Model, name: str) -> keras.Model:
@@ -188,19 +225,24 @@ def _feature_model(recognizer: keras.Model, name: str) -> keras.Model:
     try:
         tower = recognizer.get_layer(name)
         recognizer.get_layer("scene_head")
-        return keras.Model(tower.inputs, tower.get_layer("features").output)
     except (ValueError, AttributeError) as error:
         raise ValueError(
             f"Activation maps need a recognizer with '{name}' and 'scene_head'; "
             f"received the model '{recognizer.name}'. Build it with "
             "build_recognizer."
         ) from error
+    if FEATURES not in {layer.name for layer in tower.layers}:
+        raise ValueError(
+            f"Activation maps need the feature map of '{name}'; its backbone has an "
+            "embedding alone. Choose a backbone with a feature map."
+        )
+    return keras.Model(tower.inputs, tower.get_layer(FEATURES).output)
 
 
 def _scene_maps(features: tf.Tensor, kernel: tf.Tensor, scenes: tf.Tensor) -> tf.Tensor:
-    """M [B, k, h, w] = features [B, h, w, C] · W[:, scenes [B, k]]."""
-    columns = tf.gather(kernel, scenes, axis=1)  # [C, B, k]
-    return tf.einsum("bhwc,cbk->bkhw", features, columns)
+    """M [B, k, h, w] = features [B, h, w, C] · W [B, C, scenes [B, k]]."""
+    columns = tf.gather(kernel, scenes, axis=2, batch_dims=1)  # [B, C, k]
+    return tf.einsum("bhwc,bck->bkhw", features, columns)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -242,20 +284,28 @@ def compute_maps(
     requested = np.asarray(scenes, np.int64)
     activation_maps = ActivationMaps(run.recognizer, run.config.model.modality)
     batches: list[Maps] = []
-    log_mels: list[np.ndarray] = []
+    sound_input = activation_maps.sound_input
+    sounds: list[np.ndarray] = []
+    dataset = make_dataset(pairs, data_dir, features, size, sound_input=sound_input)
     with media_errors(pairs, data_dir, features):
-        for inputs, _ in make_dataset(pairs, data_dir, features, size):
+        for inputs, _ in dataset:
             start = len(batches) * size
             batches.append(activation_maps(inputs, requested[start : start + size]))
-            log_mels.append(inputs["log_mel"].numpy())
-    log_mel_db = Frontend(features).denormalize(np.concatenate(log_mels))
+            sounds.append(inputs[sound_input].numpy())
+    frontend = Frontend(features)
+    if sound_input == "waveform":
+        # The background of the maps of a network with its own spectrogram.
+        decibel = [frontend.log_mel_db(tf.constant(some)).numpy() for some in sounds]
+        return PairMaps(np.concatenate(decibel), _concatenate(batches))
+    log_mel_db = frontend.denormalize(np.concatenate(sounds))
     return PairMaps(log_mel_db, _concatenate(batches))
 
 
 def _concatenate(batches: Sequence[Maps]) -> Maps:
     """Joins the maps of batches along the batch axis."""
     first = batches[0]
-    names = ("image", "log_mel", "image_logits", "sound_logits")
+    names = ["image", "log_mel", "image_logits", "sound_logits"]
+    names += ["bias"] if first.bias.ndim > 1 else []
     return dataclasses.replace(
         first,
         **{

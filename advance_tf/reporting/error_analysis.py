@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from advance_tf import labels
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.reporting import overlay

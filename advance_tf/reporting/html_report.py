@@ -173,7 +173,8 @@ def page_values(
     _, stored = read_config(run.workdir)
     run_calibration = calibrate_run(run, evaluation)
     calibration = run_calibration.calibration
-    log = run.workdir / LOG
+    log_path = run.workdir / LOG
+    log = read_log(log_path) if log_path.exists() else {}
     return {
         "name": run_names([run.workdir])[0],
         "evaluation": evaluation,
@@ -181,7 +182,9 @@ def page_values(
         "titles": TITLES,
         "groups": settings(run.config),
         "config": run.config,
-        "panels": learning_curves.curve_panels(read_log(log)) if log.exists() else [],
+        "panels": learning_curves.curve_panels(log) if log else [],
+        "terms": learning_curves.term_rows(log),
+        "warnings": run.manifest.warnings if run.manifest else (),
         "curves": {"width": learning_curves.WIDTH, "height": learning_curves.HEIGHT},
         "confusion": confusion_rows(evaluation),
         "calibration": calibration,
@@ -196,6 +199,7 @@ def page_values(
         "teach_command": _teach_command(run),
         "versions": version_rows(stored["versions"], versions()),
         "manifest_sha256": stored["manifest_sha256"],
+        "weights": run.weights,
         "command": command,
     }
 
@@ -248,6 +252,7 @@ def write_html_report(
     *,
     mistakes: int = 6,
     command: str = "",
+    progress: bool = False,
 ) -> Evaluation:
     """Evaluates a run on a split and writes its HTML report.
 
@@ -259,6 +264,7 @@ def write_html_report(
         output: HTML file to write; the page loads no other file.
         mistakes: number of the most confident errors to show.
         command: the command that writes the page, shown on it; "" for none.
+        progress: whether to show a progress bar of the evaluation on a terminal.
 
     Returns:
         The evaluation that the page shows.
@@ -267,7 +273,7 @@ def write_html_report(
         ValueError: the split has no pair, or a file cannot be read.
     """
     run = as_run(run)
-    evaluation = evaluate(run, split)
+    evaluation = evaluate(run, split, progress=progress)
     page = render(page_values(run, evaluation, mistakes=mistakes, command=command))
     with replacing(pathlib.Path(output)) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Learning curves as coordinates, for a page that draws them as SVG."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,6 +15,10 @@ with requires_extra("report"):
 WIDTH, HEIGHT = 320, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 24
 _SKIPPED = ("epoch", "seconds")
+# Of each term, the loss and the shares of the transfer terms have a panel: the value is
+# the loss without its weight, and the shares at a place sum to 1.
+_WITHOUT_PANEL = re.compile(r".+_(value|weight)|scene_share_.+")
+_SHARE = re.compile(r"(?P<term>.+)_share_(?P<place>.+)")
 _LOGARITHMIC = "learning_rate"
 _MIN_SPAN = 1e-4
 
@@ -63,7 +68,7 @@ class Panel:
 
 
 def quantities(log: Mapping[str, np.ndarray]) -> list[str]:
-    """Lists the quantities of a log, in training or validation.
+    """Lists the quantities of a log that have a panel.
 
     Args:
         log: columns of `plots.read_log`.
@@ -75,9 +80,66 @@ def quantities(log: Mapping[str, np.ndarray]) -> list[str]:
     ['loss', 'learning_rate']
     """
     names = list(dict.fromkeys(name.removeprefix("val_") for name in log))
-    names = [name for name in names if name not in _SKIPPED]
+    names = [
+        name
+        for name in names
+        if name not in _SKIPPED and not _WITHOUT_PANEL.fullmatch(name)
+    ]
     names.sort(key=_LOGARITHMIC.__eq__)
     return names
+
+
+@dataclasses.dataclass(frozen=True)
+class TermRow:
+    """One term of the objective in the last epoch.
+
+    Attributes:
+        name: name of the term.
+        weight: its weight in the objective.
+        value: its loss without the weight, mean over the epoch.
+        shares: place → share of the gradient norm there, first and last epoch.
+    """
+
+    name: str
+    weight: float
+    value: float
+    shares: Mapping[str, tuple[float, float]]
+
+
+def term_rows(log: Mapping[str, np.ndarray]) -> list[TermRow]:
+    """Lists the terms of the objective with their shares of the gradients.
+
+    Args:
+        log: columns of `plots.read_log`, as of `training.term_shares.TermShares`.
+
+    Returns:
+        A row for each term; none for a log without shares.
+
+    >>> log = {
+    ...     "scene_weight": np.ones(2),
+    ...     "scene_value": np.array([2.0, 1.5]),
+    ...     "scene_share_scene_logits": np.array([0.9, 0.8]),
+    ... }
+    >>> (row,) = term_rows(log)
+    >>> row.name, row.value, row.shares
+    ('scene', 1.5, {'scene logits': (0.9, 0.8)})
+    """
+    shares: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, values in log.items():
+        match = _SHARE.fullmatch(name)
+        measured = values[np.isfinite(values)]
+        if match and len(measured):
+            place = match["place"].replace("_", " ")
+            ends = (float(measured[0]), float(measured[-1]))
+            shares.setdefault(match["term"], {})[place] = ends
+    return [
+        TermRow(term, float(log[f"{term}_weight"][-1]), _last(log, term), of_term)
+        for term, of_term in shares.items()
+    ]
+
+
+def _last(log: Mapping[str, np.ndarray], term: str) -> float:
+    return float(log.get(f"{term}_value", [np.nan])[-1])
 
 
 def curve_panels(log: Mapping[str, np.ndarray]) -> list[Panel]:

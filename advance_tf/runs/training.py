@@ -2,18 +2,22 @@
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from advance_tf.config import Config
+from advance_tf.config import Config, ModelConfig
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
-from advance_tf.models.weights import read_weights
+from advance_tf.data.rows import blocks
+from advance_tf.files import remove_partial_files
+from advance_tf.locks import lock_folder
+from advance_tf.models.backbones.registry import export_problems
 from advance_tf.runs import workdir as workdir_module
 from advance_tf.teacher.knowledge import (
     EventKnowledge,
@@ -21,10 +25,12 @@ from advance_tf.teacher.knowledge import (
     load_knowledge,
     save_knowledge,
 )
-from advance_tf.teacher.models import load_teacher
 from advance_tf.teacher.storage import POSTERIORS
+from advance_tf.teacher.yamnet_tower import find_teacher
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.recognition import train_recognizer
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +85,7 @@ def prepare(
 
     Raises:
         ValueError: the settings differ from those of the run in `workdir`, or the
-            data or the manifest are not valid.
+            data, the manifest, a backbone or its weights are not valid.
     """
     stored_path = workdir / workdir_module.CONFIG
     contents: dict[str, Any] = {}
@@ -93,6 +99,7 @@ def prepare(
         raise ValueError(
             "data_dir must name a folder in ADVANCE's layout; received none."
         )
+    check_towers(config.model)
     manifest = find_manifest(workdir, config, manifest)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
@@ -106,6 +113,19 @@ def prepare(
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
     return RunSetup(workdir, config, manifest, knowledge)
+
+
+def check_towers(model: ModelConfig) -> None:
+    """Checks the backbones, and warns of formats that the run cannot be written in.
+
+    Args:
+        model: backbones and weights are used.
+
+    Raises:
+        ValueError: a backbone is unknown or not for its tower.
+    """
+    for kind, reason in export_problems(model).items():
+        _log.warning("This run cannot be exported as %s. %s", kind, reason)
 
 
 def save_manifest(workdir: pathlib.Path, manifest: Manifest) -> None:
@@ -158,13 +178,14 @@ def find_or_compute_knowledge(
     """Loads the event knowledge of a run, or computes it with its audio weights.
 
     The teacher N_a^(0) is the network that the audio tower starts from. Audio
-    weights with an event head are therefore a teacher themselves, and the
-    knowledge can be computed without `advance teach`.
+    weights with an event head, among them YAMNet's, are therefore a teacher
+    themselves, and the knowledge can be computed without `advance teach`.
 
     Args:
         knowledge_dir: folder of the event knowledge.
         manifest: pairs and splits.
-        config: data, features and model.audio_weights are used.
+        config: data, features, model.audio_backbone and model.audio_weights are
+            used.
 
     Returns:
         The event knowledge.
@@ -173,10 +194,10 @@ def find_or_compute_knowledge(
         ValueError: there is none and the audio weights have no event head, or
             it is damaged or belongs to another manifest.
     """
-    path, audio_weights = pathlib.Path(knowledge_dir), config.model.audio_weights
-    missing = not (path / POSTERIORS).exists()
-    if missing and audio_weights and read_weights(audio_weights)[1].outputs:
-        teacher = load_teacher(audio_weights, config.features)
+    path = pathlib.Path(knowledge_dir)
+    if (path / POSTERIORS).exists():
+        return load_knowledge(path, manifest)
+    if (teacher := find_teacher(config)) is not None:
         dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
         return compute_knowledge(teacher, dataset, path, config.features)
     return load_knowledge(path, manifest)
@@ -194,17 +215,23 @@ def train_run(setup: RunSetup) -> Progress:
 
     Raises:
         ValueError: the event knowledge is missing or belongs to another manifest,
-            a file cannot be read, or a split is too small.
+            a file cannot be read, a split is too small, or another process trains
+            the run.
+        OSError: the disk is full; the run resumes from its last epoch.
     """
+    for warning in setup.manifest.warnings:
+        _log.warning("%s", warning)
     knowledge = None
     if setup.knowledge_dir:
         knowledge = find_or_compute_knowledge(
             setup.knowledge_dir, setup.manifest, setup.config
         )
-    setup.write()
-    return train_recognizer(
-        setup.config, setup.manifest, setup.workdir, knowledge=knowledge
-    )
+    with lock_folder(setup.workdir, "run"):
+        remove_partial_files(setup.workdir)
+        setup.write()
+        return train_recognizer(
+            setup.config, setup.manifest, setup.workdir, knowledge=knowledge
+        )
 
 
 def train(
@@ -285,8 +312,10 @@ def _save_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
         return
     # The knowledge does not state the settings of the clips that it was computed
     # from, so that the key of `soft_labels_key` could name other settings.
-    key = hashlib.sha256(knowledge.teacher_logits.tobytes()).hexdigest()[:16]
-    save_knowledge(folder, knowledge, key)
+    digest = hashlib.sha256()
+    for block in blocks(knowledge.teacher_logits):
+        digest.update(block.tobytes())
+    save_knowledge(folder, knowledge, digest.hexdigest()[:16])
 
 
 def _is_saved(
@@ -296,6 +325,9 @@ def _is_saved(
         stored = load_knowledge(folder, manifest)
     except ValueError:
         return False
-    return stored.teacher_sha256 == knowledge.teacher_sha256 and np.array_equal(
-        stored.teacher_logits, knowledge.teacher_logits
+    tables = (stored.teacher_logits, knowledge.teacher_logits)
+    return (
+        stored.teacher_sha256 == knowledge.teacher_sha256
+        and tables[0].shape == tables[1].shape
+        and all(map(np.array_equal, *map(blocks, tables)))
     )

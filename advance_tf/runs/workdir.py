@@ -3,26 +3,34 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import Config, DataConfig, TransferConfig
 from advance_tf.config_io import from_dict, to_dict
-from advance_tf.data.layout import Pair, join_labels, read_notice
+from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
-from advance_tf.files import replacing
+from advance_tf.data.pairing import Pair
+from advance_tf.files import DAMAGED_FILE_ERRORS
+from advance_tf.models.backbones.contract import WeightsSource
+from advance_tf.models.backbones.registry import weights_sources
 from advance_tf.models.conversion import ConvertedRecognizer
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import assign_arrays, layer_arrays
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
 from advance_tf.teacher.storage import POSTERIORS
-from advance_tf.training.callbacks import BEST_WEIGHTS
+from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT
+from advance_tf.training.checkpoint import read_progress
 from advance_tf.training.runtime import versions
 
 CONFIG = "config.json"
 MANIFEST = "manifest.csv"
 KNOWLEDGE = "event_knowledge"
+# The entries of config.json beside the configuration and the versions.
+_TEXTS = ("knowledge_dir", "label", "manifest_sha256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Run:
         label: notice about the training data, shown in reports, "" for none.
         knowledge: its event knowledge, None where there is none.
         data_dir: folder of its data set.
+        weights: "image" and "audio" → backbone, origin and SHA-256 of the tower's
+            initial weights; empty for runs of versions before 0.2.0.
     """
 
     workdir: pathlib.Path
@@ -46,6 +56,7 @@ class Run:
     label: str
     knowledge: EventKnowledge | None
     data_dir: pathlib.Path
+    weights: Mapping[str, WeightsSource] = dataclasses.field(default_factory=dict)
 
     def pairs_of(self, split: str) -> list[Pair]:
         """Returns the pairs of a split.
@@ -84,14 +95,16 @@ def write_config(
         label: text that the data set states about itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
     """
+    sources = weights_sources(config.model)
     contents = {
         "config": to_dict(config),
+        "initial_weights": {k: dataclasses.asdict(s) for k, s in sources.items()},
         "knowledge_dir": knowledge_dir,
         "label": label,
         "manifest_sha256": manifest.sha256 if manifest else "",
         "versions": versions(),
     }
-    with replacing(workdir / CONFIG) as temporary:
+    with replacing_checked(workdir / CONFIG) as temporary:
         temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
@@ -102,8 +115,8 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
         workdir: folder of a run.
 
     Returns:
-        The checked configuration, and the other keys: knowledge_dir, label,
-        manifest_sha256 and versions.
+        The checked configuration, and the other keys: initial_weights (not in files
+        of versions before 0.2.0), knowledge_dir, label, manifest_sha256 and versions.
 
     Raises:
         ValueError: there is no config.json, or it is damaged.
@@ -114,14 +127,86 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
             f"workdir must be the folder of a run; {workdir} has no {CONFIG}. Train a "
             "run with `advance_tf.train` or `advance fit`."
         )
+    verify(path)
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-        return from_dict(contents.pop("config")), contents
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        config = from_dict(contents.pop("config"))
+        for name in _TEXTS:
+            if not isinstance(contents[name], str):
+                raise TypeError(f"{name} must be text; received {contents[name]!r}.")
+        return config, dict(contents)
+    except DAMAGED_FILE_ERRORS as error:
+        reason = f"the key {error} is missing" if type(error) is KeyError else error
         raise ValueError(
             f"{path} must hold the configuration of a run; reading it failed: "
-            f"{error!r}. Restore it or train again in another `workdir`."
+            f"{reason} Restore it or train again in another `workdir`."
         ) from error
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """What the files of a run hold apart from the weights of its model.
+
+    Attributes:
+        config: its configuration.
+        manifest: its pairs and splits; None for a converted model without data.
+        weights: path of its best weights.
+        label: notice about the training data, shown in reports, "" for none.
+        knowledge: its event knowledge, None where there is none.
+        data_dir: folder of its data set.
+        initial_weights: "image" and "audio" → origin of the tower's initial weights.
+    """
+
+    config: Config
+    manifest: Manifest | None
+    weights: pathlib.Path
+    label: str
+    knowledge: EventKnowledge | None
+    data_dir: pathlib.Path
+    initial_weights: Mapping[str, WeightsSource]
+
+
+def read_run(
+    workdir: str | pathlib.Path, data_dir: str | pathlib.Path | None = None
+) -> RunFiles:
+    """Reads a run without building its model.
+
+    Args:
+        workdir: folder of the run.
+        data_dir: folder of the data set; by default that of the training.
+
+    Returns:
+        Its configuration, manifest and event knowledge, and the path of its weights.
+
+    Raises:
+        ValueError: a file is missing, damaged or belongs to another run.
+    """
+    workdir = pathlib.Path(workdir)
+    config, contents = read_config(workdir)
+    manifest = None
+    if contents["manifest_sha256"]:
+        manifest = Manifest.load(workdir / MANIFEST)
+    if manifest and manifest.sha256 != contents["manifest_sha256"]:
+        raise ValueError(
+            f"{workdir / MANIFEST} must be the manifest that the run was trained "
+            f"on; its hash differs from that in {CONFIG}. Restore it."
+        )
+    weights = workdir / BEST_WEIGHTS
+    if not weights.exists():
+        raise ValueError(_missing_weights(workdir))
+    knowledge_dir = find_knowledge(workdir, contents["knowledge_dir"])
+    return RunFiles(
+        config=config,
+        manifest=manifest,
+        weights=weights,
+        label=join_labels(contents["label"], manifest.label if manifest else ""),
+        knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
+        data_dir=pathlib.Path(data_dir or config.data.data_dir),
+        initial_weights={
+            tower: WeightsSource(**source)
+            for tower, source in contents.get("initial_weights", {}).items()
+        },
+    )
 
 
 def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
@@ -142,21 +227,8 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         ValueError: a file is missing, damaged or belongs to another run.
     """
     workdir = pathlib.Path(workdir)
-    config, contents = read_config(workdir)
-    manifest = None
-    if contents["manifest_sha256"]:
-        manifest = Manifest.load(workdir / MANIFEST)
-    if manifest and manifest.sha256 != contents["manifest_sha256"]:
-        raise ValueError(
-            f"{workdir / MANIFEST} must be the manifest that the run was trained "
-            f"on; its hash differs from that in {CONFIG}. Restore it."
-        )
-    weights = workdir / BEST_WEIGHTS
-    if not weights.exists():
-        raise ValueError(
-            f"{weights} must exist; the run has not finished an epoch. Resume it with "
-            "`advance_tf.train` or `advance fit`."
-        )
+    files = read_run(workdir, data_dir)
+    config = files.config
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -165,17 +237,42 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         )
     finally:
         keras.config.set_dtype_policy(previous)
-    recognizer.load_weights(weights)
-    knowledge_dir = find_knowledge(workdir, contents["knowledge_dir"])
+    _load_weights(recognizer, files.weights)
     return Run(
         workdir=workdir,
         config=config,
-        manifest=manifest,
+        manifest=files.manifest,
         recognizer=recognizer,
-        label=join_labels(contents["label"], manifest.label if manifest else ""),
-        knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
-        data_dir=pathlib.Path(data_dir or config.data.data_dir),
+        label=files.label,
+        knowledge=files.knowledge,
+        data_dir=files.data_dir,
+        weights=files.initial_weights,
     )
+
+
+def _missing_weights(workdir: pathlib.Path) -> str:
+    path, checkpoint = workdir / BEST_WEIGHTS, workdir / CHECKPOINT
+    if read_progress(checkpoint).epochs:
+        return (
+            f"{path} must exist; it has been removed. Restore it, or remove "
+            f"{checkpoint} and train the run again with `advance fit`."
+        )
+    return (
+        f"{path} must exist; the run has not finished an epoch. Resume it with "
+        "`advance_tf.train` or `advance fit`."
+    )
+
+
+def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> None:
+    """Loads weights; raises ValueError if the file is damaged or of another model."""
+    verify(path)
+    try:
+        recognizer.load_weights(path)
+    except (*DAMAGED_FILE_ERRORS, OSError) as error:
+        raise ValueError(
+            f"{path} must hold the weights of the model in {CONFIG}; reading it "
+            f"failed: {error}. Restore it or train again in another `workdir`."
+        ) from error
 
 
 def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
@@ -258,7 +355,7 @@ def write_converted_run(
     )
     manifest = make_manifest(data) if data.data_dir else None
     recognizer = build_converted_recognizer(converted, config)
-    with replacing(workdir / BEST_WEIGHTS) as temporary:
+    with replacing_checked(workdir / BEST_WEIGHTS) as temporary:
         recognizer.save_weights(temporary)
     if manifest is not None:
         manifest.save(workdir / MANIFEST)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from advance_tf.extras import check_extra
+from advance_tf.models.backbones.registry import export_problems
 from advance_tf.runs.workdir import Run, as_run
 from advance_tf.serving import agreement, litert, onnx_model, parity, saved_model
 from advance_tf.serving.inference_model import InferenceModel, Source, label_names
@@ -81,7 +82,7 @@ def export_saved_model(
         >>> serving.export_saved_model("runs/event", "models")  # doctest: +SKIP
     """
     check_extra("serving", "tensorflow_serving.apis")
-    run = as_run(run)
+    run = _exportable(run, "SavedModel")
     source = Source.from_run(run, events=events)
     pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
     provenance = provenance_of(run)
@@ -156,10 +157,10 @@ def export_litert(
     kind = quantization
     if kind != "none":
         check_extra("export", "ai_edge_quantizer")
-    run = as_run(run)
+    run = _exportable(run, "LiteRT")
     source = Source.from_run(run, events=events)
     pairs, provenance = parity.EncodedPairs(run), provenance_of(run)
-    model = InferenceModel(source, precise=False)
+    model = InferenceModel(source, litert=True)
     final = _version_folder(export_dir, version)
     name = f"{source.name}-{kind}.tflite"
     with saved_model.new_folder(final) as folder, tempfile.TemporaryDirectory() as work:
@@ -214,6 +215,9 @@ def export_onnx(
 ) -> Export:
     """Writes <export_dir>/<version>/<name>.onnx, labels and card.
 
+    `load_model` opens the folder or the file: the front end of the library and ONNX
+    Runtime then predict what the run predicts.
+
     Args:
         run: a loaded run, or its folder.
         export_dir: folder of the versions.
@@ -230,12 +234,18 @@ def export_onnx(
         ValueError: the version exists, or the logits differ.
     """
     check_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
-    run = as_run(run)
+    run = _exportable(run, "ONNX")
     source = Source.from_run(run, events=events)
     final = _version_folder(export_dir, version)
     name = f"{source.name}.onnx"
     with saved_model.new_folder(final) as folder:
-        onnx_model.write_onnx(folder / name, source)
+        provenance = provenance_of(run)
+        onnx_model.write_onnx(
+            folder / name,
+            source,
+            version=final.name,
+            sha256_weights=provenance.weights_sha256,
+        )
         pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
         checked = parity.with_other_rates(pairs)
         skew = dict(onnx_model.onnx_skew(folder / name, source, checked))
@@ -245,12 +255,24 @@ def export_onnx(
         write_card(
             folder,
             source,
-            provenance_of(run),
+            provenance,
             version=final.name,
             artefact={"format": "ONNX, logits of image and normalized log-mel"},
             skew=skew,
         )
     return Export(final / name, skew)
+
+
+def _exportable(run: Run | str | pathlib.Path, kind: str) -> Run:
+    """Returns the run; raises ValueError if a tower cannot be written in the format."""
+    run = as_run(run)
+    problem = export_problems(run.config.model).get(kind)
+    if problem:
+        raise ValueError(
+            f"The towers of a run must be possible in {kind} to be exported as it; "
+            f"received {problem}. Choose another format."
+        )
+    return run
 
 
 def _version_folder(

@@ -12,8 +12,11 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.features.frontend import Frontend
 from advance_tf.inference.events import HEADS, describe_events
-from advance_tf.inference.predictor import TOWERS, Predictor
+from advance_tf.inference.predictor import Predictor
 from advance_tf.models.folding import fold_batch_norms, freeze_graph
+from advance_tf.models.forward import TOWERS
+from advance_tf.models.heads import dense_layers
+from advance_tf.models.recognizer import sound_input_of, tower_sound
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.knowledge import EventKnowledge
 
@@ -97,17 +100,21 @@ class InferenceModel:
 
     Args:
         source: what to export.
-        precise: whether to transform sounds in float64; LiteRT cannot.
+        litert: compute log-mels with the operators of LiteRT, see `log_mel_db`.
 
     Attributes:
         events_source: where event probabilities come from, or why there are none.
         events_from_sound: whether they are predicted from the sound alone.
     """
 
-    def __init__(self, source: Source, *, precise: bool = True) -> None:
+    def __init__(self, source: Source, *, litert: bool = False) -> None:
         self.source = source
         self.features = source.features
-        self.frontend = Frontend(source.features, precise=precise)
+        self.frontend = Frontend(
+            source.features,
+            litert=litert,
+            sound_input=sound_input_of(source.recognizer),
+        )
         self._towers: dict[str, Any] = {}
         self._zero_embeddings: dict[str, np.ndarray] = {}
         for kind, name in TOWERS.items():
@@ -117,8 +124,7 @@ class InferenceModel:
             self._towers[kind] = freeze_graph(tower)
         self._event_output = source.event_output
         self._heads = {
-            name: source.recognizer.get_layer(name).get_weights()
-            for name in map(_head_of, source.outputs)
+            name: dense_layers(source.recognizer, name) for name in source.outputs
         }
         self._events = self._event_constants()
 
@@ -174,10 +180,11 @@ class InferenceModel:
             **details,
         }
 
-    def log_mel(self, waveform: tf.Tensor) -> tf.Tensor:
-        """Clips [B, clip_samples] → normalized log-mel [B, frames, mel_bins]."""
+    def encode_sound(self, waveform: tf.Tensor) -> tf.Tensor:
+        """Clips [B, clip_samples] → input of the audio tower, such as its log-mel."""
         with tf.name_scope("log_mel"):
-            return self.frontend.log_mel(waveform)
+            sound = self.frontend.encode_sound(waveform)
+        return tower_sound(self.source.recognizer, sound)
 
     def embed(
         self, image: tf.Tensor | None, waveform: tf.Tensor | None
@@ -186,16 +193,16 @@ class InferenceModel:
 
         Args:
             image: float32 [B, S, S, 3], levels 0..255; None for zeros.
-            waveform: float32 [B, clip_samples]; None for zeros in place of its
-                log-mel.
+            waveform: float32 [B, clip_samples]; None for zeros in place of the
+                input of the audio tower.
 
         Returns:
             "image" → float32 [B, D_v] and "sound" → float32 [B, D_a].
         """
         batch = tf.shape(waveform if image is None else image)[0]
-        # [B, frames, mel_bins, 1]
-        log_mel = None if waveform is None else self.log_mel(waveform)[..., None]
-        given = {"image": image, "sound": log_mel}
+        # [B, frames, mel_bins, 1] or [B, clip_samples]
+        sound = None if waveform is None else self.encode_sound(waveform)
+        given = {"image": image, "sound": sound}
         return {kind: self._embed(kind, given[kind], batch) for kind in TOWERS}
 
     def probs(
@@ -205,8 +212,8 @@ class InferenceModel:
 
         Args:
             image: float32 [B, S, S, 3], levels 0..255; None for zeros.
-            waveform: float32 [B, clip_samples]; None for zeros in place of its
-                log-mel.
+            waveform: float32 [B, clip_samples]; None for zeros in place of the
+                input of the audio tower.
 
         Returns:
             `scene_probs` [B, 13] and, where events are predicted, `event_probs`
@@ -214,7 +221,7 @@ class InferenceModel:
         """
         embeddings = self.embed(image, waveform)
         joint = tf.concat(list(embeddings.values()), axis=1)  # [B, D_v + D_a]
-        found = {"scene_probs": tf.nn.softmax(self._dense("scene_head", joint))}
+        found = {"scene_probs": tf.nn.softmax(self._dense("scene_logits", joint))}
         kinds = ("image",) if waveform is None else ("image", "sound")
         if self.has_events(kinds):
             on_sound = self._event_output == "audio_event_logits"
@@ -230,23 +237,23 @@ class InferenceModel:
         return self._towers[kind](given)
 
     def _dense(self, name: str, inputs: tf.Tensor) -> tf.Tensor:
-        kernel, bias = (tf.constant(array) for array in self._heads[name])
-        with tf.name_scope(name):
-            return tf.nn.bias_add(tf.matmul(inputs, kernel), bias)  # [B, outputs]
+        x = inputs
+        with tf.name_scope(name.replace("_logits", "_head")):
+            for number, (kernel, bias) in enumerate(self._heads[name]):
+                # [B, units] of the hidden layer, if there is one
+                x = tf.nn.relu(x) if number else x
+                x = tf.nn.bias_add(tf.matmul(x, tf.constant(kernel)), tf.constant(bias))
+        return x  # [B, outputs]
 
     def _event_probs(self, embedding: tf.Tensor, scene_probs: tf.Tensor) -> tf.Tensor:
         constants = self._events
         assert constants is not None
         if self._event_output:
-            logits = self._dense(_head_of(self._event_output), embedding)
+            logits = self._dense(self._event_output, embedding)
             return tf.sigmoid(logits) * tf.constant(constants["known"])
         # Eq. 7, [B, 527]
         probs = tf.matmul(scene_probs, tf.constant(constants["posteriors"]))
         return tf.clip_by_value(probs, 0.0, 1.0)
-
-
-def _head_of(output: str) -> str:
-    return output.replace("_logits", "_head")
 
 
 def label_names() -> tuple[list[str], list[str]]:

@@ -24,7 +24,7 @@ def lite_functions(
     """The signatures `recognize`, `image_only`, `sound_only` and `embed`.
 
     Args:
-        model: created with `precise=False`: LiteRT has no float64 Fourier transform.
+        model: created with `litert=True`: LiteRT has no float64 Fourier transform.
 
     Returns:
         Name → tf.function of `image` uint8 [1, S, S, 3] and `waveform` float32
@@ -79,7 +79,7 @@ def convert(model: InferenceModel, folder: pathlib.Path) -> bytes:
     """Converts a model to a float32 flatbuffer of built-in operators.
 
     Args:
-        model: created with `precise=False`.
+        model: created with `litert=True`.
         folder: empty, for temporary files.
 
     Returns:

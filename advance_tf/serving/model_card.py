@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
-from advance_tf.models.weights import file_sha256
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
 from advance_tf.training.callbacks import BEST_WEIGHTS
@@ -69,6 +69,12 @@ def provenance_of(run: Run) -> Provenance:
         data |= {f"pairs of {split}": number for split, number in counts.items()}
         data["split by"] = manifest.protocol
         data["SHA-256 of the manifest"] = manifest.sha256
+    for tower, source in run.weights.items():
+        data[f"initial weights of the {tower} tower"] = (
+            f"{source.backbone}: {source.source}"
+            + (f" ({source.weights})" if source.weights else "")
+            + (f", SHA-256 {source.sha256}" if source.sha256 else "")
+        )
     data |= {f"version of {name}": version for name, version in versions().items()}
     metrics = None
     if path.exists():

@@ -1,28 +1,45 @@
-"""ONNX: the folded recognizer, written by the exporter of Keras."""
+"""ONNX: the folded recognizer, written by the exporter of Keras, and its metadata."""
 
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
+from advance_tf.config import Config
+from advance_tf.config_io import to_dict
 from advance_tf.extras import check_extra
+from advance_tf.features.log_mel import load_stats
+from advance_tf.inference.events import describe_events
+from advance_tf.inference.onnx_backend import METADATA_KEY, OnnxForwardPass
 from advance_tf.log_silencing import silence_logs
 from advance_tf.models.folding import fold_batch_norms
-from advance_tf.serving.inference_model import Source
+from advance_tf.models.forward import TOWERS
+from advance_tf.models.heads import embedding_model
+from advance_tf.serving.inference_model import Source, label_names
 from advance_tf.serving.parity import EncodedPair, check_skew, decode
 
 TOLERANCE = 1e-4
 
 
-def write_onnx(path: pathlib.Path, source: Source) -> None:
-    """Writes the folded recognizer: {"image", "log_mel"} → logits.
+def write_onnx(
+    path: pathlib.Path, source: Source, *, version: str = "1", **details: Any
+) -> None:
+    """Writes the folded recognizer: {"image", "log_mel"} → logits and embeddings.
 
     The model does not decode files: `image` is float32 [B, S, S, 3] with levels
-    0..255, `log_mel` is float32 [B, frames, mel_bins], normalized.
+    0..255, `log_mel` is float32 [B, frames, mel_bins], normalized. With an audio
+    backbone of waveforms, `waveform` float32 [B, clip_samples] replaces `log_mel`. The
+    metadata in the file has the settings of the front end that computes these inputs,
+    so that `load_model` opens the file alone.
 
     Args:
         path: path of the `.onnx` file.
         source: the model.
+        version: version of the export, for the metadata.
+        **details: further entries of the metadata.
 
     Raises:
         ImportError: onnx or tf2onnx is not installed.
@@ -30,11 +47,68 @@ def write_onnx(path: pathlib.Path, source: Source) -> None:
     with silence_logs():
         check_extra("onnx", "onnx", "tf2onnx")
     folded = fold_batch_norms(source.recognizer, source.outputs)
+    folded = _with_embeddings(folded, source.kinds)
     # Keras exports only models that have been called.
     blank = {name: (1, *x.shape[1:]) for name, x in folded.input.items()}
     folded({name: np.zeros(shape, np.float32) for name, shape in blank.items()})
     with silence_logs():
         folded.export(str(path), format="onnx", verbose=False)
+    import onnx
+
+    model = onnx.load(str(path))
+    text = json.dumps(describe(source, version=version, **details))
+    onnx.helper.set_model_props(model, {METADATA_KEY: text})
+    onnx.save(model, str(path))
+
+
+def _with_embeddings(folded: keras.Model, kinds: Sequence[str]) -> keras.Model:
+    """The model with the embeddings of the towers in use as further outputs."""
+    # [B, D_v] and [B, D_a]
+    embeddings = dict(zip(TOWERS, embedding_model(folded).output.values(), strict=True))
+    outputs = {f"{kind}_embedding": embeddings[kind] for kind in kinds}
+    return keras.Model(folded.input, {**folded.output, **outputs}, name=folded.name)
+
+
+def describe(source: Source, *, version: str, **details: Any) -> dict[str, Any]:
+    """The metadata of the file: labels, and the settings of the front end.
+
+    Args:
+        source: the model.
+        version: version of the export.
+        **details: further entries.
+
+    Returns:
+        Values for JSON.
+    """
+    scenes, events = label_names()
+    knowledge = source.knowledge if source.has_events else None
+    sizes = {name: source.recognizer.output[name].shape[-1] for name in source.outputs}
+    described = describe_events(sizes, knowledge)
+    teacher = None
+    if knowledge is not None:
+        known = np.asarray(knowledge.event_mask, bool)
+        posteriors = np.where(known, knowledge.posteriors, 0).astype(float).tolist()
+        teacher = {
+            "event_mask": known.tolist(),
+            # Without an event head, events follow from the scenes (Eq. 7).
+            "posteriors": [] if source.event_output else posteriors,
+        }
+    stats = load_stats(source.features)
+    return {
+        "name": source.name,
+        "version": version,
+        "features": to_dict(Config(features=source.features))["features"],
+        "mean_db": stats.mean_db.tolist(),
+        "std_db": stats.std_db.tolist(),
+        "modality": source.modality,
+        "scenes": scenes,
+        "events": [] if described.probs is None else events,
+        "events_source": described.source,
+        "events_of_sound": described.from_sound,
+        "teacher_events": teacher,
+        "label": source.label,
+        **details,
+    }
 
 
 def onnx_skew(
@@ -54,17 +128,11 @@ def onnx_skew(
         ImportError: ONNX Runtime is not installed.
         ValueError: a difference exceeds 1e-4.
     """
-    check_extra("onnx", "onnxruntime")
-    import onnxruntime
-
+    recognizer = OnnxForwardPass(path)
     predictor = source.predictor()
     inputs = predictor.inputs(*decode(source, pairs))
     expected = predictor.predict(inputs, batch_size=8)
-    session = onnxruntime.InferenceSession(path.read_bytes())
-    used = {node.name: inputs[node.name] for node in session.get_inputs()}
-    names = [node.name for node in session.get_outputs()]
-    logits = dict(zip(names, session.run(names, used), strict=True))
-    found = predictor.probabilities(logits)
+    found = predictor.probabilities(recognizer(inputs))
     skew = {"scene_logits": _largest(expected.scene_probs - found.scene_probs)}
     if source.event_output:
         # Both have probabilities: an event head is among the outputs.

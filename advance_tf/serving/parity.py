@@ -12,10 +12,11 @@ import soundfile
 import soxr
 import tensorflow as tf
 
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.features.frontend import Frontend
 from advance_tf.inference.evaluation import true_scenes
+from advance_tf.models.folding import with_dtype
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
 from advance_tf.serving.signatures import DEFAULT
@@ -235,12 +236,10 @@ def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
     Returns:
         The largest difference of a scene's probability.
     """
-
-    def widen(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return layer.__class__.from_config({**layer.get_config(), "dtype": "float64"})
-
     exact = keras.models.clone_model(
-        source.recognizer, clone_function=widen, recursive=True
+        source.recognizer,
+        clone_function=lambda layer: with_dtype(layer, "float64"),
+        recursive=True,
     )
     exact.set_weights(source.recognizer.get_weights())
     inputs = source.predictor().inputs(*decoded)

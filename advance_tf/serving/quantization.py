@@ -15,11 +15,19 @@ KINDS = ("none", "float16", "dynamic", "int8")
 # Layers with weights in 16 bits and in 8 bits, by name. The input of the first
 # convolution reaches 255, and 8 bits there cost most of the agreement; the inputs of
 # the heads have other ranges when an image or a sound is missing. The computation of
-# the log-mel stays in float32: 80 dB of magnitude is a ratio of 1e8.
+# the log-mel, that of YAMNet's `patches` too, stays in float32: 80 dB of magnitude is
+# a ratio of 1e8. ResNets have layers `layer4_0_…`, YAMNet `layer14_pointwise_…`,
+# EfficientNet-Lite0 `blocks_15_…`; layers of other names stay in float32, or in 16
+# bits with float16.
+_HEADS = "scene_head|event_head"
+_FIRST = rf"_tower.*(conv1_1/|conv_stem)|{_HEADS}"
 _SCOPES = {
-    "float16": ("_tower|_head", ""),
-    "dynamic": (r"_tower.*(conv1_1/|layer[12]_)|_head", r"_tower.*layer[34]_"),
-    "int8": (r"_tower.*conv1_1/|_head", r"_tower.*layer\d_"),
+    "float16": (rf"_tower(?!.*patches)|{_HEADS}", ""),
+    "dynamic": (
+        rf"{_FIRST}|_tower.*(layer[12]_\d|layer(\d|1[0-2])_[dp]|blocks_(\d|10)_)",
+        r"_tower.*(layer[34]_\d|layer1[34]_|blocks_1[1-5]_|conv_head)",
+    ),
+    "int8": (_FIRST, r"_tower.*(layer\d+_|blocks_\d+_|conv_head)"),
 }
 
 

@@ -1,8 +1,10 @@
+from . import archives as archives
 from . import knowledge as knowledge
 from . import models as models
 from . import posteriors as posteriors
 from . import soft_labels as soft_labels
 from . import storage as storage
+from . import yamnet_tower as yamnet_tower
 from .knowledge import EventKnowledge as EventKnowledge
 from .knowledge import build_knowledge as build_knowledge
 from .knowledge import compute_knowledge as compute_knowledge
@@ -15,3 +17,5 @@ from .models import load_teacher as load_teacher
 from .posteriors import event_posteriors as event_posteriors
 from .posteriors import event_relevance as event_relevance
 from .soft_labels import compute_soft_labels as compute_soft_labels
+from .yamnet_tower import YamnetTowerTeacher as YamnetTowerTeacher
+from .yamnet_tower import find_teacher as find_teacher

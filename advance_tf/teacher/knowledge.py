@@ -9,10 +9,12 @@ import numpy as np
 from advance_tf import labels
 from advance_tf.config import RELEVANCE_MODES, FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.data.splits import TRAINING
 from advance_tf.metrics.probabilities import sigmoid
+from advance_tf.teacher.archives import RECOMPUTE
 from advance_tf.teacher.models import Teacher
 from advance_tf.teacher.posteriors import (
     check_mode,
@@ -20,18 +22,18 @@ from advance_tf.teacher.posteriors import (
     event_relevance,
 )
 from advance_tf.teacher.soft_labels import (
-    compute_soft_labels,
     remove_chunks,
+    resume_soft_labels,
     soft_labels_key,
 )
 from advance_tf.teacher.storage import (
     POSTERIORS,
-    RECOMPUTE,
     check_equal,
     read_posteriors,
     read_soft_labels,
     soft_labels_path,
-    write_knowledge,
+    write_posteriors,
+    write_soft_labels,
 )
 
 _USE_ONE_MANIFEST = (
@@ -46,7 +48,8 @@ class EventKnowledge:
 
     Attributes:
         keys: (scene, stem) of each pair.
-        teacher_logits: logits of the central clip of each sound, float32 [n, 527].
+        teacher_logits: logits of the central clip of each sound, float32 [n, 527];
+            an array, or rows of a file that are read when they are indexed.
         event_mask: bool [527], True for the events that the teacher covers.
         posteriors: p(e|s_k), float32 [13, 527]; 0 for events not covered.
         relevances: mode → d_k, float32 [13, 527].
@@ -56,7 +59,7 @@ class EventKnowledge:
     """
 
     keys: tuple[tuple[str, str], ...]
-    teacher_logits: np.ndarray
+    teacher_logits: Rows
     event_mask: np.ndarray
     posteriors: np.ndarray
     relevances: dict[str, np.ndarray]
@@ -88,7 +91,7 @@ class EventKnowledge:
             )
         return directions
 
-    def targets_for(self, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
+    def targets_for(self, pairs: Sequence[Pair]) -> dict[str, ComputedRows]:
         """Distillation targets of pairs, in their order.
 
         They belong to the central clip of a sound, whichever clip training draws.
@@ -99,7 +102,8 @@ class EventKnowledge:
 
         Returns:
             "soft_labels" y(a) = σ(logits), float32 [n, 527] in [0, 1], and
-            "teacher_logits", float32 [n, 527].
+            "teacher_logits", float32 [n, 527]. Rows are read and computed when they
+            are indexed; `numpy.asarray` returns all of them.
 
         Raises:
             ValueError: a pair has no soft labels.
@@ -112,13 +116,16 @@ class EventKnowledge:
                 f"Every pair must have soft labels; {len(missing)} have none, the "
                 f"first is {'/'.join(missing[0])}. {RECOMPUTE}"
             )
-        logits = self.teacher_logits[[rows[key] for key in requested]]
-        return {"soft_labels": sigmoid(logits), "teacher_logits": logits}
+        own = np.array([rows[key] for key in requested], np.int64)
+        return {
+            "soft_labels": select_rows(self.teacher_logits, own, sigmoid),
+            "teacher_logits": select_rows(self.teacher_logits, own),
+        }
 
 
 def build_knowledge(
     manifest: Manifest,
-    teacher_logits: np.ndarray,
+    teacher_logits: Rows,
     event_mask: np.ndarray,
     teacher: str,
     teacher_sha256: str,
@@ -129,7 +136,8 @@ def build_knowledge(
 
     Args:
         manifest: pairs and splits.
-        teacher_logits: float [pairs, 527] in the order of the manifest.
+        teacher_logits: float [pairs, 527] in the order of the manifest, an array or
+            rows of a file; few rows are in memory at once.
         event_mask: bool [527], True for the events that the teacher covers.
         teacher: name of the teacher.
         teacher_sha256: hash of the teacher.
@@ -149,12 +157,16 @@ def build_knowledge(
         ((13, 527), 0.5)
     """
     scenes = labels.scenes()
-    training = np.array([split == TRAINING for split in manifest.splits])
+    training = np.flatnonzero([split == TRAINING for split in manifest.splits])
     indices = np.array([scenes.index(pair.scene) for pair in manifest.pairs])[training]
     mask = np.asarray(event_mask, bool)
-    logits = np.asarray(teacher_logits, np.float32)
+    logits = teacher_logits
+    if logits.dtype != np.float32:
+        logits = np.asarray(logits, np.float32)
     # [training pairs, 527]
-    soft_labels = np.where(mask, sigmoid(logits[training]), 0.0)
+    soft_labels = select_rows(
+        logits, training, lambda rows: np.where(mask, sigmoid(rows), np.float32(0))
+    )
     return EventKnowledge(
         keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
         teacher_logits=logits,
@@ -180,11 +192,25 @@ def save_knowledge(
         knowledge: knowledge to write.
         key: key of `soft_labels.soft_labels_key`.
     """
-    write_knowledge(
+    write_soft_labels(
         knowledge_dir,
         key,
-        keys=knowledge.keys,
         teacher_logits=knowledge.teacher_logits,
+        event_mask=knowledge.event_mask,
+        teacher=knowledge.teacher,
+        teacher_sha256=knowledge.teacher_sha256,
+        manifest_sha256=knowledge.manifest_sha256,
+    )
+    # Written last, because it refers to the soft labels.
+    _save_posteriors(knowledge_dir, knowledge, key)
+
+
+def _save_posteriors(
+    knowledge_dir: str | pathlib.Path, knowledge: EventKnowledge, key: str
+) -> None:
+    write_posteriors(
+        knowledge_dir,
+        key,
         event_mask=knowledge.event_mask,
         posteriors=knowledge.posteriors,
         relevances=knowledge.relevances,
@@ -286,10 +312,8 @@ def compute_knowledge(
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
     path = soft_labels_path(knowledge_dir, key)
     chunks_dir = path.with_name(f"{path.stem}-parts")
-    if path.exists():
-        logits = read_soft_labels(path, manifest, teacher.sha256)
-    else:
-        logits = compute_soft_labels(
+    if not path.exists():
+        computed = resume_soft_labels(
             teacher,
             manifest.pairs,
             data_dir,
@@ -298,9 +322,19 @@ def compute_knowledge(
             progress=progress,
             chunks_dir=chunks_dir,
         )
+        write_soft_labels(
+            knowledge_dir,
+            key,
+            teacher_logits=computed.written(),
+            event_mask=teacher.event_mask,
+            teacher=teacher.name,
+            teacher_sha256=teacher.sha256,
+            manifest_sha256=manifest.sha256,
+        )
+    logits = read_soft_labels(path, manifest, teacher.sha256)
     knowledge = build_knowledge(
         manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
     )
-    save_knowledge(knowledge_dir, knowledge, key)
+    _save_posteriors(knowledge_dir, knowledge, key)
     remove_chunks(chunks_dir)
     return knowledge

@@ -1,26 +1,30 @@
 """Teachers: frozen audio networks that score AudioSet's events."""
 
 import concurrent.futures
-import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import threading
 import zipfile
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import ArrayLike
 
 from advance_tf import labels
+from advance_tf.checksums import file_sha256
 from advance_tf.config import FeatureConfig
+from advance_tf.config_io import key_settings
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import LogMelStats
 from advance_tf.models import weights
+from advance_tf.models.recognizer import sound_input_of
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 RATE_HZ = 16_000
 WINDOW_SAMPLES = 15_600
@@ -162,9 +166,12 @@ class Yamnet:
         self._interpreter()
         self._pool = concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count())
 
-    def _interpreter(self) -> Interpreter:
+    def _interpreter(self) -> "Interpreter":
         """The interpreter of this thread; an interpreter is not thread-safe."""
         if not hasattr(self._local, "interpreter"):
+            # Of the models, only YAMNet needs LiteRT.
+            from ai_edge_litert.interpreter import Interpreter
+
             interpreter = Interpreter(str(self.path), num_threads=1)
             interpreter.allocate_tensors()
             _check_shapes(self.path, interpreter)
@@ -213,7 +220,7 @@ def _event_indices(path: pathlib.Path) -> np.ndarray:
     return np.array([index[name] for name in names])
 
 
-def _check_shapes(path: pathlib.Path, interpreter: Interpreter) -> None:
+def _check_shapes(path: pathlib.Path, interpreter: "Interpreter") -> None:
     """Raises ValueError unless the model maps [15600] samples to [1, 521] scores."""
     inputs = interpreter.get_input_details()[0]["shape"].tolist()
     outputs = interpreter.get_output_details()[0]["shape"].tolist()
@@ -229,8 +236,9 @@ class TowerTeacher:
     """An audio tower with its event head as a teacher: y(a) = σ(f_e(a, N_a^(0))).
 
     Args:
-        tagger: model {"log_mel": [B, frames, mel_bins]} → {"event_logits": [B, 527]}
-            with loaded weights; it is not trained here.
+        tagger: model of `build_audio_tagger`, {"log_mel": [B, frames, mel_bins]} or
+            {"waveform": [B, clip_samples]} → {"event_logits": [B, 527]}, with loaded
+            weights; it is not trained here.
         features: front-end settings that the tower was trained with.
         weights_sha256: hash of the weights.
         name: name of the teacher.
@@ -247,14 +255,16 @@ class TowerTeacher:
         weights_sha256: str,
         name: str = "tower",
     ) -> None:
-        frontend = Frontend(features)
+        sound_input = sound_input_of(tagger)
+        frontend = Frontend(features, sound_input=sound_input)
         self.name = name
         self.sha256 = _tower_sha256(weights_sha256, features, frontend.stats)
         self.event_mask = np.ones(tagger.output["event_logits"].shape[-1], bool)
 
         @tf.function(input_signature=[tf.TensorSpec([None, features.clip_samples])])
         def event_logits(waveforms: tf.Tensor) -> tf.Tensor:
-            inputs = {"log_mel": frontend.log_mel(waveforms)}  # [B, frames, mel_bins]
+            # [B, frames, mel_bins] or [B, clip_samples]
+            inputs = {sound_input: frontend.encode_sound(waveforms)}
             return tagger(inputs, training=False)["event_logits"]  # [B, 527]
 
         self._event_logits = event_logits
@@ -275,7 +285,7 @@ def _tower_sha256(
     weights_sha256: str, features: FeatureConfig, stats: LogMelStats
 ) -> str:
     """A hash of the weights, the front-end settings and the log-mel statistics."""
-    settings = dataclasses.asdict(features)
+    settings = key_settings(features)
     # The hash covers the values of the statistics, not the path of their file.
     del settings["image_size"], settings["log_mel_stats"]
     values = [np.asarray(row, np.float64).tolist() for row in stats]
@@ -303,4 +313,4 @@ def load_teacher(
     if path.endswith(".tflite"):
         return Yamnet(path, features.sample_rate_hz)
     tagger = weights.load_audio_tagger(path, features)
-    return TowerTeacher(tagger, features, weights.file_sha256(path))
+    return TowerTeacher(tagger, features, file_sha256(path))

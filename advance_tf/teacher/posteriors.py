@@ -1,11 +1,12 @@
 """Event posteriors p(e|s_k) and event relevance vectors d_k of the scenes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from advance_tf import labels
 from advance_tf.config import RELEVANCE_MODES
+from advance_tf.data.rows import BLOCK_ROWS, Rows, blocks, select_rows
 
 
 def check_mode(mode: str) -> None:
@@ -24,8 +25,8 @@ def check_mode(mode: str) -> None:
 
 
 def rows_by_scene(
-    soft_labels: np.ndarray, scene_indices: np.ndarray, scenes: Sequence[str]
-) -> list[np.ndarray]:
+    soft_labels: Rows, scene_indices: np.ndarray, scenes: Sequence[str]
+) -> list[Rows]:
     """Groups soft labels by scene: P(e|s_k), the rows of the samples of scene s_k.
 
     Args:
@@ -34,13 +35,16 @@ def rows_by_scene(
         scenes: names of all scenes.
 
     Returns:
-        One array [n_k, events] for each scene, none empty.
+        Rows [n_k, events] for each scene, none empty; they are read when needed.
 
     Raises:
         ValueError: a scene has no sample.
     """
     scene_indices = np.asarray(scene_indices)
-    groups = [soft_labels[scene_indices == index] for index in range(len(scenes))]
+    groups: list[Rows] = [
+        select_rows(soft_labels, np.flatnonzero(scene_indices == index))
+        for index in range(len(scenes))
+    ]
     missing = [name for name, rows in zip(scenes, groups, strict=True) if not len(rows)]
     if missing:
         raise ValueError(
@@ -52,7 +56,7 @@ def rows_by_scene(
 
 
 def event_posteriors(
-    soft_labels: np.ndarray, scene_indices: np.ndarray, scenes: Sequence[str]
+    soft_labels: Rows, scene_indices: np.ndarray, scenes: Sequence[str]
 ) -> np.ndarray:
     """Event posteriors p(e|s_k) = (1/n_k) Σ y(a), the mean over the n_k samples of s_k.
 
@@ -75,16 +79,48 @@ def event_posteriors(
         >>> event_posteriors(soft_labels, [0, 0, 1], ["beach", "forest"]).tolist()
         [[0.75, 0.25], [0.25, 1.0]]
     """
-    soft_labels = np.asarray(soft_labels, np.float64)
-    return np.stack(
-        [
-            rows.mean(axis=0)
-            for rows in rows_by_scene(soft_labels, scene_indices, scenes)
-        ]
-    )
+    groups = rows_by_scene(soft_labels, scene_indices, scenes)
+    return np.stack([_mean(rows) for rows in groups])
 
 
-def gram_direction(rows: np.ndarray) -> np.ndarray:
+def _float_blocks(rows: Rows) -> Iterator[np.ndarray]:
+    """Blocks of rows as float64, so that few rows are in memory."""
+    for block in blocks(rows, BLOCK_ROWS):
+        yield np.asarray(block, np.float64)
+
+
+def _mean(rows: Rows) -> np.ndarray:
+    """Mean of rows [n, events], float64 [events]."""
+    total = sum(block.sum(axis=0) for block in _float_blocks(rows))
+    return np.asarray(total / len(rows))
+
+
+def _principal_direction(rows: Rows, offset: np.ndarray | float = 0.0) -> np.ndarray:
+    """The eigenvector of the largest eigenvalue of PᵀP, P the rows minus an offset.
+
+    It is the first right singular vector of P. Of many rows, PᵀP is summed over blocks,
+    so that the memory does not grow with them; its first eigenvector is as exact as
+    that singular vector.
+
+    Args:
+        rows: float [n, events].
+        offset: subtracted from each row.
+
+    Returns:
+        float64 [events] of unit length and arbitrary sign.
+    """
+    if len(rows) <= rows.shape[1]:
+        centred = np.asarray(rows, np.float64) - offset
+        return np.asarray(np.linalg.svd(centred, full_matrices=False).Vh[0])
+    gram = np.zeros((rows.shape[1], rows.shape[1]))
+    for block in _float_blocks(rows):
+        shifted = block - offset
+        gram += shifted.T @ shifted
+    # The eigenvalues are in ascending order.
+    return np.asarray(np.linalg.eigh(gram).eigenvectors[:, -1])
+
+
+def gram_direction(rows: Rows) -> np.ndarray:
     """Relevance d_k: eigenvector of the largest eigenvalue of PᵀP, with positive sum.
 
     It is the first right singular vector of P. All entries of P are positive, so that
@@ -102,12 +138,11 @@ def gram_direction(rows: np.ndarray) -> np.ndarray:
         >>> gram_direction(np.array([[0.3, 0.4], [0.6, 0.8]])).round(6).tolist()
         [0.6, 0.8]
     """
-    rows = np.asarray(rows, np.float64)
-    direction = np.linalg.svd(rows, full_matrices=False)[2][0]  # [events]
+    direction = _principal_direction(rows)  # [events]
     return direction if direction.sum() > 0 else -direction
 
 
-def centered_pca_direction(rows: np.ndarray) -> np.ndarray:
+def centered_pca_direction(rows: Rows) -> np.ndarray:
     """Relevance of the authors' code: first principal component of the centred rows.
 
     The sign of a principal component is arbitrary, also in the authors' file, where
@@ -126,17 +161,21 @@ def centered_pca_direction(rows: np.ndarray) -> np.ndarray:
         >>> centered_pca_direction(np.array([[0.0, 0.5], [0.0, 0.5], [0.9, 0.5]]))
         array([1., 0.])
     """
-    rows = np.asarray(rows, np.float64)
-    centred = rows - rows.mean(axis=0)
-    if not np.ptp(rows, axis=0).any():
+    first = np.asarray(rows[0], np.float64)
+    if not any((block != first).any() for block in _float_blocks(rows)):
         return np.full(rows.shape[1], np.nan)
-    coordinates, _, components = np.linalg.svd(centred, full_matrices=False)
-    furthest = np.abs(coordinates[:, 0]).argmax()
-    return components[0] * np.sign(coordinates[furthest, 0])
+    mean = _mean(rows)
+    component = _principal_direction(rows, mean)
+    furthest = 0.0
+    for block in _float_blocks(rows):
+        coordinates = (block - mean) @ component
+        candidate = float(coordinates[np.abs(coordinates).argmax()])
+        furthest = candidate if abs(candidate) > abs(furthest) else furthest
+    return component * np.sign(furthest)
 
 
 def event_relevance(
-    soft_labels: np.ndarray,
+    soft_labels: Rows,
     scene_indices: np.ndarray,
     scenes: Sequence[str],
     mode: str = "gram",

@@ -12,8 +12,16 @@ from tqdm import tqdm
 
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
-from advance_tf.data.layout import Pair
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import (
+    ComputedRows,
+    Rows,
+    add_rows,
+    blocks,
+    number_rows,
+    path_rows,
+)
 from advance_tf.features.frontend import Frontend
 from advance_tf.files import replacing
 from advance_tf.teacher.models import Teacher
@@ -24,6 +32,8 @@ _CHUNK_PAIRS = 256
 
 class ResumableRows:
     """Rows of float32 that are appended in order and written chunk by chunk.
+
+    With a folder only the rows of the next chunk are in memory.
 
     Args:
         folder: folder of the chunks, each named by its first row; existing chunks
@@ -46,14 +56,19 @@ class ResumableRows:
     ) -> None:
         self._folder = pathlib.Path(folder) if folder else None
         self._columns = columns
-        self._written: list[np.ndarray] = []
-        self._pending: list[np.ndarray] = []
         self._total = total
+        # The first row of each chunk and the number of rows in all of them.
+        self._starts: list[int] = []
+        self._written = 0
+        # Chunks are in memory only without a folder.
+        self._chunks: list[np.ndarray] = []
+        self._pending: list[np.ndarray] = []
+        self._pending_rows = 0
         if self._folder:
-            self._written = self._read(self._folder)
+            self._find_chunks(self._folder)
 
     def __len__(self) -> int:
-        return _row_count(self._written) + _row_count(self._pending)
+        return self._written + self._pending_rows
 
     def append(self, rows: np.ndarray, chunk_rows: int) -> None:
         """Appends rows; writes a chunk once it is large enough or all rows are there.
@@ -63,27 +78,55 @@ class ResumableRows:
             chunk_rows: minimum number of rows in a chunk, except the last.
         """
         self._pending.append(rows)
-        if _row_count(self._pending) < chunk_rows and len(self) < self._total:
+        self._pending_rows += len(rows)
+        if self._pending_rows < chunk_rows and len(self) < self._total:
             return
         chunk = np.concatenate(self._pending)
         if self._folder:
-            first = _row_count(self._written)
-            with replacing(self._folder / f"{first:08d}.npy") as temporary:
+            path = _chunk_path(self._folder, self._written)
+            with replacing(path) as temporary:
                 np.save(temporary, chunk)
-        self._written.append(chunk)
-        self._pending = []
+        else:
+            self._chunks.append(chunk)
+        self._add_chunk(len(chunk))
+        self._pending, self._pending_rows = [], 0
 
     def array(self) -> np.ndarray:
         """All rows appended so far, float32 [rows, columns]."""
+        written = blocks(self.written()) if self._folder else self._chunks
         empty = np.empty((0, self._columns), np.float32)
-        return np.concatenate([empty, *self._written, *self._pending])
+        return np.concatenate([empty, *written, *self._pending])
 
-    def _read(self, folder: pathlib.Path) -> list[np.ndarray]:
-        """Reads and validates the chunks of a folder, in order."""
-        chunks: list[np.ndarray] = []
-        while (path := folder / f"{_row_count(chunks):08d}.npy").exists():
+    def written(self) -> Rows:
+        """The rows in the chunks of the folder, which are read when needed.
+
+        Returns:
+            float32 [rows, columns], all rows once the last one is appended.
+        """
+        shape = (self._written, self._columns)
+        return ComputedRows(self._read, shape, np.float32)
+
+    def _add_chunk(self, rows: int) -> None:
+        self._starts.append(self._written)
+        self._written += rows
+
+    def _read(self, indices: np.ndarray) -> np.ndarray:
+        """Rows of the chunks in the folder."""
+        assert self._folder is not None
+        rows = np.empty((len(indices), self._columns), np.float32)
+        numbers = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(numbers):
+            start, chosen = self._starts[number], numbers == number
+            chunk = np.load(_chunk_path(self._folder, start), allow_pickle=False)
+            rows[chosen] = chunk[indices[chosen] - start]
+        return rows
+
+    def _find_chunks(self, folder: pathlib.Path) -> None:
+        """Finds and validates the chunks of a folder, in order."""
+        while (path := _chunk_path(folder, self._written)).exists():
             try:
-                chunk = np.load(path, allow_pickle=False)
+                # The map checks the size of the file and reads only its header.
+                chunk = np.load(path, mmap_mode="r", allow_pickle=False)
             except (ValueError, EOFError) as error:
                 raise ValueError(_chunk_error(path, str(error))) from error
             if chunk.dtype != np.float32 or chunk.shape[1:] != (self._columns,):
@@ -91,15 +134,14 @@ class ResumableRows:
                 raise ValueError(_chunk_error(path, received))
             if not len(chunk):
                 raise ValueError(_chunk_error(path, "received no row"))
-            chunks.append(chunk)
-        if _row_count(chunks) > self._total:
+            self._add_chunk(len(chunk))
+        if self._written > self._total:
             message = f"received more than {self._total} rows"
             raise ValueError(_chunk_error(folder, message))
-        return chunks
 
 
-def _row_count(arrays: Sequence[np.ndarray]) -> int:
-    return sum(map(len, arrays))
+def _chunk_path(folder: pathlib.Path, first: int) -> pathlib.Path:
+    return folder / f"{first:08d}.npy"
 
 
 def _chunk_error(path: pathlib.Path, reason: str) -> str:
@@ -177,37 +219,80 @@ def compute_soft_labels(
         ValueError: a sound is missing or cannot be decoded, the teacher's logits are
             not finite [B, 527], or `chunks_dir` belongs to other pairs.
     """
+    rows = resume_soft_labels(
+        teacher,
+        pairs,
+        data_dir,
+        features,
+        batch_size=batch_size,
+        progress=progress,
+        chunks_dir=chunks_dir,
+    )
+    return rows.array()
+
+
+def resume_soft_labels(
+    teacher: Teacher,
+    pairs: Sequence[Pair],
+    data_dir: str | pathlib.Path,
+    features: FeatureConfig,
+    *,
+    batch_size: int,
+    progress: bool,
+    chunks_dir: str | pathlib.Path | None,
+) -> ResumableRows:
+    """Computes the soft labels that `chunks_dir` lacks, see `compute_soft_labels`.
+
+    Args:
+        teacher: frozen audio network.
+        pairs: pairs of a manifest.
+        data_dir: folder of the data set.
+        features: sampling rate and length of the clip.
+        batch_size: number of clips in a batch.
+        progress: show a progress bar.
+        chunks_dir: folder of intermediate results, or None.
+
+    Returns:
+        All rows; with `chunks_dir` they are in its files, not in memory.
+
+    Raises:
+        ValueError: as in `compute_soft_labels`.
+    """
     rows = ResumableRows(chunks_dir, len(pairs), len(labels.events()))
-    root = pathlib.Path(data_dir)
-    paths = [str(root / pair.sound) for pair in pairs[len(rows) :]]
     bar = tqdm(
         total=len(pairs),
         initial=len(rows),
         desc="soft labels",
         unit="clip",
-        disable=not progress,
+        disable=None if progress else True,
     )
     with bar, media_errors(pairs, data_dir, features, images=False):
-        for batch in _clips(paths, features, batch_size) if paths else ():
+        missing = pairs[len(rows) :]
+        for batch in _clips(missing, data_dir, features, batch_size):
             logits = np.asarray(teacher.logits(batch.numpy()), np.float32)  # [B, 527]
             _check_logits(logits, pairs[len(rows) : len(rows) + len(batch)])
             rows.append(logits, _CHUNK_PAIRS)
             bar.update(len(logits))
-    return rows.array()
+    return rows
 
 
 def _clips(
-    paths: Sequence[str], features: FeatureConfig, batch_size: int
+    pairs: Sequence[Pair],
+    data_dir: str | pathlib.Path,
+    features: FeatureConfig,
+    batch_size: int,
 ) -> tf.data.Dataset:
     """Batches of central clips [B, clip_samples], decoded in parallel."""
     frontend = Frontend(features, normalized=False)
+    columns = {"path": path_rows(pairs, data_dir, "sound")}
+
+    def decode(index: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
+        path = row["path"]
+        return frontend.decode_waveform(tf.io.read_file(path), name=path)
+
     return (
-        tf.data.Dataset.from_tensor_slices(paths)
-        .map(
-            lambda path: frontend.decode_waveform(tf.io.read_file(path), name=path),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        add_rows(number_rows(len(pairs)), columns, len(pairs))
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size)
         .prefetch(2)
     )

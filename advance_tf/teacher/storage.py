@@ -3,14 +3,14 @@
 A folder holds the soft labels of each combination of teacher, manifest and clip, in
 `soft_labels-<key>.npz`, and the posteriors and relevance vectors of the latest one in
 `posteriors.npz`, which names its soft labels by their key.
+
+The logits of the soft labels are stored without compression, in the order of the
+manifest: rows of them are read from the file when they are needed, so that their
+number does not determine the memory. `numpy.load` reads them like any other archive.
 """
 
 import pathlib
-import struct
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,84 +18,17 @@ from numpy.typing import ArrayLike
 from advance_tf import labels
 from advance_tf.config import RELEVANCE_MODES
 from advance_tf.data.manifest import Manifest
-from advance_tf.files import replacing
-
-POSTERIORS = "posteriors.npz"
-RECOMPUTE = "Compute it again with `advance teach`."
-Shape = tuple[int | None, ...]
-
-# What NumPy and zipfile raise on truncated or altered files.
-_DAMAGED = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
+from advance_tf.data.rows import Rows
+from advance_tf.teacher.archives import (
+    RECOMPUTE,
+    Shape,
+    read_arrays,
+    read_rows,
+    write_arrays,
 )
 
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, ArrayLike]) -> None:
-    """Writes named arrays and strings; on failure the previous file is kept.
-
-    Args:
-        path: path of the `.npz` file.
-        arrays: name → array or string.
-    """
-    converted: dict[str, Any] = {
-        name: np.asarray(value) for name, value in arrays.items()
-    }
-    with replacing(path) as temporary:
-        np.savez_compressed(temporary, **converted)
-
-
-def read_arrays(
-    path: pathlib.Path, shapes: Mapping[str, Shape]
-) -> dict[str, np.ndarray]:
-    """Reads a file of `write_arrays` and checks the shapes.
-
-    Args:
-        path: path of the `.npz` file.
-        shapes: name → expected shape; None stands for any length.
-
-    Returns:
-        Name → array, for the names in `shapes`.
-
-    Raises:
-        ValueError: the file is damaged, or an array is missing or has another shape.
-        FileNotFoundError: the file does not exist.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = pathlib.Path(folder) / "a.npz"
-        ...     write_arrays(path, {"rows": np.ones((3, 2)), "name": "yamnet"})
-        ...     arrays = read_arrays(path, {"rows": (None, 2), "name": ()})
-        >>> arrays["rows"].shape, str(arrays["name"])
-        ((3, 2), 'yamnet')
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in shapes}
-    except _DAMAGED as error:
-        raise ValueError(
-            f"{path} must be a complete file of event knowledge; reading it failed: "
-            f"{error}. Remove it. {RECOMPUTE}"
-        ) from error
-    for name, shape in shapes.items():
-        received = arrays[name].shape
-        if len(received) != len(shape) or any(
-            expected not in (None, length)
-            for expected, length in zip(shape, received, strict=True)
-        ):
-            raise ValueError(
-                f"{path}: {name} must have the shape {shape}; received {received}. "
-                f"Remove it. {RECOMPUTE}"
-            )
-    return arrays
+POSTERIORS = "posteriors.npz"
+_LOGITS = "teacher_logits"
 
 
 def check_equal(
@@ -141,12 +74,55 @@ def soft_labels_path(knowledge_dir: str | pathlib.Path, key: str) -> pathlib.Pat
     return pathlib.Path(knowledge_dir) / f"soft_labels-{key}.npz"
 
 
-def write_knowledge(
+def write_soft_labels(
     knowledge_dir: str | pathlib.Path,
     key: str,
     *,
-    keys: Sequence[tuple[str, str]],
-    teacher_logits: np.ndarray,
+    teacher_logits: Rows,
+    event_mask: np.ndarray,
+    teacher: str,
+    teacher_sha256: str,
+    manifest_sha256: str,
+) -> pathlib.Path:
+    """Writes the soft labels of a manifest's pairs.
+
+    On failure the previous file is kept.
+
+    Args:
+        knowledge_dir: folder to write, created if necessary.
+        key: key of `soft_labels.soft_labels_key`.
+        teacher_logits: float32 [pairs, 527] in the order of the manifest.
+        event_mask: bool [527], True for the events that the teacher covers.
+        teacher: name of the teacher.
+        teacher_sha256: hash of the teacher.
+        manifest_sha256: hash of the manifest, which determines the pairs.
+
+    Returns:
+        The path of the file.
+    """
+    path = soft_labels_path(knowledge_dir, key)
+    common = _common(event_mask, teacher, teacher_sha256, manifest_sha256)
+    write_arrays(path, common, {_LOGITS: teacher_logits})
+    return path
+
+
+def _common(
+    event_mask: np.ndarray, teacher: str, teacher_sha256: str, manifest_sha256: str
+) -> dict[str, ArrayLike]:
+    """What both files state about teacher and manifest."""
+    return {
+        "event_mask": event_mask,
+        "event_mids": [event.mid for event in labels.events()],
+        "teacher": teacher,
+        "teacher_sha256": teacher_sha256,
+        "manifest_sha256": manifest_sha256,
+    }
+
+
+def write_posteriors(
+    knowledge_dir: str | pathlib.Path,
+    key: str,
+    *,
     event_mask: np.ndarray,
     posteriors: np.ndarray,
     relevances: Mapping[str, np.ndarray],
@@ -154,15 +130,13 @@ def write_knowledge(
     teacher_sha256: str,
     manifest_sha256: str,
 ) -> None:
-    """Writes soft labels, posteriors and relevance vectors.
+    """Writes posteriors and relevance vectors, after the soft labels.
 
-    On failure the previous files are kept.
+    On failure the previous file is kept.
 
     Args:
-        knowledge_dir: folder to write, created if necessary.
-        key: key of `soft_labels.soft_labels_key`.
-        keys: (scene, stem) of each pair.
-        teacher_logits: float32 [pairs, 527].
+        knowledge_dir: folder to write.
+        key: key of the soft labels that they are computed from.
         event_mask: bool [527], True for the events that the teacher covers.
         posteriors: p(e|s_k), float32 [13, 527].
         relevances: mode → d_k, float32 [13, 527].
@@ -170,26 +144,9 @@ def write_knowledge(
         teacher_sha256: hash of the teacher.
         manifest_sha256: hash of the manifest.
     """
-    common: dict[str, ArrayLike] = {
-        "event_mask": event_mask,
-        "event_mids": [event.mid for event in labels.events()],
-        "teacher": teacher,
-        "teacher_sha256": teacher_sha256,
-        "manifest_sha256": manifest_sha256,
-    }
-    write_arrays(
-        soft_labels_path(knowledge_dir, key),
-        common
-        | {
-            "scenes": [scene for scene, _ in keys],
-            "stems": [stem for _, stem in keys],
-            "teacher_logits": teacher_logits,
-        },
-    )
-    # Written last, because it refers to the soft labels.
     write_arrays(
         pathlib.Path(knowledge_dir) / POSTERIORS,
-        common
+        _common(event_mask, teacher, teacher_sha256, manifest_sha256)
         | {f"relevance_{mode}": rows for mode, rows in relevances.items()}
         | {
             "posteriors": posteriors,
@@ -202,8 +159,8 @@ def write_knowledge(
 
 def read_soft_labels(
     path: pathlib.Path, manifest: Manifest, teacher_sha256: str
-) -> np.ndarray:
-    """Reads the teacher's logits of a manifest's pairs.
+) -> Rows:
+    """Opens the teacher's logits of a manifest's pairs.
 
     Args:
         path: path of `soft_labels_path`.
@@ -211,37 +168,27 @@ def read_soft_labels(
         teacher_sha256: hash of the teacher that the file must belong to.
 
     Returns:
-        float32 [pairs, 527] in the order of the manifest.
+        Rows of float32 [pairs, 527] in the order of the manifest.
 
     Raises:
         ValueError: the file is damaged, or belongs to other events, pairs or another
             teacher.
         FileNotFoundError: the file does not exist.
     """
-    pairs, events = len(manifest.pairs), labels.events()
+    events = labels.events()
     shapes: dict[str, Shape] = {
         "event_mids": (None,),
         "teacher_sha256": (),
         "manifest_sha256": (),
-        "scenes": (pairs,),
-        "stems": (pairs,),
-        "teacher_logits": (pairs, len(events)),
     }
     arrays = read_arrays(path, shapes)
     expected: dict[str, ArrayLike] = {
         "event_mids": [event.mid for event in events],
         "teacher_sha256": teacher_sha256,
         "manifest_sha256": manifest.sha256,
-        "scenes": [pair.scene for pair in manifest.pairs],
-        "stems": [pair.stem for pair in manifest.pairs],
     }
     check_equal(path, arrays, expected, f"Remove it. {RECOMPUTE}")
-    if not np.isfinite(arrays["teacher_logits"]).all():
-        raise ValueError(
-            f"{path}: teacher_logits must be finite; received others. Remove it. "
-            f"{RECOMPUTE}"
-        )
-    return arrays["teacher_logits"]
+    return read_rows(path, _LOGITS, (len(manifest.pairs), len(events)))
 
 
 def read_posteriors(path: pathlib.Path) -> dict[str, np.ndarray]:

@@ -10,17 +10,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import TrainingConfig
-from advance_tf.files import replacing
+from advance_tf.csv_tables import read_table
+from advance_tf.files import reserve
 from advance_tf.training.checkpoint import Progress, save_state
 from advance_tf.training.optimizer import learning_rate_at
 
 BEST_WEIGHTS = "best.weights.h5"
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.csv"
+# Structure that HDF5 adds for a variable.
+_HDF5_BYTES = 4096
 
 Logs = dict[str, float]
+SavedModel = Callable[[keras.Model], keras.Model]
 Scorer = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+
+
+def trained_model(trainer: keras.Model) -> keras.Model:
+    """Returns the model of a trainer."""
+    model: keras.Model = trainer.model
+    return model
 
 
 class LearningRateDrops(keras.callbacks.Callback):
@@ -51,6 +62,8 @@ class RunRecord(keras.callbacks.Callback):
         patience: epochs without a better score before the run stops; 0 means
             never.
         progress: progress of the epochs that are trained already.
+        saved_model: function of the trainer that returns the model whose weights are
+            the best; by default the trained model.
     """
 
     def __init__(
@@ -59,11 +72,13 @@ class RunRecord(keras.callbacks.Callback):
         monitor: str,
         patience: int = 0,
         progress: Progress | None = None,
+        saved_model: SavedModel = trained_model,
     ) -> None:
         super().__init__()
         self.workdir = workdir
         self.monitor = monitor
         self.patience = patience
+        self.saved_model = saved_model
         self.progress = progress or Progress()
         self.rows = _read_log(workdir / LOG, self.progress.epochs)
         self.started = 0.0
@@ -84,46 +99,96 @@ class RunRecord(keras.callbacks.Callback):
                 score is not in the logs.
         """
         logs = logs or {}
-        self._check(epoch, logs)
+        check_logs(
+            logs,
+            self.monitor,
+            epoch,
+            kept=f"{CHECKPOINT} holds the epoch before it. ",
+        )
+        if not self.workdir.is_dir():
+            raise ValueError(
+                f"The folder of the run must stay while it is trained; {self.workdir} "
+                "has been removed. Start the run again."
+            )
         score = float(logs[self.monitor])
         best_epoch, best_score = self.progress.best_epoch, self.progress.best_score
         if score > best_score:
             best_epoch, best_score = epoch + 1, score
-            with replacing(self.workdir / BEST_WEIGHTS) as temporary:
-                self.model.model.save_weights(temporary)
+            save_best_weights(self.workdir, self.saved_model(self.model))
         self.progress = Progress(epoch + 1, best_epoch, best_score)
         self._write_log(epoch, logs)
         save_state(self.workdir / CHECKPOINT, self.model, self.progress)
         if out_of_patience(self.progress, self.patience):
             self.model.stop_training = True
 
-    def _check(self, epoch: int, logs: Logs) -> None:
-        if self.monitor not in logs:
-            raise ValueError(
-                f"The score '{self.monitor}' selects the best weights and must be "
-                f"logged; received {', '.join(logs)}. Add validation pairs."
-            )
-        for name in ("loss", self.monitor):
-            if not math.isfinite(logs[name]):
-                raise ValueError(
-                    f"'{name}' must stay finite; received {logs[name]} in epoch "
-                    f"{epoch + 1}. {CHECKPOINT} holds the epoch before it. Lower "
-                    "`learning_rate` or use `precision='float32'`."
-                )
-
     def _write_log(self, epoch: int, logs: Logs) -> None:
-        row = {
+        row: dict[str, float] = {
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self.started, 3),
             "learning_rate": float(self.model.optimizer.learning_rate),
             **{name: float(value) for name, value in logs.items()},
         }
         self.rows.append({name: str(value) for name, value in row.items()})
-        with replacing(self.workdir / LOG) as temporary:
+        # The epochs of an earlier version may have other columns.
+        columns = dict.fromkeys([*row, *(name for each in self.rows for name in each)])
+        with replacing_checked(self.workdir / LOG) as temporary:
             with temporary.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, list(row), lineterminator="\n")
+                writer = csv.DictWriter(file, list(columns), lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
+
+
+def save_best_weights(workdir: pathlib.Path, model: keras.Model) -> None:
+    """Writes the best weights of a run.
+
+    Args:
+        workdir: folder of the run.
+        model: the model, without its trainer.
+
+    Raises:
+        OSError: the disk is full; the previous file is kept.
+    """
+    with replacing_checked(workdir / BEST_WEIGHTS) as temporary:
+        reserve(temporary, _weight_bytes(model))
+        model.save_weights(temporary)
+
+
+def _weight_bytes(model: keras.Model) -> int:
+    """An upper bound of the size of a file of weights."""
+    # HDF5 adds a few kilobytes of structure to each variable.
+    return sum(
+        np.dtype(keras.backend.standardize_dtype(variable.dtype)).itemsize
+        * math.prod(variable.shape)
+        + _HDF5_BYTES
+        for variable in model.variables
+    )
+
+
+def check_logs(logs: Logs, monitor: str, epoch: int, kept: str = "") -> None:
+    """Checks the losses and scores of an epoch.
+
+    Args:
+        logs: losses and scores of the epoch.
+        monitor: name of the validation score that selects the best weights.
+        epoch: counted from 0.
+        kept: what is left of the epochs before, for the error.
+
+    Raises:
+        ValueError: the loss or the monitored score is not finite, or the score is
+            not in the logs.
+    """
+    if monitor not in logs:
+        raise ValueError(
+            f"The score '{monitor}' selects the best weights and must be "
+            f"logged; received {', '.join(logs)}. Add validation pairs."
+        )
+    for name in ("loss", monitor):
+        if not math.isfinite(logs[name]):
+            raise ValueError(
+                f"'{name}' must stay finite; received {logs[name]} in epoch "
+                f"{epoch + 1}. {kept}Lower `learning_rate` or use "
+                "`precision='float32'`."
+            )
 
 
 def out_of_patience(progress: Progress, patience: int) -> bool:
@@ -146,8 +211,8 @@ def _read_log(path: pathlib.Path, epochs: int) -> list[dict[str, str]]:
     """The first `epochs` rows; later rows belong to an epoch that was killed."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))[:epochs]
+    verify(path)
+    return [dict(row.values) for row in read_table(path).rows[:epochs]]
 
 
 def plateau_drops(scores: Sequence[float], patience: int) -> int:

@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from advance_tf.files import replacing
+from advance_tf.checksums import replacing_checked, verify
+from advance_tf.files import DAMAGED_FILE_ERRORS, reserve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,8 @@ def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> 
         for name, variable in _variables(trainer).items()
     }
     stored = json.dumps(dataclasses.asdict(progress))
-    with replacing(path) as temporary:
+    with replacing_checked(path) as temporary:
+        reserve(temporary, sum(array.nbytes for array in arrays.values()))
         np.savez(temporary, progress=np.array(stored), **arrays)
 
 
@@ -83,8 +84,9 @@ def _parse_progress(text: np.ndarray) -> Progress:
 def _reading(path: pathlib.Path) -> Iterator[None]:
     """Turns errors of a damaged checkpoint into a ValueError with a remedy."""
     try:
+        verify(path)
         yield
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+    except (*DAMAGED_FILE_ERRORS, OSError) as error:
         raise ValueError(
             f"The checkpoint {path} must be a complete file written by `advance fit`; "
             f"reading it failed: {error}. Remove it to restart the run from its first "

@@ -1,10 +1,11 @@
 """Adam with coupled or decoupled weight decay, and the schedule of its rate."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from advance_tf.config import TrainingConfig
 
@@ -18,6 +19,8 @@ class DecayedAdam(keras.optimizers.Adam):
         l2:        g ← g + λ w, then the step
         decoupled: w ← w (1 − η λ), then the step
         step:      w ← w − η m̂ / (sqrt(v̂) + ε),  m̂ = m/(1−β1^t), v̂ = v/(1−β2^t)
+
+    `scale_rates` gives variables a rate of their own, a multiple of η.
 
     Keras' own Adam adds ε to the uncorrected sqrt(v) and has decoupled decay
     only; the authors' code uses PyTorch's Adam with `weight_decay`, that is, l2
@@ -35,7 +38,7 @@ class DecayedAdam(keras.optimizers.Adam):
 
     >>> weight = keras.Variable([1.0])
     >>> optimizer = DecayedAdam(learning_rate=0.1, decay=0.5)
-    >>> optimizer.apply([ops.zeros(1)], [weight])
+    >>> optimizer.apply([tf.zeros(1)], [weight])
     >>> round(float(weight[0]), 4)
     0.9
     """
@@ -52,11 +55,68 @@ class DecayedAdam(keras.optimizers.Adam):
             raise ValueError(
                 f"decay_mode must be 'l2' or 'decoupled'; received {decay_mode!r}."
             )
-        # Keras' own weight decay is the decoupled one.
-        kwargs["weight_decay"] = decay if decay and decay_mode == "decoupled" else None
+        # Keras' own weight decay does not follow the rates of variables.
+        kwargs["weight_decay"] = None
         super().__init__(learning_rate=learning_rate, epsilon=epsilon, **kwargs)
         self.decay = decay
         self.decay_mode = decay_mode
+        # Factors of η and ε in the current step; None between the steps.
+        self._factors: tuple[tf.Tensor, tf.Tensor] | None = None
+        # By the identity of a variable, and by its position once built.
+        self._requested_factors: dict[int, float] = {}
+        self._rate_factors: list[float] = []
+
+    def scale_rates(self, variables: Iterable[keras.Variable], factor: float) -> None:
+        """Multiplies the learning rate of some variables; call it before `build`.
+
+        Args:
+            variables: trainable variables.
+            factor: factor of their rate, above 0.
+        """
+        for variable in variables:
+            self._requested_factors[id(variable)] = factor
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Creates the moments of the variables, once.
+
+        Args:
+            variables: the trainable variables.
+        """
+        if not self.built:
+            requested = self._requested_factors
+            self._rate_factors = [requested.get(id(v), 1.0) for v in variables]
+        super().build(variables)
+
+    def apply(
+        self,
+        grads: list[tf.Tensor],
+        trainable_variables: list[keras.Variable] | None = None,
+    ) -> None:
+        """Runs one step.
+
+        Args:
+            grads: gradient of the loss with respect to each variable.
+            trainable_variables: updated in place; None for those of `build`.
+        """
+        # Once for all of the hundreds of variables.
+        self._factors = self._correction()
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._factors = None
+
+    def _correction(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Factors of η and ε that correct the bias of m and v, float64.
+
+        With s = sqrt(1 − β2^t), the step is
+
+            w ← w − η s / (1 − β1^t) · m / (sqrt(v) + s ε),
+
+        which TensorFlow's kernel of Adam computes in one pass over the memory.
+        """
+        step = tf.cast(self.iterations, tf.float64) + 1.0
+        root = tf.sqrt(1.0 - tf.cast(self.beta_2, tf.float64) ** step)
+        return root / (1.0 - tf.cast(self.beta_1, tf.float64) ** step), root
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
@@ -69,19 +129,28 @@ class DecayedAdam(keras.optimizers.Adam):
             learning_rate: η, scalar.
         """
         dtype = variable.dtype
-        rate = ops.cast(learning_rate, dtype)
-        gradient = ops.cast(gradient, dtype)
-        if self.decay_mode == "l2" and self.decay:
-            gradient = gradient + ops.cast(self.decay, dtype) * variable
-        step = ops.cast(self.iterations + 1, dtype)
+        gradient = tf.cast(gradient, dtype)
         index = self._get_variable_index(variable)
-        mean, square = self._momentums[index], self._velocities[index]
-        self.assign_add(mean, (gradient - mean) * (1 - self.beta_1))
-        self.assign_add(square, (ops.square(gradient) - square) * (1 - self.beta_2))
-        mean_hat = mean / (1 - ops.power(ops.cast(self.beta_1, dtype), step))
-        square_hat = square / (1 - ops.power(ops.cast(self.beta_2, dtype), step))
-        self.assign_sub(
-            variable, rate * mean_hat / (ops.sqrt(square_hat) + self.epsilon)
+        rate_factor, epsilon_factor = self._factors or self._correction()
+        own_rate = tf.cast(learning_rate, tf.float64) * self._rate_factors[index]
+        if self.decay and self.decay_mode == "l2":
+            gradient = gradient + tf.cast(self.decay, dtype) * variable
+        elif self.decay:
+            share = tf.cast(own_rate * self.decay, dtype)
+            self.assign_sub(variable, share * tf.convert_to_tensor(variable))
+        rate = own_rate * rate_factor
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[index]),
+            v=_handle(self._velocities[index]),
+            # The kernel's own correction, which leaves ε as it is, is not used.
+            beta1_power=tf.zeros((), dtype),
+            beta2_power=tf.zeros((), dtype),
+            lr=tf.cast(rate, dtype),
+            beta1=tf.cast(self.beta_1, dtype),
+            beta2=tf.cast(self.beta_2, dtype),
+            epsilon=tf.cast(self.epsilon * epsilon_factor, dtype),
+            grad=gradient,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -92,22 +161,64 @@ class DecayedAdam(keras.optimizers.Adam):
         return {**config, "decay": self.decay, "decay_mode": self.decay_mode}
 
 
-def learning_rate_at(config: TrainingConfig, epoch: int) -> float:
-    """Computes the learning rate of an epoch.
+def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+    """Returns the resource of a variable, or of its copy on the current replica."""
+    if isinstance(variable, keras.Variable):
+        variable = variable.value
+    return variable.handle
 
-        η(epoch) = learning_rate · drop_factor^(number of drop_epochs ≤ epoch)
+
+def scale_rates(
+    optimizer: keras.optimizers.Optimizer,
+    variables: Iterable[keras.Variable],
+    factor: float,
+) -> None:
+    """Multiplies the learning rate of some variables.
 
     Args:
-        config: learning_rate, drop_epochs and drop_factor are used.
+        optimizer: of `build_optimizer`, not built yet.
+        variables: trainable variables.
+        factor: factor of their rate, above 0.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    optimizer.scale_rates(variables, factor)
+
+
+def learning_rate_at(config: TrainingConfig, epoch: int) -> float:
+    """Computes the learning rate of an epoch, with W = warmup_epochs.
+
+        warm-up   η = learning_rate · (epoch + 1)/(W + 1)  in the first W epochs, then
+        drops     η = learning_rate · drop_factor^(number of drop_epochs ≤ epoch)
+        cosine    η = learning_rate · (1 + cos(π (epoch − W)/(epochs − W)))/2
+        constant  η = learning_rate
+
+    Args:
+        config: learning_rate, learning_rate_schedule, warmup_epochs and the settings
+            of the schedule are used.
         epoch: counted from 0; a drop "after epoch 30" applies from epoch 30 on.
 
     Returns:
-        A float > 0. Source: the authors' code (the paper does not mention it).
+        A float > 0. Source of the drops: the authors' code (the paper does not
+        mention them).
 
     >>> config = TrainingConfig(learning_rate=1.0, drop_epochs=(2,), drop_factor=0.5)
     >>> [learning_rate_at(config, epoch) for epoch in range(4)]
     [1.0, 1.0, 0.5, 0.5]
+    >>> config = TrainingConfig(
+    ...     learning_rate=1.0, epochs=4, learning_rate_schedule="cosine"
+    ... )
+    >>> [round(learning_rate_at(config, epoch), 3) for epoch in range(4)]
+    [1.0, 0.854, 0.5, 0.146]
     """
+    warmup = config.warmup_epochs
+    if epoch < warmup:
+        return config.learning_rate * (epoch + 1) / (warmup + 1)
+    if config.learning_rate_schedule == "cosine":
+        share = (epoch - warmup) / (config.epochs - warmup)
+        return config.learning_rate * (1 + math.cos(math.pi * share)) / 2
+    if config.learning_rate_schedule == "constant":
+        return config.learning_rate
     drops = sum(epoch >= drop for drop in config.drop_epochs)
     return config.learning_rate * config.drop_factor**drops
 

@@ -15,6 +15,7 @@ from advance_tf.data.media_errors import media_errors
 from advance_tf.losses.objective import Term, class_objective, event_objective
 from advance_tf.metrics.tagging import summary_scores
 from advance_tf.models import weights
+from advance_tf.models.backbones.registry import sound_input
 from advance_tf.models.recognizer import build_audio_tagger, build_image_classifier
 from advance_tf.training import callbacks, runtime, session
 from advance_tf.training.callbacks import Scorer, ValidationScores, collect
@@ -109,11 +110,9 @@ class Pretraining:
             The path of the file: a value of `image_weights` or `audio_weights`,
             and a teacher for `load_teacher`.
         """
-        model, trained = self.config.model, self.trainer.model
-        metadata = weights.TowerMetadata(
-            tower=tower,
-            depth=getattr(model, f"{tower}_depth"),
-            width=getattr(model, f"{tower}_width"),
+        trained = self.trainer.model
+        metadata = dataclasses.replace(
+            weights.tower_metadata(tower, self.config.model),
             source=source,
             log_mel_stats=self.config.features.log_mel_stats,
         )
@@ -208,11 +207,17 @@ def build_audio_pretraining(
 
     Raises:
         ValueError: the tags are missing, list no clip, or contain unknown
-            events.
+            events; or the audio backbone takes waveforms.
     """
     if not settings.tags:
         raise ValueError(
             "tags must be the path of a CSV of the clips' events; received none."
+        )
+    if sound_input(config.model) != "log_mel":
+        raise ValueError(
+            "audio_backbone must take log-mels to be pretrained on tagged clips; "
+            f"received {config.model.audio_backbone}, which takes waveforms. Use "
+            "resnet."
         )
     clips = tagged_clips.read_tags(
         settings.tags, config.data.data_dir, allow_missing=config.data.allow_missing

@@ -28,24 +28,41 @@ def compile_trainer(trainer: Trainer, config: TrainingConfig) -> None:
     trainer.compile(optimizer=build_optimizer(config, mixed_float16), jit_compile=False)
 
 
-def start_or_resume(trainer: Trainer, workdir: pathlib.Path) -> Progress:
+def start_or_resume(
+    trainer: Trainer,
+    workdir: pathlib.Path,
+    saved_model: callbacks.SavedModel = callbacks.trained_model,
+) -> Progress:
     """Builds the optimizer and restores the checkpoint of a run, if it has one.
 
     Args:
         trainer: a compiled trainer.
         workdir: folder of the run.
+        saved_model: as for `callbacks.RunRecord`.
 
     Returns:
-        The progress of the run; zero epochs for a new one.
+        The progress of the run; zero epochs for a new one. Best weights that were
+        removed are written again if the last epoch is the best.
 
     Raises:
-        ValueError: the checkpoint is damaged or belongs to another model.
+        ValueError: the checkpoint is damaged or belongs to another model, or the
+            best weights were removed and belong to an earlier epoch.
     """
     trainer.optimizer.build(trainer.model.trainable_variables)
     checkpoint = workdir / callbacks.CHECKPOINT
     if not checkpoint.exists():
         return Progress()
-    return restore_state(checkpoint, trainer)
+    progress = restore_state(checkpoint, trainer)
+    best = workdir / callbacks.BEST_WEIGHTS
+    if not best.exists() and progress.best_epoch:
+        if progress.best_epoch < progress.epochs:
+            raise ValueError(
+                f"{best} must exist; it has been removed, and {checkpoint} holds later "
+                f"weights than those of the best epoch, {progress.best_epoch}. Restore "
+                f"it, or remove {checkpoint} to train the run again."
+            )
+        callbacks.save_best_weights(workdir, saved_model(trainer))
+    return progress
 
 
 def is_finished(progress: Progress, config: TrainingConfig) -> bool:
@@ -101,6 +118,11 @@ def tensorboard_callbacks(workdir: pathlib.Path) -> list[keras.callbacks.Callbac
     return [keras.callbacks.TensorBoard(folder, write_graph=False)]
 
 
+def verbosity() -> int:
+    """How Keras shows an epoch: 1, a progress bar, on a terminal, else 2, a line."""
+    return 1 if sys.stderr.isatty() else 2
+
+
 def fit(
     trainer: Trainer,
     training: tf.data.Dataset,
@@ -111,6 +133,7 @@ def fit(
     progress: Progress,
     monitor: str,
     before_record: Sequence[keras.callbacks.Callback] = (),
+    diagnostics: Sequence[keras.callbacks.Callback] = (),
     plateau_patience: int = 0,
 ) -> Progress:
     """Trains the remaining epochs and keeps the best weights.
@@ -128,6 +151,7 @@ def fit(
         progress: as returned by `start_or_resume`.
         monitor: name of the validation score to maximize.
         before_record: callbacks that add to the logs of an epoch.
+        diagnostics: callbacks that add to the logs what the terminal does not show.
         plateau_patience: above 0, the learning rate drops after this many
             epochs without a better score instead of at `drop_epochs`.
 
@@ -149,9 +173,16 @@ def fit(
         initial_epoch=progress.epochs,
         epochs=config.epochs,
         # The record is last: it writes what the others add to the logs.
-        callbacks=[rates, *before_record, *tensorboard_callbacks(workdir), record],
+        callbacks=[
+            rates,
+            *before_record,
+            keras.callbacks.ProgbarLogger(),
+            *diagnostics,
+            *tensorboard_callbacks(workdir),
+            record,
+        ],
         # The dataset shuffles itself; with True, Keras warns that it cannot.
         shuffle=False,
-        verbose=1 if sys.stderr.isatty() else 2,
+        verbose=verbosity(),
     )
     return record.progress

@@ -18,14 +18,14 @@ SMALL = (
     *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
     *("--image_size=32", "--clip_seconds=1", "--batch_size=13", "--drop_epochs="),
     *("--learning_rate=0.003", "--jobs=2", "--runs=1", "--grid", "--alphas=0.1"),
-    "--grid_recipe=table1_kl_audio",
+    *("--grid_recipe=table1_kl_audio", "--grid_folds=2"),
 )
 
 
 def epochs(workdir):
     """Run → the epochs in its log."""
-    logs = sorted(workdir.glob("grid/*/*/0/log.csv"))
-    return {log.parts[-4]: len(log.read_text().splitlines()) - 1 for log in logs}
+    logs = sorted(workdir.glob("grid/*/*/*/0/log.csv"))
+    return {log.parts[-5]: len(log.read_text().splitlines()) - 1 for log in logs}
 
 
 def wait_for(condition, seconds=240):
@@ -73,18 +73,22 @@ def test_a_killed_study_resumes_from_its_folder(tmp_path, fabricated_advance, te
     wanted = max(killed.values()) + 1
     status, printed, error = run_program(
         *("reproduce", f"--workdir={workdir}", "--grid", "--runs=1", "--jobs=2"),
-        *("--alphas=0.1", "--grid_recipe=table1_kl_audio", f"--epochs={wanted}"),
+        *("--alphas=0.1", "--grid_recipe=table1_kl_audio", "--grid_folds=2"),
+        f"--epochs={wanted}",
     )
     assert status == 0, error
     assert set(epochs(workdir).values()) == {wanted}
-    assert "Best on validation: --alpha=0.1" in printed
-    with (workdir / "grid.csv").open() as file:
+    assert "table1_kl_audio: best on 2 folds of the training split" in printed
+    assert "--alpha=0.1" in printed
+    with (workdir / "grid-table1_kl_audio.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert row["alpha"] == "0.1"
-    log = workdir / "grid" / "alpha=0.1,beta=0.001" / "table1_kl_audio" / "0"
-    with (log / "log.csv").open() as file:
-        scores = [float(line["val_f_score"]) for line in csv.DictReader(file)]
-    assert float(row["validation_f_score"]) == pytest.approx(max(scores), abs=1e-6)
+    best = []
+    for fold in ("fold-0-of-2", "fold-1-of-2"):
+        folder = workdir / "grid" / fold / "alpha=0.1,beta=0.001" / "table1_kl_audio"
+        with (folder / "0" / "log.csv").open() as file:
+            best.append(max(float(r["val_f_score"]) for r in csv.DictReader(file)))
+    assert float(row["fold_f_score"]) == pytest.approx(sum(best) / 2, abs=1e-6)
 
 
 def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
@@ -112,9 +116,13 @@ def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
     ("given", "message"),
     [
         (["--table=1"], "--workdir must name the folder of all runs"),
-        (["--workdir=x"], "Give either --grid, or --table"),
+        (["--workdir=x"], "Give --grid, or --table"),
         (["--workdir=x", "--table=4"], "received --table=4"),
-        (["--workdir=x", "--table=1", "--grid"], "Give either --grid, or --table"),
+        (
+            ["--workdir=x", "--table=1", "--splits=2", "--folds=2"],
+            "Give either --splits or --folds; received 2 and 2",
+        ),
+        (["--workdir=x", "--grid", "--splits=2"], "may be given with --table only"),
         (["--workdir=x", "--table=1"], "--data_dir must name"),
         (["--workdir=x", "--table=1", "--seed=3"], "received --seed"),
         (

@@ -3,7 +3,7 @@
 import pathlib
 from collections.abc import Iterable
 
-from advance_tf.data import layout
+from advance_tf.data import pairing
 
 
 def write_files(
@@ -22,13 +22,13 @@ def write_pair_files(root: pathlib.Path, *keys: str) -> None:
         write_files(root, f"vision/{key}.jpg", f"sound/{key}.wav")
 
 
-def create_pairs(stems: dict[str, Iterable[str]]) -> list[layout.Pair]:
+def create_pairs(stems: dict[str, Iterable[str]]) -> list[pairing.Pair]:
     """The pairs of scene → stems, without files."""
     return [
-        layout.Pair(
+        pairing.Pair(
             stem,
             scene,
-            layout.site_of(stem),
+            pairing.site_of(stem),
             f"vision/{scene}/{stem}.jpg",
             f"sound/{scene}/{stem}.wav",
         )

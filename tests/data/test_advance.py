@@ -95,7 +95,9 @@ def test_split_options_are_those_of_the_configuration(fabricated_advance):
     assert sizes == [65, 26, 39]
     with pytest.raises(ValueError, match="^train_fraction must be greater than 0"):
         load_advance(fabricated_advance, train_fraction=0.0)
-    with pytest.raises(ValueError, match="^split_protocol must be one of site, pair"):
+    with pytest.raises(
+        ValueError, match="^split_protocol must be one of site, pair, published"
+    ):
         load_advance(fabricated_advance, split_protocol="scene")
 
 

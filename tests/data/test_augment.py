@@ -28,6 +28,24 @@ def test_brightness_and_saturation_equal_numpy():
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+def test_augmented_bytes_equal_the_formula_in_float64():
+    levels = np.random.default_rng(1).integers(0, 256, (10, 10, 3)).astype(np.uint8)
+    flipped = set()
+    for index in range(6):
+        seed = augment.element_seed(2, tf.constant(1), tf.constant(index))
+        draws = tf.random.stateless_uniform([3], seed).numpy().astype(np.float64)
+        brightness, saturation = 0.7 + 0.6 * draws[1:]
+        expected = (levels[:, ::-1] if draws[0] < 0.5 else levels).astype(np.float64)
+        expected = np.clip(expected * brightness, 0, 255)
+        grey = (expected @ [0.299, 0.587, 0.114])[..., None]
+        expected = np.clip(grey + saturation * (expected - grey), 0, 255)
+        for image_of in (levels, levels.astype(np.float32)):
+            found = augment.augment_image(tf.constant(image_of), seed)
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+        flipped.add(bool(draws[0] < 0.5))
+    assert flipped == {False, True}
+
+
 def test_factors_are_uniform_and_half_of_the_images_are_flipped():
     grey = tf.fill([2, 2, 3], 100.0)
     left = tf.tensor_scatter_nd_update(grey, [[0, 0]], [[50.0, 50.0, 50.0]])

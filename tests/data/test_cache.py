@@ -144,3 +144,10 @@ def test_the_error_names_a_missing_source(pairs, copied_data, tmp_path):
     with pytest.raises((ValueError, FileNotFoundError)) as raised:
         fill(PairCache(tmp_path / "cache", CUT), pairs, copied_data)
     assert str(missing) in str(raised.value)
+
+
+def test_caches_of_earlier_versions_are_used(tmp_path):
+    """Version 0.1.0 had no `log_mel_precision` and computed float64."""
+    earlier = FeatureConfig(log_mel_precision="float64")
+    assert PairCache(tmp_path, earlier).folder.name == "cf998219a4603ce7"
+    assert PairCache(tmp_path, FeatureConfig()).folder.name != "cf998219a4603ce7"

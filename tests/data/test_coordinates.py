@@ -5,7 +5,7 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data import coordinates
-from advance_tf.data.layout import Pair, site_of
+from advance_tf.data.pairing import Pair, site_of
 
 
 def create_pairs(*names):
@@ -54,7 +54,7 @@ def test_the_first_stem_determines_the_site(tmp_path):
         ("site,latitude,longitude\n00017,1,-181\n", r"line 2: longitude .* '-181'"),
         ("site,latitude,longitude\n00017,1,nan\n", "longitude .* received 'nan'"),
         ("site,latitude,longitude\n00017,52°N,1\n", "latitude .* received '52°N'"),
-        ("site,latitude,longitude\n00017,1\n", "longitude .* received ''"),
+        ("site,latitude,longitude\n00017,1\n", "line 2: a row must have 3 values"),
         ("site,latitude,longitude\n17,1,2\n", "five digits, .*received '17'"),
         ("site,latitude,longitude\n00017_1,1,2\n", "must be five .*'00017_1'"),
         ("stem,latitude,longitude\nlake,1,2\n", "must begin with five"),

@@ -11,9 +11,11 @@ from advance_tf import labels
 from advance_tf.config import DataConfig, FeatureConfig
 from advance_tf.data import augment
 from advance_tf.data.cache import PairCache
-from advance_tf.data.dataset import epoch_indices, make_dataset
-from advance_tf.data.layout import Pair
+from advance_tf.data.dataset import epoch_indices, make_dataset, scene_numbers
 from advance_tf.data.manifest import make_manifest
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import StoredRows
+from advance_tf.data.sampling import epoch_order
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
@@ -66,6 +68,41 @@ def test_training_drops_the_incomplete_batch_and_reshuffles(pairs, fabricated_ad
     assert len(first[1]["row"]) == len(pairs) // 4 * 4
     assert len(set(first[1]["row"])) == len(first[1]["row"])
     assert first[1]["row"].tolist() != second[1]["row"].tolist()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_graph_does_not_grow_with_the_pairs(
+    pairs, fabricated_advance, tmp_path, cached
+):
+    """Neither paths nor targets are constants of the graph."""
+    cache = PairCache(tmp_path, FEATURES) if cached else None
+
+    def graph_bytes(count):
+        rows = np.zeros((count, 100), np.float32)
+        dataset = make_training_dataset(
+            [pairs[0]] * count, fabricated_advance, targets={"row": rows}, cache=cache
+        )
+        graph = tf.raw_ops.DatasetToGraphV2(
+            input_dataset=dataset._variant_tensor, external_state_policy=1
+        )
+        return len(graph.numpy())
+
+    assert graph_bytes(2000) == pytest.approx(graph_bytes(10), abs=100)
+
+
+def test_rows_of_a_file_are_the_targets(pairs, fabricated_advance, tmp_path):
+    table = np.random.default_rng(0).normal(size=(len(pairs), 3)).astype(np.float32)
+    (tmp_path / "table").write_bytes(table.tobytes())
+    file = (tmp_path / "table").open("rb", buffering=0)
+    rows = StoredRows(file, 0, table.shape, np.float32)
+    order = np.arange(len(pairs), dtype=np.int64)
+    _, targets = collect(
+        make_training_dataset(
+            pairs, fabricated_advance, targets={"row": rows, "order": order}
+        )
+    )
+    assert targets["order"].tolist() != sorted(targets["order"])
+    np.testing.assert_array_equal(targets["row"], table[targets["order"]])
 
 
 def test_targets_follow_their_pairs(pairs, fabricated_advance):
@@ -146,6 +183,15 @@ def test_shuffling_uses_every_element_once_and_resumes():
     assert [index for _, index in order(0, seed=4)[0]] != orders[0]
 
 
+def test_order_is_numpys_permutation_of_seed_and_epoch():
+    """A resumed run of an earlier version gets the orders that it would have had."""
+    indices = epoch_indices(20, shuffle=True, seed=3, first_epoch=5)
+    for epoch in (5, 6):
+        order = np.random.default_rng((3, epoch)).permutation(20)
+        expected = [(epoch, index) for index in order]
+        assert list(indices.as_numpy_iterator()) == expected
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_a_broken_sound_is_an_error_that_names_it(
     pairs, fabricated_advance, tmp_path, train
@@ -223,3 +269,38 @@ def test_pairs_before_a_broken_image_are_kept_and_the_error_names_it(
     assert sum(kept) >= 1
     assert not cache.path(broken, tmp_path).exists()
     assert not list((tmp_path / "cache").rglob("*partial*"))
+
+
+def test_balanced_training_draws_as_many_pairs_of_each_scene(pairs):
+    scenes = scene_numbers(pairs)
+    indices = epoch_indices(
+        len(pairs), shuffle=True, seed=3, first_epoch=2, balance=scenes
+    )
+    for epoch in (2, 3):
+        found = [(int(e), int(index)) for e, index in indices]
+        order = epoch_order(len(pairs), seed=3, epoch=epoch, balance=scenes)
+        assert found == [(epoch, index) for index in order]
+
+
+def test_rows_are_read_in_their_order_with_the_augmentation_of_an_epoch(
+    pairs, fabricated_advance
+):
+    number = {"row": np.arange(len(pairs))}
+    inputs, targets = collect(
+        make_training_dataset(
+            pairs,
+            fabricated_advance,
+            targets=number,
+            rows=[6, 0, 3, 1, 2],
+            first_epoch=1,
+        )
+    )
+    assert targets["row"].tolist() == [6, 0, 3, 1, 2]
+    complete = make_training_dataset(
+        pairs, fabricated_advance, targets=number, first_epoch=1
+    )
+    expected, order = collect(complete)
+    for row, position in enumerate(targets["row"]):
+        (found,) = np.flatnonzero(order["row"] == position)
+        for name, values in inputs.items():
+            np.testing.assert_array_equal(values[row], expected[name][found])

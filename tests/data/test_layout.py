@@ -1,9 +1,12 @@
 """Files are paired by scene and stem; all other files are reported."""
 
+import os
+import unicodedata
+
 import pytest
 
-from advance_tf.data import layout
-from advance_tf.data.layout import Pair
+from advance_tf.data import layout, pairing
+from advance_tf.data.pairing import Pair
 from tests.data.factories import write_files, write_pair_files
 
 
@@ -73,10 +76,7 @@ def write_faults(root):
     write_pair_files(root, "beach/00009")
     write_files(root, "vision/beach/00009.png")
     return {
-        "empty file": (
-            *("vision/beach/00007.jpg", "sound/beach/00007.wav"),
-            *("vision/beach/00008.png", "sound/beach/00008.wav"),
-        ),
+        "empty file": ("vision/beach/00007.jpg", "sound/beach/00008.wav"),
         "stem in two scenes": (
             *("vision/forest/00004.jpg", "sound/forest/00004.wav"),
             *("vision/lake/00004.jpg", "sound/lake/00004.wav"),
@@ -133,8 +133,58 @@ def test_a_folder_without_pairs_is_an_error_even_if_missing_files_are_allowed(tm
 
 
 def test_a_site_is_exactly_five_digits():
-    assert layout.site_of("00017_3") == "00017"
-    assert layout.site_of("00017") == "00017"
-    assert layout.site_of("000171") == ""
-    assert layout.site_of("x00017") == ""
-    assert layout.site_of("１２３４５") == ""
+    assert pairing.site_of("00017_3") == "00017"
+    assert pairing.site_of("00017") == "00017"
+    assert pairing.site_of("000171") == ""
+    assert pairing.site_of("x00017") == ""
+    assert pairing.site_of("１２３４５") == ""
+
+
+def test_other_formats_are_named_where_nothing_else_is_read(tmp_path):
+    write_pair_files(tmp_path, "beach/00000")
+    write_files(tmp_path, "vision/beach/00000.tif", "sound/beach/00000.flac")
+    write_files(tmp_path, "vision/beach/00001.tif", "sound/beach/00001.wav")
+    write_files(tmp_path, "vision/beach/00002.jpg", "sound/beach/00002.mp3")
+    found = layout.scan(tmp_path, allow_missing=True)
+    assert [pair.stem for pair in found.pairs] == ["00000"]
+    assert found.skipped == {
+        "image in a format that is not read": ("vision/beach/00001.tif",),
+        "sound in a format that is not read": ("sound/beach/00002.mp3",),
+    }
+    with pytest.raises(ValueError, match=r"\.webp\).*`advance prepare`"):
+        layout.scan(tmp_path)
+
+
+def test_a_misspelt_scene_gets_the_right_name(tmp_path):
+    write_pair_files(tmp_path, "Airport/00001", "sports_land/00002", "lake/00003")
+    with pytest.raises(ValueError, match="The scenes are airport, beach") as raised:
+        layout.scan(tmp_path)
+    assert "unknown scene (rename to 'airport') (2)" in str(raised.value)
+    assert "unknown scene (rename to 'sports land') (2)" in str(raised.value)
+
+
+def test_names_that_are_not_utf8_and_dangling_links_are_named(tmp_path):
+    write_pair_files(tmp_path, "lake/00001", "lake/00002")
+    name = os.fsencode(tmp_path / "vision/lake") + b"/00003_\xea.jpg"
+    with open(name, "wb") as file:
+        file.write(b"x")
+    (tmp_path / "sound/lake/00002.wav").unlink()
+    (tmp_path / "sound/lake/00002.wav").symlink_to(tmp_path / "gone.wav")
+    found = layout.scan(tmp_path, allow_missing=True)
+    assert [pair.stem for pair in found.pairs] == ["00001"]
+    assert found.skipped == {
+        "file name that is not UTF-8": ("'vision/lake/00003_\\udcea.jpg'",),
+        "link to a missing file": ("sound/lake/00002.wav",),
+    }
+
+
+def test_composed_and_decomposed_accents_are_one_stem(tmp_path):
+    composed = "00001_for\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}t"
+    decomposed = unicodedata.normalize("NFD", composed)
+    write_files(tmp_path, f"vision/lake/{composed}.jpg", f"sound/lake/{decomposed}.wav")
+    (pair,) = layout.scan(tmp_path).pairs
+    assert pair.stem == composed
+    assert pair.sound == f"sound/lake/{decomposed}.wav"
+    write_files(tmp_path, f"vision/lake/{decomposed}.jpg")
+    with pytest.raises(ValueError, match=r"two files of one stem \(3\).*00001_fore\\u"):
+        layout.scan(tmp_path)

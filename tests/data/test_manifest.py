@@ -33,6 +33,11 @@ def test_the_csv_is_canonical_and_is_read_back(tmp_path):
     assert create_manifest().sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_csv_of_several_parts_is_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest_module, "_PART_ROWS", 2)
+    test_the_csv_is_canonical_and_is_read_back(tmp_path)
+
+
 def test_line_endings_and_a_byte_order_mark_do_not_change_the_hash(tmp_path):
     path = tmp_path / "manifest.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + ROWS).replace("\n", "\r\n").encode())
@@ -160,3 +165,14 @@ def test_an_empty_file_is_an_error(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"")
     with pytest.raises(ValueError, match="received an empty file and 0 rows"):
         Manifest.load(tmp_path / "manifest.csv")
+
+
+def test_limits_of_the_split_are_stated():
+    pairs = create_pairs({"lake": ["00001", "00002"], "beach": ["00003"]})
+    assert not Manifest(tuple(pairs), ("training",) * 3, "site", 0).warnings
+    order = [pair.scene for pair in pairs]
+    splits = tuple("test" if scene == "beach" else "training" for scene in order)
+    (warning,) = Manifest(tuple(pairs), splits, "site", 0).warnings
+    assert warning.startswith("beach has no training pair")
+    one = Manifest((pairs[-1],), ("training",), "site", 0)
+    assert one.warnings[0].startswith("The data have one scene, lake")

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data import media_errors
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 
 FEATURES = FeatureConfig(clip_seconds=1.0)

@@ -5,7 +5,9 @@ import os
 
 import numpy as np
 import pytest
+import rasterio
 import soundfile
+import tensorflow as tf
 
 from advance_tf.data import layout, prepare, recordings
 from advance_tf.data.recordings import ClipRule
@@ -149,11 +151,11 @@ def test_other_files_are_never_overwritten(source):
 def test_an_interrupted_run_is_resumed(source, monkeypatch):
     real = recordings.write_wav
 
-    def stop_at_second(source, path, rule):
+    def stop_at_second(source, path, rule, **options):
         if source.stem == "00002":
             path.write_bytes(b"half")
             raise KeyboardInterrupt
-        real(source, path, rule)
+        return real(source, path, rule, **options)
 
     monkeypatch.setattr(recordings, "write_wav", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
@@ -168,9 +170,36 @@ def test_an_interrupted_run_is_resumed(source, monkeypatch):
 
 
 def test_a_full_disk_is_an_error_of_the_run(source, monkeypatch):
-    def full(source, path, rule):
+    def full(source, path, rule, **options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(recordings, "write_wav", full)
     with pytest.raises(OSError, match="No space left"):
         prepare_source(source)
+
+
+def test_a_geotiff_becomes_png_and_a_truncated_recording_is_refused_or_counted(source):
+    raster = np.random.default_rng(0).integers(0, 256, (4, 8, 8), np.uint8)
+    (source / "images/lake/00001.JPG").unlink()
+    with rasterio.open(
+        source / "images/lake/00001.tif",
+        "w",
+        driver="GTiff",
+        width=8,
+        height=8,
+        count=4,
+        dtype="uint8",
+        crs="EPSG:26914",
+        transform=rasterio.transform.from_origin(0, 0, 5, 5),
+    ) as file:
+        file.write(raster)
+    sound = source / "sounds/lake/00001.flac"
+    soundfile.write(sound, np.zeros(48_000), 16_000, format="WAV")
+    sound.write_bytes(sound.read_bytes()[:70_000])
+    refused = prepare_source(source)
+    assert refused.outcomes["00001"][0] == "bad"
+    assert "its header states 96000 bytes of samples" in refused.bad[0]
+    summary = prepare_source(source, allow_truncated=True)
+    assert list(summary.truncated) == ["00001"]
+    png = tf.io.read_file(str(source / "out/vision/lake/00001.png"))
+    np.testing.assert_array_equal(tf.io.decode_png(png), raster[:3].transpose(1, 2, 0))

@@ -15,6 +15,7 @@ from advance_tf.data.pretraining import (
 )
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.frontend import Frontend
+from tests.data.factories import write_files
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
 
@@ -138,3 +139,13 @@ def test_mixup_mixes_the_targets_of_a_training_batch(clips, tmp_path):
     events = targets["events"].numpy()
     np.testing.assert_allclose(events.sum(1), 1, rtol=1e-5)
     assert ((events[:, 5] > 0) & (events[:, 5] < 1)).any()
+
+
+def test_foreign_entries_are_neither_classes_nor_images(tmp_path):
+    write_files(tmp_path, "farm/1.jpg", "farm/2.jpg", "port/1.jpg", "port/2.jpg")
+    write_files(tmp_path, ".ipynb_checkpoints/1.jpg", "__MACOSX/1.jpg")
+    write_files(tmp_path, "farm/._1.jpg", "port/Thumbs.db", "desktop.ini")
+    images = read_image_folder(tmp_path, validation_fraction=0.5)
+    assert images.classes == ("farm", "port")
+    paths = {path for path, _ in images.training + images.validation}
+    assert paths == {"farm/1.jpg", "farm/2.jpg", "port/1.jpg", "port/2.jpg"}

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from advance_tf import labels
-from advance_tf.data import layout, splits
+from advance_tf.data import pairing, splits
 from tests.data.factories import create_pairs
 from tests.imports import ROOT
 
@@ -163,7 +163,7 @@ def test_fractions_out_of_range_are_an_error(fractions):
 def create_numbered_pairs(**counts):
     """Pairs with the stems a0, a1, … of each scene, from scene → number of pairs."""
     return [
-        layout.Pair(f"{scene}{n}", scene, scene, "", "")
+        pairing.Pair(f"{scene}{n}", scene, scene, "", "")
         for scene, count in counts.items()
         for n in range(count)
     ]
@@ -187,3 +187,42 @@ def test_pairs_are_spread_over_scenes(count, stems):
 def test_all_pairs_are_selected_if_there_are_fewer():
     every = create_numbered_pairs(a=2, b=1)
     assert splits.spread_over_scenes(every, 10) == every
+
+
+def read_published():
+    """Rows of the published split: (scene, stem) → split, in the file's order."""
+    path = labels.asset_path("advance_split_seed0.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        return {
+            (row["scene"], row["stem"]): row["split"] for row in csv.DictReader(file)
+        }
+
+
+def test_the_published_split_is_that_of_the_splitter_for_the_stems_of_advance():
+    published = read_published()
+    pairs = create_pairs(json.loads(STEMS.read_text(encoding="utf-8")))
+    assert [(pair.scene, pair.stem) for pair in pairs] == list(published)
+    assigned = splits.split_by_site(pairs)
+    assert assigned == tuple(published.values())
+    assert splits.published_split(pairs) == assigned
+    assert collections.Counter(assigned) == {
+        "training": 3539,
+        "validation": 482,
+        "test": 1054,
+    }
+
+
+def test_the_published_split_keeps_its_pairs_where_others_are_missing():
+    pairs = create_pairs(json.loads(STEMS.read_text(encoding="utf-8")))[::3]
+    expected = read_published()
+    assert splits.published_split(pairs, allow_missing=True) == tuple(
+        expected[pair.scene, pair.stem] for pair in pairs
+    )
+    with pytest.raises(ValueError, match=r"received fewer; 3383 are missing: airport"):
+        splits.published_split(pairs)
+
+
+def test_other_pairs_have_no_published_split():
+    pairs = create_pairs({"lake": ["99999"]})
+    with pytest.raises(ValueError, match="received others: lake/99999; 5075 are mis"):
+        splits.published_split(pairs, allow_missing=True)

@@ -148,3 +148,46 @@ def test_held_out_clips_depend_on_the_seed_and_not_on_the_order():
     assert tagged_clips.hold_out(clips, 0.25, seed=2)[1] != validation
     with pytest.raises(ValueError, match="at least two clips; received 1"):
         tagged_clips.hold_out(clips[:1], 0.25)
+
+
+def test_equal_names_in_two_folders_stay_two_clips(tmp_path):
+    for name in ("dog/001.wav", "rain/001.wav"):
+        path = tmp_path / "sounds" / name
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.full(1600, 0.5 if "dog" in name else 0.25), 16_000)
+    recordings = [("dog/001.wav", "dog"), ("rain/001.wav", "rain")]
+    events = {"dog": "/m/0bt9lr", "rain": "/m/06mb1"}
+    assert not tagged_clips.prepare_clips(
+        recordings, tmp_path / "sounds", events, tmp_path / "out", progress=False
+    )
+    clips = tagged_clips.read_tags(tmp_path / "out/tags.csv", tmp_path / "out")
+    levels = {c.path: soundfile.read(tmp_path / "out" / c.path)[0][0] for c in clips}
+    assert levels == {"dog/001.wav": 0.5, "rain/001.wav": 0.25}
+    assert clips[0].events != clips[1].events
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.wav", "a.flac"], "'a.wav' and 'a.flac' would both be written to a.wav"),
+        (["a.wav", "A.wav"], "would both be written to A.wav"),
+        (["../a.wav"], "path below `sound_dir`; received '../a.wav'"),
+        (["/tmp/a.wav"], "path below `sound_dir`"),
+    ],
+)
+def test_recordings_that_would_be_one_clip_are_refused(tmp_path, names, message):
+    with pytest.raises(ValueError, match=message):
+        tagged_clips.prepare_clips(
+            [(name, "dog") for name in names],
+            tmp_path,
+            {"dog": "/m/0bt9lr"},
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_clip_with_two_rows_is_refused(tmp_path):
+    write_clip_files(tmp_path, "a.wav")
+    (tmp_path / "tags.csv").write_text("clip,labels\na.wav,Speech\na.wav,Dog\n")
+    with pytest.raises(ValueError, match=r"line 3: a clip may have one row; .* line 2"):
+        tagged_clips.read_tags(tmp_path / "tags.csv", tmp_path)

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.checksums import file_sha256
 from advance_tf.experiments.study import open_study
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.models.weights import file_sha256
 from advance_tf.reporting.evaluation_report import write_report
 from advance_tf.runs.workdir import write_config
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT

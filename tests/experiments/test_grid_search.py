@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
+from advance_tf.data.manifest import make_manifest
 from advance_tf.experiments import grid_search
 from advance_tf.experiments.grid_search import surface_figure
 from tests.experiments.factories import open_small_study, write_progress
@@ -34,36 +35,59 @@ def study(tmp_path, fabricated_advance):
     return open_small_study(tmp_path, fabricated_advance)
 
 
-def test_every_point_is_a_run_of_its_alpha_and_beta(study):
-    search = grid_search.plan(study, "table1_event", [1, 0.1], [0, 0.01], 2)
+@pytest.fixture
+def manifest(study):
+    return make_manifest(study.config.data)
+
+
+def test_every_point_is_a_run_of_its_alpha_and_beta_on_each_fold(study, manifest):
+    search = grid_search.plan(
+        study, manifest, "table1_event", [1, 0.1], [0, 0.01], 2, folds=3
+    )
     assert search.alphas == (0.1, 1.0)
-    assert len(search.jobs) == len({job.workdir for job in search.jobs}) == 8
+    every = [job for jobs in search.jobs for job in jobs]
+    assert len(every) == len({job.workdir for job in every}) == 3 * 8
     for (alpha, beta), jobs in search.runs_of.items():
-        assert [job.config.training.seed for job in jobs] == [0, 1]
+        assert [job.config.training.seed for job in jobs] == [0, 1] * 3
         for job in jobs:
             transfer = job.config.transfer
             assert (transfer.alpha, transfer.beta) == (alpha, beta)
     # Seed by seed: an interrupted search has complete surfaces of fewer seeds.
-    assert [job.config.training.seed for job in search.jobs] == [0] * 4 + [1] * 4
+    for jobs in search.jobs:
+        assert [job.config.training.seed for job in jobs] == [0] * 4 + [1] * 4
 
 
-def test_without_the_event_loss_beta_is_not_searched(study):
-    search = grid_search.plan(study, "table1_kl_audio", [1, 10], [], 1)
-    assert len(search.jobs) == 2
+def test_the_runs_of_a_grid_have_training_pairs_alone(study, manifest):
+    search = grid_search.plan(study, manifest, "table1_event", [1], [0], 1)
+    training = set(manifest.of("training"))
+    held_out = []
+    assert len(search.folds) == grid_search.FOLDS
+    for fold, jobs in zip(search.folds, search.jobs, strict=True):
+        assert set(fold.manifest.pairs) == training
+        assert "test" not in fold.manifest.splits
+        held_out += fold.manifest.of("validation")
+        for job in jobs:
+            assert job.manifest_path == fold.study.workdir / "manifest.csv"
+    assert sorted(p.stem for p in held_out) == sorted(p.stem for p in training)
+
+
+def test_without_the_event_loss_beta_is_not_searched(study, manifest):
+    search = grid_search.plan(study, manifest, "table1_kl_audio", [1, 10], [], 1)
+    assert [len(jobs) for jobs in search.jobs] == [2] * 5
     with pytest.raises(ValueError, match="^betas needs a `grid_recipe` with L_E"):
-        grid_search.plan(study, "table1_kl_audio", [1], [0], 1)
+        grid_search.plan(study, manifest, "table1_kl_audio", [1], [0], 1)
 
 
-def test_close_values_have_different_folders(study):
+def test_close_values_have_different_folders(study, manifest):
     alphas = [0.1234567, 0.1234568]
-    search = grid_search.plan(study, "table1_kl_audio", alphas, [], 1)
-    assert len({job.workdir for job in search.jobs}) == 2
+    search = grid_search.plan(study, manifest, "table1_kl_audio", alphas, [], 1)
+    assert len({job.workdir for job in search.jobs[0]}) == 2
 
 
-def test_by_default_both_weights_of_the_event_loss_are_searched(study):
-    search = grid_search.plan(study, None, [], [], 1)
+def test_by_default_both_weights_of_the_event_loss_are_searched(study, manifest):
+    search = grid_search.plan(study, manifest, None, [], [], 1)
     assert search.recipe == "table1_event"
-    assert (len(search.alphas), len(search.betas)) == (4, 4)
+    assert (len(search.alphas), len(search.betas)) == (7, 4)
 
 
 @pytest.mark.parametrize(
@@ -74,29 +98,34 @@ def test_by_default_both_weights_of_the_event_loss_are_searched(study):
         ("table1_event", [-1], "alpha must be at least 0"),
     ],
 )
-def test_an_invalid_grid_is_refused(study, recipe, alphas, message):
+def test_an_invalid_grid_is_refused(study, manifest, recipe, alphas, message):
     with pytest.raises(ValueError, match=message):
-        grid_search.plan(study, recipe, alphas, [], 1)
+        grid_search.plan(study, manifest, recipe, alphas, [], 1)
 
 
-def test_the_surface_consists_of_the_validation_scores(study):
-    search = grid_search.plan(study, "table1_event", [1, 10], [0, 1], 2)
+def test_the_surface_consists_of_the_scores_of_the_folds(study, manifest):
+    search = grid_search.plan(
+        study, manifest, "table1_event", [1, 10], [0, 1], 1, folds=2
+    )
     expected = np.zeros((2, 2, 2))
     for i, alpha in enumerate(search.alphas):
         for j, beta in enumerate(search.betas):
-            for seed, job in enumerate(search.runs_of[alpha, beta]):
-                expected[i, j, seed] = 0.1 * i + 0.3 * j + 0.04 * seed
-                write_progress(job, best_score=expected[i, j, seed])
+            for fold, job in enumerate(search.runs_of[alpha, beta]):
+                expected[i, j, fold] = 0.1 * i + 0.3 * j + 0.04 * fold
+                write_progress(job, best_score=expected[i, j, fold])
     np.testing.assert_allclose(grid_search.surface(search), expected)
+    assert grid_search.best_point(search) == (10.0, 1.0)
     text = grid_search.write(study, search)
     assert "`alpha=10.0` `beta=1.0` with weighted F 42.00 %" in text
-    with (study.workdir / "grid.csv").open() as file:
+    with (study.workdir / "grid-table1_event.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     last = rows[-1]
-    assert (last["alpha"], last["beta"], last["runs"]) == ("10.0", "1.0", "2")
-    assert float(last["validation_f_score"]) == pytest.approx(0.42)
+    assert (last["alpha"], last["beta"]) == ("10.0", "1.0")
+    assert (last["folds"], last["runs"]) == ("2", "2")
+    assert float(last["fold_f_score"]) == pytest.approx(0.42)
     deviation = np.std([0.40, 0.44], ddof=1)
     assert float(last["deviation"]) == pytest.approx(deviation, abs=1e-6)
-    assert (study.workdir / "grid.png").read_bytes().startswith(b"\x89PNG")
+    picture = study.workdir / "grid-table1_event.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert not list(study.workdir.rglob("evaluation"))

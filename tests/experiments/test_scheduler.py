@@ -10,7 +10,7 @@ import pytest
 
 from advance_tf.experiments import scheduler
 from advance_tf.experiments.scheduler import Job
-from advance_tf.experiments.study import lock_folder
+from advance_tf.locks import lock_folder
 from tests.experiments.factories import open_small_study, write_progress
 from tests.imports import ROOT
 
@@ -144,12 +144,12 @@ def test_jobs_are_stopped_with_the_study(jobs, monkeypatch):
 
 
 def test_a_job_that_outlives_the_study_keeps_the_lock(jobs, tmp_path):
-    with lock_folder(tmp_path / "locked") as descriptor:
+    with lock_folder(tmp_path / "locked", "study") as descriptor:
         running = scheduler._launch(jobs[0], 1, descriptor)
-    with pytest.raises(ValueError, match="a run that it started"):
-        with lock_folder(tmp_path / "locked"):
+    with pytest.raises(ValueError, match="one that it started"):
+        with lock_folder(tmp_path / "locked", "study"):
             pass
     let_end(jobs)
     running.process.wait(60)
-    with lock_folder(tmp_path / "locked"):
+    with lock_folder(tmp_path / "locked", "study"):
         pass

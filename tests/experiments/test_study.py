@@ -10,7 +10,8 @@ import pytest
 
 from advance_tf.config_io import load_config
 from advance_tf.experiments import study as study_module
-from advance_tf.experiments.study import lock_folder, prepare_study
+from advance_tf.experiments.study import prepare_study
+from advance_tf.locks import lock_folder
 from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.storage import POSTERIORS
 from tests.experiments.factories import (
@@ -133,6 +134,7 @@ def test_a_run_with_other_settings_or_another_split_is_refused(
     assert job.is_finished()
     assert not longer.is_finished()
     assert (job.epochs, longer.epochs) == (2, 2)
+    (job.workdir / "checksums.json").unlink()
     contents = json.loads((job.workdir / "config.json").read_text())
     contents["manifest_sha256"] = "0" * 64
     (job.workdir / "config.json").write_text(json.dumps(contents))
@@ -199,23 +201,23 @@ def test_without_a_teacher_only_rows_without_transfer_are_prepared(
 
 
 def test_a_second_study_in_a_folder_is_refused_until_the_first_ends(tmp_path):
-    with lock_folder(tmp_path / "new"):
-        with pytest.raises(ValueError, match="One study at a time may run in"):
-            with lock_folder(tmp_path / "new"):
+    with lock_folder(tmp_path / "new", "study"):
+        with pytest.raises(ValueError, match="One study at a time may use"):
+            with lock_folder(tmp_path / "new", "study"):
                 pass
-    with lock_folder(tmp_path / "new"):
+    with lock_folder(tmp_path / "new", "study"):
         pass
 
 
 def test_a_child_process_keeps_the_lock(tmp_path):
     code = "import sys; sys.stdin.read()"
-    with lock_folder(tmp_path) as descriptor:
+    with lock_folder(tmp_path, "study") as descriptor:
         child = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=(descriptor,)
         )
-    with pytest.raises(ValueError, match="a run that it started"):
-        with lock_folder(tmp_path):
+    with pytest.raises(ValueError, match="one that it started"):
+        with lock_folder(tmp_path, "study"):
             pass
     child.communicate()
-    with lock_folder(tmp_path):
+    with lock_folder(tmp_path, "study"):
         pass

@@ -1,12 +1,16 @@
 """The front end: files, bytes and arrays give equal inputs; errors name the file."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.features.errors import MediaError, media_problem, names_its_file
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import load_stats
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
@@ -67,6 +71,26 @@ def test_batches_equal_single_files_and_report_problems():
     np.testing.assert_array_equal(sounds[1], FRONTEND.decode_waveform(WAV))
 
 
+def test_too_many_pixels_are_a_problem_of_single_files_and_batches():
+    frontend = Frontend(dataclasses.replace(FEATURES, max_image_pixels=1_999))
+    with pytest.raises(MediaError, match="at most 1999 pixels; received 50 x 40"):
+        frontend.read_image(PNG)
+    images, problems = frontend.decode_images([PNG])
+    assert problems.numpy().tolist() == [b"the image must have at most 1999 pixels"]
+    np.testing.assert_array_equal(images, np.zeros((1, 32, 32, 3)))
+
+
+def test_jpeg_scaling_is_the_same_in_single_files_and_batches():
+    contents = tf.io.encode_jpeg(
+        np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    ).numpy()
+    frontend = Frontend(dataclasses.replace(FEATURES, jpeg_scaling=True))
+    expected = decode_image(tf.constant(contents), 32, jpeg_scaling=True)
+    np.testing.assert_array_equal(frontend.read_image(contents), expected)
+    np.testing.assert_array_equal(frontend.decode_images([contents])[0][0], expected)
+    assert np.abs(expected - FRONTEND.read_image(contents)).max() > 0
+
+
 @pytest.mark.parametrize("kind", ["images", "waveforms"])
 def test_batches_may_be_empty_or_invalid_throughout(kind):
     decode = getattr(FRONTEND, f"decode_{kind}")
@@ -116,3 +140,13 @@ def test_problem_is_extracted_from_the_errors_of_a_data_set(folder):
         assert path in problem
         assert message in problem
         assert names_its_file(raised.value) == named
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 11_127, 16_000, 22_050])
+def test_a_clip_is_the_same_to_the_last_bit_with_and_without_a_graph(tmp_path, rate_hz):
+    noise = np.random.default_rng(rate_hz).normal(0, 0.1, 2 * rate_hz)
+    soundfile.write(tmp_path / "a.wav", noise, rate_hz)
+    contents = (tmp_path / "a.wav").read_bytes()
+    dataset = tf.data.Dataset.from_tensors(contents).map(FRONTEND.decode_waveform)
+    found = FRONTEND.read_waveform(contents)
+    np.testing.assert_array_equal(found, dataset.get_single_element())

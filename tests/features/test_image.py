@@ -1,13 +1,14 @@
 """Decoded images equal PIL's exactly, resized images within one level."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from advance_tf.features.image import decode_image
+from advance_tf.features.image import decode_image, read_image_size, resize_image
 
 DECODE = tf.function(
     lambda contents, name: decode_image(contents, 32, name),
@@ -92,3 +93,59 @@ def test_truncated_jpeg_raises():
     contents = encoded(create_image(size=(64, 64)), "JPEG")
     with pytest.raises(tf.errors.InvalidArgumentError):
         DECODE(contents[: len(contents) // 2], "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("BMP", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0abcd"}),
+    ],
+)
+def test_size_is_read_from_the_header(kind, options):
+    contents = encoded(create_image(size=(301, 37)), kind, **options)
+    # The header is enough: a JPEG's is at most its first 700 bytes here.
+    assert read_image_size(contents[:700]).numpy().tolist() == [37, 301]
+    decode = tf.function(lambda data: decode_image(data, 32, "a", max_pixels=301 * 37))
+    assert decode(contents).shape == (32, 32, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="received 301 x 37"):
+        decode_image(tf.constant(contents), 32, "a", max_pixels=301 * 37 - 1)
+
+
+def test_header_of_an_image_too_large_raises_before_decoding():
+    sides = (1 << 31) - 1
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", sides, sides)
+    # 16,384 pixels on each side, as a 34-byte file states them.
+    webp = b"RIFF" + struct.pack("<I", 26) + b"WEBPVP8L" + struct.pack("<I", 14)
+    webp += b"\x2f\xff\xff\xff\x0f" + bytes(9)
+    for contents in (png + bytes(40), webp):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="of at most 64000000"):
+            DECODE(contents, "a")
+
+
+@pytest.mark.parametrize(("side", "ratio"), [(63, 1), (64, 2), (128, 4), (256, 8)])
+def test_scaled_jpeg_equals_pil_at_the_same_fraction(side, ratio):
+    image = create_image(size=(side + 64, side))
+    contents = encoded(image, "JPEG", quality=95)
+    reduced = Image.open(io.BytesIO(contents))
+    if ratio > 1:
+        reduced.draft("RGB", (reduced.width // ratio, reduced.height // ratio))
+    expected = resize_image(np.asarray(reduced), 32).numpy()
+    found = decode_image(tf.constant(contents), 32, jpeg_scaling=True).numpy()
+    np.testing.assert_array_equal(found, expected)
+    exact = DECODE(contents, "").numpy()
+    assert (np.abs(found - exact).max() > 0) == (ratio > 1)
+
+
+def test_image_of_the_wanted_size_keeps_its_levels():
+    levels = np.asarray(create_image())
+    filtered = resize_image(levels.astype(np.float32), 32)
+    for image in (levels, tf.constant(levels)):
+        found = resize_image(image, 32)
+        assert found.dtype == tf.float32
+        np.testing.assert_array_equal(found, levels)
+        np.testing.assert_array_equal(found, filtered)

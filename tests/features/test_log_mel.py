@@ -1,18 +1,21 @@
 """Log-mels equal those of the authors' code on five signals."""
 
 import dataclasses
+import functools
+import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
-from advance_tf.features import log_mel
+from advance_tf.features import log_mel, mel
 from tests.imports import ROOT
 
 GOLDEN = ROOT / "tests/golden/log_mel.npz"
 AUTHORS = ROOT / "tests/golden/authors_event_knowledge.npz"
-FEATURES = FeatureConfig()
+FEATURES = FeatureConfig(log_mel_precision="float64")
+FLOAT32 = FeatureConfig(log_mel_precision="float32")
 TIME_SECONDS = np.arange(160_000) / 16_000
 NAMES = ("sine_440", "chirp_50_7900", "noise", "silence", "click")
 # One bit of the chirp changes values at -80 dB, so the samples are stored.
@@ -25,16 +28,26 @@ def run_eagerly(waveform):
     return log_mel.log_mel_db(tf.constant(waveform), FEATURES).numpy()
 
 
+@tf.function(input_signature=[tf.TensorSpec([160_000], tf.float32)])
+def compiled_log_mel_db(waveform):
+    return log_mel.log_mel_db(waveform, FEATURES)
+
+
 def run_compiled(waveform):
-    traced = tf.function(lambda wave: log_mel.log_mel_db(wave, FEATURES))
-    return traced(tf.constant(waveform)).numpy()
+    return compiled_log_mel_db(waveform).numpy()
+
+
+@functools.cache
+def dataset_of_signals():
+    dataset = tf.data.Dataset.from_tensor_slices(list(SIGNALS.values())).map(
+        lambda wave: log_mel.log_mel_db(wave, FEATURES), num_parallel_calls=2
+    )
+    return list(dataset)
 
 
 def run_in_dataset(waveform):
-    dataset = tf.data.Dataset.from_tensors(waveform).map(
-        lambda wave: log_mel.log_mel_db(wave, FEATURES), num_parallel_calls=2
-    )
-    return next(iter(dataset)).numpy()
+    place = [signal is waveform for signal in SIGNALS.values()].index(True)
+    return dataset_of_signals()[place].numpy()
 
 
 @pytest.mark.parametrize("run", [run_eagerly, run_compiled, run_in_dataset])
@@ -46,14 +59,16 @@ def test_equals_the_authors_code(name, run):
     np.testing.assert_allclose(found, EXPECTED_DB[name], rtol=0, atol=1e-3)
 
 
-def numpy_log_mel(waveform):
+def numpy_log_mel(waveform, features=FEATURES):
     """The definition in float64, frame by frame."""
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
-    padded = np.pad(waveform.astype(np.float64), 512)
-    frames = np.stack([padded[t * 400 : t * 400 + 1024] * window for t in range(400)])
-    magnitude = np.abs(np.fft.rfft(frames, 4096))
-    mel = magnitude @ log_mel.mel_matrix(FEATURES).astype(np.float64)
-    decibel = 10 * np.log10(np.maximum(mel, 1e-10))
+    samples, hop = features.window_samples, features.hop_samples
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)
+    padded = np.pad(waveform.astype(np.float64), [samples // 2, samples + hop])
+    starts = np.arange(features.frames) * hop
+    frames = np.stack([padded[t : t + samples] * window for t in starts])
+    magnitude = np.abs(np.fft.rfft(frames, features.fft_length))
+    product = magnitude @ mel.mel_matrix(features).astype(np.float64)
+    decibel = 10 * np.log10(np.maximum(product, 1e-10))
     return np.maximum(decibel, decibel.max() - 80)
 
 
@@ -66,31 +81,94 @@ def test_equals_the_definition_on_a_full_scale_clip():
     )
 
 
-def test_batch_equals_single_clips():
-    batch = np.stack([SIGNALS["noise"], SIGNALS["click"]])
-    found = log_mel.log_mel_db(tf.constant(batch), FEATURES).numpy()
-    for row, waveform in zip(found, batch, strict=True):
-        np.testing.assert_allclose(row, run_eagerly(waveform), atol=1e-4)
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # 101 frames, which no size of a block divides.
+        {"clip_seconds": 2.525},
+        {"clip_seconds": 1.0, "hop_samples": 160, "window_samples": 400},
+        {"clip_seconds": 1.0, "hop_samples": 700, "window_samples": 401},
+        {"clip_seconds": 1.0, "mel_bins": 40, "fft_length": 2048, "mel_min_hz": 60.0},
+    ],
+)
+def test_equals_the_definition_with_other_settings(settings, precision):
+    features = FeatureConfig(log_mel_precision=precision, **settings)
+    rng = np.random.default_rng(1)
+    waveform = rng.normal(0, 0.1, features.clip_samples).astype(np.float32)
+    found = log_mel.log_mel_db(waveform, features).numpy()
+    expected = numpy_log_mel(waveform, features)
+    assert found.shape == (features.frames, features.mel_bins)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_float32_transform_is_off_in_bands_of_low_energy_next_to_a_tone():
-    """The reason for `precise`, and a limit of the models for edge devices."""
-    tone = tf.constant(SIGNALS["chirp_50_7900"])
-    plain = log_mel.log_mel_db(tone, FEATURES, precise=False).numpy()
-    assert np.abs(plain - run_eagerly(SIGNALS["chirp_50_7900"])).max() > 0.1
-    noise = tf.constant(SIGNALS["noise"])
-    plain = log_mel.log_mel_db(noise, FEATURES, precise=False).numpy()
-    np.testing.assert_allclose(plain, run_eagerly(SIGNALS["noise"]), atol=1e-3)
+def test_batches_equal_single_clips():
+    features = dataclasses.replace(FEATURES, clip_seconds=1.0)
+    batch = np.random.default_rng(0).normal(size=(2, 16_000)).astype(np.float32)
+    nested = np.stack([batch, batch[::-1]])
+    compiled = tf.function(
+        lambda clips: log_mel.log_mel_db(clips, features),
+        [tf.TensorSpec([None, None, 16_000], tf.float32)],
+    )
+    found = compiled(nested).numpy()
+    assert found.shape == (2, 2, 40, 64)
+    np.testing.assert_array_equal(found[1], found[0, ::-1])
+    eager = log_mel.log_mel_db(batch, features)
+    np.testing.assert_allclose(eager, found[0], atol=1e-5)
+    for row, waveform in zip(found[0], batch, strict=True):
+        for single in (waveform, waveform[None]):
+            expected = log_mel.log_mel_db(single, features).numpy()
+            assert expected.shape == (*single.shape[:-1], 40, 64)
+            np.testing.assert_allclose(row, expected.reshape(40, 64), atol=1e-5)
+    assert compiled(nested[:0]).shape == (0, 2, 40, 64)
 
 
-def test_mel_filters_have_unit_area_and_slaney_edges():
-    matrix = log_mel.mel_matrix(FEATURES)
-    assert matrix.shape == (2049, 64)
-    # Area in Hz; the width of a bin is 16000 / 4096 Hz.
-    np.testing.assert_allclose(matrix.sum(0)[8:] * 16_000 / 4096, 1, rtol=0.02)
-    np.testing.assert_allclose(log_mel.hz_to_mel([0, 1000, 6400]), [0, 15, 42])
-    hz = np.array([0, 440, 1000, 3000, 8000])
-    np.testing.assert_allclose(log_mel.mel_to_hz(log_mel.hz_to_mel(hz)), hz)
+def test_blocks_are_small_and_computed_one_after_the_other():
+    graph = compiled_log_mel_db.get_concrete_function().graph
+    operations = graph.get_operations()
+    outputs = [output for operation in operations for output in operation.outputs]
+    sizes = [output.shape.num_elements() * output.dtype.size for output in outputs]
+    # The spectrum of all frames has 13 MB.
+    assert max(sizes) < 1.1 * 2**20
+    before = {}
+    for operation in operations:
+        sources = [tensor.op for tensor in operation.inputs]
+        sources += operation.control_inputs
+        before[operation.name] = {source.name for source in sources}.union(
+            *(before[source.name] for source in sources)
+        )
+    transforms = [
+        operation.name for operation in operations if operation.type == "RFFT"
+    ]
+    assert len(transforms) == 13
+    for earlier, later in itertools.pairwise(transforms):
+        assert earlier in before[later]
+
+
+def test_float32_is_off_in_bands_of_low_energy_next_to_a_tone():
+    """The reason for `log_mel_precision`, and a limit of LiteRT models."""
+    tone, noise = SIGNALS["chirp_50_7900"], SIGNALS["noise"]
+    for litert in (False, True):
+        plain = log_mel.log_mel_db(tone, FLOAT32, litert=litert).numpy()
+        assert np.abs(plain - run_eagerly(tone)).max() > 0.1
+        plain = log_mel.log_mel_db(noise, FLOAT32, litert=litert).numpy()
+        np.testing.assert_allclose(plain, run_eagerly(noise), atol=1e-3)
+
+
+def test_float32_equals_float64_on_a_16_bit_recording():
+    """The noise of 16 bits lies above the rounding of float32."""
+    rng = np.random.default_rng(2)
+    tone = 0.5 * np.sin(2 * np.pi * 440 * TIME_SECONDS)
+    samples = np.round(32_768 * (tone + rng.normal(0, 1e-3, 160_000)))
+    waveform = (samples / 32_768).astype(np.float32)
+    found = log_mel.log_mel_db(waveform, FLOAT32).numpy()
+    np.testing.assert_allclose(found, run_eagerly(waveform), atol=0.02)
+
+
+def test_litert_has_one_answer_whatever_the_precision():
+    clip = SIGNALS["chirp_50_7900"]
+    found = [log_mel.log_mel_db(clip, f, litert=True) for f in (FEATURES, FLOAT32)]
+    np.testing.assert_array_equal(*found)
 
 
 def test_normalization_with_saved_statistics(tmp_path):
@@ -159,7 +237,7 @@ def test_scaled_magnitude_equals_the_magnitude():
 def test_every_tensor_of_the_float32_transform_is_in_the_range_of_float16():
     spec = tf.TensorSpec([160_000], tf.float32)
     graph = tf.compat.v1.wrap_function(
-        lambda clip: log_mel.log_mel_db(clip, FEATURES, precise=False), [spec]
+        lambda clip: log_mel.log_mel_db(clip, FEATURES, litert=True), [spec]
     )
     tensors = [
         tensor

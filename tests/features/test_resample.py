@@ -5,7 +5,7 @@ import pytest
 import soxr
 import tensorflow as tf
 
-from advance_tf.features.resample import resample
+from advance_tf.features.resample import input_span, resample
 
 RESAMPLE = tf.function(
     resample,
@@ -87,3 +87,34 @@ def test_data_set_with_several_rates_equals_single_waveforms():
     for rate_hz, found in zip(rates_hz, dataset, strict=True):
         eager = RESAMPLE(tf.ones([4000]), rate_hz)
         np.testing.assert_allclose(found, eager, atol=1e-6)
+
+
+def direct(wave, rate_hz, outputs):
+    """Evaluates the sum over all inputs in float64."""
+    ratio = min(1, 16_000 / rate_hz)
+    positions = np.asarray(outputs) * rate_hz / 16_000
+    scaled = (positions[:, None] - np.arange(len(wave))) * ratio
+    window = np.i0(9.5 * np.sqrt(np.clip(1 - (scaled / 64) ** 2, 0, 1))) / np.i0(9.5)
+    window[np.abs(scaled) >= 64] = 0
+    return (0.9525 * ratio * np.sinc(0.9525 * scaled) * window) @ wave
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_equals_the_sum_in_float64(rate_hz):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 6_000)
+    found = RESAMPLE(wave.astype(np.float32), rate_hz).numpy()
+    outputs = np.random.default_rng(1).integers(0, len(found), 200)
+    np.testing.assert_allclose(
+        found[outputs], direct(wave, rate_hz, outputs), atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("rate_hz", [8_001, 16_000, 22_050, 48_000])
+@pytest.mark.parametrize("start", [0, 15_990, 16_100, 40_000])
+def test_span_has_all_inputs_of_a_range(rate_hz, start):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * rate_hz).astype(np.float32)
+    first, count, skip = map(int, input_span(start, 7_000, rate_hz, 16_000))
+    assert count < 7_000 * rate_hz / 16_000 + rate_hz + 2_000
+    part = RESAMPLE(wave[first : first + count], rate_hz)[skip : skip + 7_000]
+    expected = RESAMPLE(wave, rate_hz)[start : start + 7_000]
+    np.testing.assert_allclose(part, expected, atol=1e-6)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advance_tf.features import wav as wav_module
+from advance_tf.features import wav_header
 from advance_tf.features.wav import decode_wav
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -175,6 +177,65 @@ def test_file_of_many_empty_chunks_raises():
         TRACED(contents, "a.wav")
 
 
+def wav_of(fmt_size, **options):
+    """A mono 16-bit file whose fmt chunk has zeros up to `fmt_size` bytes."""
+    contents = wav(random_samples(), **options)
+    fmt = contents[20:36] + bytes(fmt_size - 16)
+    return contents[:12] + chunk(b"fmt ", fmt) + contents[36:]
+
+
+@pytest.mark.parametrize("fmt_size", [16, 18, 40, 17, 20, 50])
+@pytest.mark.parametrize("before", [b"", chunk(b"LIST", bytes(26))])
+def test_header_with_and_without_the_loop_gives_the_same(fmt_size, before):
+    """Only sizes 16, 18 and 40 without another chunk are read at fixed positions."""
+    contents = wav_of(fmt_size, before=before)
+    header = wav_header.read_header(tf.constant(contents))
+    fmt, _, data, _ = wav_header._search_chunks(
+        contents, tf.constant(len(contents), tf.int64)
+    )
+    assert int(fmt) == 20
+    assert int(header.data_start) == int(data) == contents.index(b"data") + 8
+    assert (int(header.channels), int(header.rate_hz)) == (1, 22_050)
+    assert (int(header.samples), int(header.data_bytes)) == (300, 600)
+    found, _ = TRACED(contents, "a.wav")
+    np.testing.assert_array_equal(found, TRACED(wav(random_samples()), "a.wav")[0])
+
+
+def test_canonical_file_is_read_without_the_loop(monkeypatch):
+    def fail(*_):
+        raise AssertionError("The loop over the chunks was used.")
+
+    monkeypatch.setattr(wav_header, "_search_chunks", fail)
+    for extensible in (False, True):
+        contents = wav(random_samples(), extensible=extensible)
+        assert int(wav_header.read_header(tf.constant(contents)).samples) == 300
+
+
+@pytest.mark.parametrize("first", [0, 7, 299, 300, 1000])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_part_of_a_file_equals_that_part_of_all_samples(first, channels):
+    contents = tf.constant(wav(random_samples(channels), PCM, 24))
+    header = wav_header.read_header(contents)
+    part = wav_module.read_samples(contents, header, first, tf.constant(50, tf.int64))
+    complete = wav_module.read_samples(contents, header)
+    np.testing.assert_array_equal(part, complete[first : first + 50])
+
+
+def test_size_zero_before_samples_is_an_unknown_size():
+    samples = random_samples()
+    for before in (b"", chunk(b"FLLR", bytes(4044))):
+        found, _ = TRACED(wav(samples, size=0, before=before), "a.wav")
+        np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
+
+
+def test_odd_chunk_without_its_pad_byte_is_skipped():
+    samples = random_samples()
+    unpadded = chunk(b"LIST", b"abcde")[:-1]
+    for before in (unpadded, unpadded + chunk(b"fact", bytes(4))):
+        found, _ = TRACED(wav(samples, before=before), "a.wav")
+        np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
+
+
 GOOD = wav(random_samples())
 
 
@@ -187,13 +248,19 @@ GOOD = wav(random_samples())
         (GOOD[:20], "no complete fmt"),
         (GOOD[:36], "no data chunk"),
         (GOOD[:-10], "truncated"),
-        (wav(random_samples(), size=0), "no sample"),
+        (wav(random_samples(count=0)), "no sample"),
+        (wav(random_samples(), size=0)[:44] + chunk(b"LIST", bytes(20)), "no sample"),
         (wav(random_samples(), size=0xFFFFFFF0), "truncated"),
         (wav(random_samples(), channels=0, align=0), "channels"),
         (wav(random_samples(9)), "channels"),
         (wav(random_samples(), rate_hz=7_999), "rate"),
         (wav(random_samples(), rate_hz=0xFFFFFFFF), "rate"),
-        (wav(random_samples(), code=2), "coding"),
+        (wav(random_samples(), code=85), "its coding is not PCM"),
+        (wav(random_samples(), code=6), "A-law, which `advance prepare` converts"),
+        (b"RF64" + GOOD[4:], "an RF64 file, which `advance prepare` converts"),
+        (b"riff\x2e\x91\xcf\x11" + GOOD[8:], "a W64 file, which `advance prepare`"),
+        (b"RIFF" + bytes(4) + b"AVI " + GOOD[12:], "not a RIFF/WAVE"),
+        (GOOD[:42], "no data chunk"),
         (wav(random_samples(), align=7), "block"),
         (wav(random_samples(), FLOAT, 16), "coding"),
         (wav(random_samples(), rate_hz=0), "rate"),

@@ -12,7 +12,9 @@ from advance_tf.config import FeatureConfig
 from advance_tf.features.errors import MediaError
 from advance_tf.features.waveform import (
     check_rate,
+    clip_from_samples,
     fit_clip,
+    is_longer_than_clip,
     mono_waveform,
     recording_from_bytes,
     waveform_from_bytes,
@@ -101,6 +103,32 @@ def test_long_sound_is_cut_at_the_offset(run):
     for offset, start in ((0.0, 0), (0.5, 2_001), (0.999999, 4_001)):
         found = run(contents, offset)
         np.testing.assert_array_equal(found, quantized[start : start + 8_000])
+
+
+@pytest.mark.parametrize("rate_hz", [8_001, 22_050, 44_100])
+@pytest.mark.parametrize("seconds", [0.3, 0.5, 4.2])
+def test_clip_is_that_of_the_complete_recording(rate_hz, seconds):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, round(rate_hz * seconds))
+    contents = tf.constant(pcm_bytes(samples, rate_hz))
+    recording = recording_from_bytes(contents, FEATURES)
+    for offset in (0.0, 0.37, 0.5, 0.9999):
+        expected = fit_clip(recording, FEATURES.clip_samples, offset)
+        found = waveform_from_bytes(contents, FEATURES, offset)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert bool(is_longer_than_clip(contents, FEATURES)) == (seconds > 0.5)
+
+
+def test_only_the_inputs_of_a_clip_are_read():
+    """Of an hour at 48 kHz, the part begins at a whole second before the clip."""
+    ranges = []
+
+    def read(first, count):
+        ranges.append((int(first), int(count)))
+        return tf.zeros([int(count)])
+
+    hour = tf.constant(3_600 * 48_000, tf.int64)
+    assert clip_from_samples(read, hour, 48_000, FEATURES).shape == (8_000,)
+    assert ranges == [(1_799 * 48_000, 48_000 + 12_000 - 12_000 + 12_000 + 194)]
 
 
 def test_recording_keeps_its_length():

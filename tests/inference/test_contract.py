@@ -1,4 +1,4 @@
-"""One contract for a run, a SavedModel and a LiteRT file behind `load_model`."""
+"""One contract for a run, a SavedModel, a LiteRT and an ONNX file."""
 
 import io
 import pathlib
@@ -13,12 +13,16 @@ from advance_tf import labels
 from advance_tf.inference.examples import Example
 from advance_tf.inference.loading import load_model
 from advance_tf.runs.workdir import load_run
-from advance_tf.serving.export import export_litert, export_saved_model
+from advance_tf.serving.export import (
+    export_litert,
+    export_onnx,
+    export_saved_model,
+)
 from tests.serving.factories import create_run
 
-KINDS = ("run", "saved_model", "litert")
+KINDS = ("run", "saved_model", "litert", "onnx")
 # The tolerances of the exporter.
-TOLERANCE = {"run": 1e-6, "saved_model": 1e-5, "litert": 1e-4}
+TOLERANCE = {"run": 1e-6, "saved_model": 1e-5, "litert": 1e-4, "onnx": 1e-4}
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +33,14 @@ def models(tmp_path_factory) -> dict[str, Any]:
     folders = {name: tmp_path_factory.mktemp(name) for name in KINDS[1:]}
     export_saved_model(run, folders["saved_model"])
     lite = export_litert(run, folders["litert"]).path
+    export_onnx(run, folders["onnx"])
     return {
         "folder": folder,
         "run": load_model(folder),
         # The folder of the versions, and the file itself.
         "saved_model": load_model(folders["saved_model"]),
         "litert": load_model(lite),
+        "onnx": load_model(folders["onnx"]),
     }
 
 
@@ -185,9 +191,12 @@ def test_embeddings(models, media, kind):
 def test_other_paths_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "b.tflite").write_bytes(b"no flatbuffer")
+    (tmp_path / "c.onnx").write_bytes(b"no graph")
     with pytest.raises(ValueError, match=r"must be the folder of a run .* received"):
         load_model(tmp_path / "empty")
     with pytest.raises(ValueError, match=r"must be the folder of a run"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"must be a file of `advance export`"):
         load_model(tmp_path / "b.tflite")
+    with pytest.raises(ValueError, match=r"must be an ONNX file of `advance export`"):
+        load_model(tmp_path / "c.onnx")

@@ -1,5 +1,8 @@
 """Files of a folder, paired by stem."""
 
+import os
+import pathlib
+
 import pytest
 
 from advance_tf.inference.examples import Example, find_examples
@@ -16,7 +19,7 @@ def _found(root):
     examples, failures = find_examples(root)
     files = {
         example.name: tuple(
-            path and path.relative_to(root).as_posix()
+            path and pathlib.Path(path).relative_to(root).as_posix()
             for path in (example.image, example.sound)
         )
         for example in examples
@@ -81,3 +84,16 @@ def test_refuses_a_folder_without_images_and_sounds(tmp_path):
 def test_an_example_has_a_file():
     with pytest.raises(ValueError, match="'a' must have an image or a sound"):
         Example("a")
+
+
+def test_files_that_cannot_be_examples_are_named(tmp_path):
+    _touch(tmp_path, "a.tif", "a.wav", "b.gif", "c.jpg", "__MACOSX/d.jpg", "Thumbs.db")
+    (tmp_path / "e.wav").symlink_to(tmp_path / "gone.wav")
+    with open(os.fsencode(tmp_path) + b"/f_\xea.jpg", "wb") as file:
+        file.write(b"x")
+    files, failures = _found(tmp_path)
+    assert files == {"a": (None, "a.wav"), "c": ("c.jpg", None)}
+    assert "a.tif must end in one of .jpg" in failures["a"]
+    assert "`advance prepare`" in failures["b"]
+    assert "link to a missing file" in failures["e"]
+    assert "must be UTF-8; received" in failures["f_\\udcea"]

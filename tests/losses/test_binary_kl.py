@@ -41,7 +41,9 @@ def test_forms_from_logits_and_from_probs_are_equal():
 
 
 def test_gradient_equals_that_of_binary_cross_entropy():
-    value, gradient = value_and_gradient(EventKL(ALL), SOFT_LABELS, EVENT_LOGITS)
+    value, gradient = value_and_gradient(
+        EventKL(ALL, "mean"), SOFT_LABELS, EVENT_LOGITS
+    )
     cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
     other, other_gradient = value_and_gradient(cross_entropy, SOFT_LABELS, EVENT_LOGITS)
     np.testing.assert_allclose(gradient, other_gradient, rtol=1e-4, atol=1e-9)

@@ -17,6 +17,29 @@ def test_value_is_exact_for_confident_correct_examples():
     )
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothing_and_weights_of_scenes(smoothing, weighted):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (BATCH, SCENES))
+    weights = rng.uniform(0, 2, SCENES) if weighted else None
+    loss = SceneLoss(smoothing, weights)
+    target = (1 - smoothing) * np.eye(SCENES)[SCENE] + smoothing / SCENES
+    examples = -(target * expected.log_softmax(logits)).sum(axis=1)
+    if weighted:
+        examples *= weights[SCENE]
+    np.testing.assert_allclose(loss.call(SCENE, logits), examples, rtol=1e-5)
+    # The mean over the batch, whatever the sum of the weights.
+    assert float(loss(SCENE, logits)) == pytest.approx(examples.mean(), rel=1e-5)
+    copied = SceneLoss.from_config(loss.get_config())
+    np.testing.assert_array_equal(copied.call(SCENE, logits), loss.call(SCENE, logits))
+
+
+def test_a_smoothing_of_one_is_refused():
+    with pytest.raises(ValueError, match="less than 1; received 1"):
+        SceneLoss(label_smoothing=1)
+
+
 @pytest.mark.parametrize("name", ["scene", "relevance"])
 @pytest.mark.parametrize("shape", [(BATCH,), (BATCH, 1)])
 @pytest.mark.parametrize("kind", ["int32", "int64", "float32"])

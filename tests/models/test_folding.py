@@ -6,14 +6,9 @@ import pytest
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
-from advance_tf.models.folding import (
-    PaddedConv2D,
-    fold_batch_norms,
-    fold_kernel,
-    freeze_graph,
-)
+from advance_tf.models.folding import fold_batch_norms, fold_kernel, freeze_graph
 from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
-from advance_tf.models.resnet import BatchNorm
+from advance_tf.models.resnet import BatchNorm, Conv2D
 from tests.models.random_statistics import all_layers, randomize_batch_norms
 
 FEATURES = FeatureConfig(image_size=64, clip_seconds=0.8)
@@ -57,7 +52,7 @@ def test_batch_norms_become_biases():
     folded = fold_batch_norms(model)
     kinds = [type(layer) for layer in all_layers(folded)]
     assert not any(issubclass(kind, BatchNorm) for kind in kinds)
-    assert kinds.count(PaddedConv2D) == 2 * 20
+    assert kinds.count(Conv2D) == 2 * 20
     # Padding remains only before the pooling of each tower.
     assert kinds.count(keras.layers.ZeroPadding2D) == 2
     # Of the four vectors of a batch normalization, one remains: the bias.
@@ -126,11 +121,50 @@ def test_kernel_is_folded_in_float64():
     np.testing.assert_array_equal(bias, expected.astype(np.float32))
 
 
-def test_batch_norm_without_convolution_raises():
+def random_image(*shape):
+    return np.random.default_rng(2).normal(size=shape).astype(np.float32)
+
+
+def test_batch_norm_without_convolution_stays():
     given = keras.Input((4, 4, 2))
-    model = keras.Model(given, BatchNorm(name="alone")(given))
-    with pytest.raises(ValueError, match="alone follows another layer"):
-        fold_batch_norms(model)
+    model = randomize_batch_norms(keras.Model(given, BatchNorm(name="alone")(given)))
+    folded = fold_batch_norms(model)
+    assert isinstance(folded.get_layer("alone"), BatchNorm)
+    image = random_image(1, 4, 4, 2)
+    np.testing.assert_array_equal(folded(image), model(image, training=False))
+
+
+def test_convolution_with_another_consumer_stays():
+    given = keras.Input((4, 4, 2))
+    convolved = keras.layers.Conv2D(2, 1, use_bias=False, name="conv")(given)
+    total = keras.layers.Add()([convolved, BatchNorm(name="bn")(convolved)])
+    model = randomize_batch_norms(keras.Model(given, total))
+    folded = fold_batch_norms(model)
+    assert isinstance(folded.get_layer("bn"), BatchNorm)
+    image = random_image(1, 4, 4, 2)
+    np.testing.assert_array_equal(folded(image), model(image, training=False))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("margins", [(0, 1), (1, 1), None])
+@pytest.mark.parametrize("kind", ["conv", "depthwise"])
+def test_padding_and_bias_of_convolutions_are_kept(kind, margins, padding):
+    """Keras' "same" pads strides of 2 on one side, as do networks of its own."""
+    given = keras.Input((6, 8, 3))
+    x = given
+    if margins:
+        x = keras.layers.ZeroPadding2D((margins, margins))(x)
+    settings = {"strides": 2, "padding": padding, "bias_initializer": "ones"}
+    if kind == "conv":
+        x = keras.layers.Conv2D(5, 3, **settings)(x)
+    else:
+        x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, **settings)(x)
+    model = randomize_batch_norms(keras.Model(given, BatchNorm(name="bn")(x)))
+    folded = fold_batch_norms(model)
+    assert not any(isinstance(layer, BatchNorm) for layer in folded.layers)
+    image = random_image(2, 6, 8, 3)
+    expected = model(image, training=False)
+    np.testing.assert_allclose(folded(image), expected, rtol=0, atol=1e-5)
 
 
 def test_frozen_model_has_constants_and_can_be_saved(tmp_path):

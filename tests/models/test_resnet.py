@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.models.resnet import BLOCKS, BatchNorm, build_resnet, embedding_size
+from advance_tf.models.resnet import (
+    BLOCKS,
+    BatchNorm,
+    Conv2D,
+    build_resnet,
+    embedding_size,
+)
 from advance_tf.models.weights import layer_arrays
 from tests.imports import ROOT
 
@@ -103,6 +109,69 @@ def test_first_convolution_pads_symmetrically():
     ]
     found = first(image[None, ..., None])[0, ..., 0]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def numpy_convolution(x, kernel, stride):
+    """Convolution of [B, H, W, C] with as many zeros on both sides, in float64."""
+    side = kernel.shape[0]
+    margin = [side // 2, side // 2]
+    padded = np.pad(x.astype(np.float64), [[0, 0], margin, margin, [0, 0]])
+    height, width = (range(0, size, stride) for size in x.shape[1:3])
+    return np.stack(
+        [
+            [
+                np.tensordot(padded[:, i : i + side, j : j + side], kernel, 3)
+                for j in width
+            ]
+            for i in height
+        ]
+    ).transpose(2, 0, 1, 3)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("side", "stride"), [(3, 1), (3, 2), (7, 2), (1, 1)])
+def test_convolution_pads_symmetrically_with_every_stride(side, stride, training):
+    rng = np.random.default_rng(0)
+    # An even and an odd side: Keras' padding "same" differs on even ones.
+    x = rng.normal(size=(2, 8, 5, 3)).astype(np.float32)
+    layer = Conv2D(4, side, side // 2, strides=stride, use_bias=False)
+    found = layer(x, training=training)
+    assert layer.compute_output_shape(x.shape) == found.shape
+    kernel = layer.kernel.numpy().astype(np.float64)
+    np.testing.assert_allclose(
+        found, numpy_convolution(x, kernel, stride), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_weights_files_fit_those_of_keras_convolutions(tmp_path):
+    path = tmp_path / "tower.weights.h5"
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 7, use_bias=False)(keras.layers.ZeroPadding2D(3)(inputs))
+    plain = keras.Model(inputs, keras.layers.Conv2D(5, 1, use_bias=False)(x))
+    plain.save_weights(path)
+    x = Conv2D(4, 7, 3, use_bias=False)(inputs)
+    padded = keras.Model(inputs, Conv2D(5, 1, use_bias=False)(x))
+    padded.load_weights(path)
+    for found, expected in zip(padded.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_only_strides_pad_in_training():
+    """A copy of the feature map costs more than many a convolution."""
+    model = build_resnet(18, 2, (32, 32, 3))
+    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(
+        tf.TensorSpec((2, 32, 32, 3))
+    )
+    pads = [op.name for op in graph.graph.get_operations() if op.type == "Pad"]
+    # The first convolution, the pooling, and the first one of three stages.
+    assert len(pads) == 5
+    paddings = {
+        op.get_attr("padding")
+        for op in graph.graph.get_operations()
+        if op.type == "Conv2D"
+    }
+    # oneDNN has no gradient for explicit padding.
+    assert paddings == {b"SAME", b"VALID"}
 
 
 @pytest.mark.parametrize("width", [1, 4, 8])

@@ -115,8 +115,3 @@ def test_tower_without_a_head_is_not_a_teacher(tmp_path):
 def test_another_suffix_raises(tmp_path):
     with pytest.raises(ValueError, match=r"must be written to \.npz"):
         weights.save_arrays(tmp_path / "tower.h5", {}, AUDIO)
-
-
-def test_hash_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "a").write_bytes(b"abc")
-    assert weights.file_sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

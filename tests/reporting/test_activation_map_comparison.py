@@ -10,8 +10,8 @@ from PIL import Image
 from advance_tf import labels
 from advance_tf.config_io import to_dict
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.inference.evaluation import run_names

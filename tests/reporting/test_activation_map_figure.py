@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from advance_tf.config import FeatureConfig
-from advance_tf.features.log_mel import mel_to_hz
+from advance_tf.features.mel import mel_to_hz
 from advance_tf.reporting import activation_map_figure as module
 from advance_tf.reporting import overlay
 from advance_tf.reporting.activation_map_figure import Row, View, cam_figure

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.data.dataset import make_dataset
+from advance_tf.models.heads import embedding_model
 from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
 from advance_tf.reporting import activation_maps
 from advance_tf.reporting.activation_maps import ActivationMaps
@@ -107,6 +108,30 @@ def test_maps_add_up_to_the_logits(modality, transfer, dropout):
         assert maps.image.shape == (3, 2, 2)
     if maps.log_mel is not None:
         assert maps.log_mel.shape == (3, 3, 4)
+
+
+def test_maps_of_a_hidden_layer_and_normalization_add_up_to_the_logits():
+    keras.utils.set_random_seed(3)
+    settings = {"head_units": 9, "normalize_embeddings": True}
+    model = build_recognizer(
+        ModelConfig("both", 18, 18, image_width=2, audio_width=4, **settings), FEATURES
+    )
+    inputs = batch()
+    embeddings = embedding_model(model)(inputs)
+    for tower, values in embeddings.items():
+        layer = model.get_layer(f"{tower}_normalization")
+        layer.adapt(np.vstack([values, 1.1 * values[:1], 0.7 * values[:2]]))
+    model.get_layer("hidden").bias.assign(np.linspace(-2, 1, 9))
+    logits = model(inputs, training=False)["scene_logits"].numpy()
+    maps = ActivationMaps(model)(inputs, SCENES)
+    own = maps.image.mean(axis=(1, 2)) + maps.log_mel.mean(axis=(1, 2))
+    own = own + maps.bias[np.arange(3), SCENES]
+    np.testing.assert_allclose(own, logits[np.arange(3), SCENES], atol=1e-4)
+    np.testing.assert_allclose(maps.scene_logits, logits, atol=1e-4)
+    # Other units are active for other examples.
+    assert np.ptp(maps.bias, axis=0).max() > 0.01
+    margins = maps.margins(1, 4, 9)
+    assert sum(margins.values()) == pytest.approx(logits[1, 4] - logits[1, 9], abs=2e-4)
 
 
 def test_map_shows_the_position_of_a_feature():
@@ -211,9 +236,9 @@ def test_compute_maps_returns_the_requested_scenes(run):
 def test_batches_have_at_most_eight_pairs(run, monkeypatch):
     sizes = []
 
-    def record(pairs, data_dir, features, batch_size):
+    def record(pairs, data_dir, features, batch_size, **settings):
         sizes.append(batch_size)
-        return make_dataset(pairs, data_dir, features, batch_size)
+        return make_dataset(pairs, data_dir, features, batch_size, **settings)
 
     monkeypatch.setattr(activation_maps, "make_dataset", record)
     pairs = run.pairs_of("test")[:3]

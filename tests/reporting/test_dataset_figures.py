@@ -9,8 +9,8 @@ from PIL import Image
 
 from advance_tf import labels
 from advance_tf.data.coordinates import PlacedSites
-from advance_tf.data.layout import Pair, site_of
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair, site_of
 from advance_tf.data.splits import SPLITS
 from advance_tf.reporting import dataset_figures
 from advance_tf.reporting.canvas import SCENE_STYLES, png

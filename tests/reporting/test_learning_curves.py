@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from advance_tf.reporting.learning_curves import HEIGHT, WIDTH, curve_panels
+from advance_tf.reporting.learning_curves import (
+    HEIGHT,
+    WIDTH,
+    curve_panels,
+    term_rows,
+)
 
 
 def log(**columns):
@@ -79,3 +84,38 @@ def test_tick_texts_are_distinct_and_short(loss):
         share = (value - numbers[0]) / (numbers[-1] - numbers[0])
         expected = panel.bottom - share * (panel.bottom - panel.top)
         assert place == pytest.approx(expected, abs=0.06)
+
+
+def term_log():
+    return log(
+        loss=[2.0, 1.0],
+        scene_loss=[1.9, 0.9],
+        scene_value=[1.9, 0.9],
+        scene_weight=[1.0, 1.0],
+        scene_share_scene_logits=[0.99, 0.8],
+        scene_share_image_tower=[np.nan, 0.7],
+        transfer_loss=[0.1, 0.1],
+        transfer_value=[1.0, 1.0],
+        transfer_weight=[0.1, 0.1],
+        transfer_share_scene_logits=[0.01, 0.2],
+        transfer_share_image_tower=[np.nan, 0.3],
+    )
+
+
+def test_terms_are_listed_with_the_shares_of_the_first_and_the_last_epoch():
+    scene, transfer = term_rows(term_log())
+    assert (scene.name, scene.weight, scene.value) == ("scene", 1.0, 0.9)
+    assert scene.shares == {"scene logits": (0.99, 0.8), "image tower": (0.7, 0.7)}
+    assert (transfer.name, transfer.weight, transfer.value) == ("transfer", 0.1, 1.0)
+    assert term_rows(log(loss=[1.0])) == []
+
+
+def test_values_weights_and_the_share_of_the_scene_term_have_no_panel():
+    names = [name for panel in curve_panels(term_log()) for name in [panel.name]]
+    assert names == [
+        "loss",
+        "scene_loss",
+        "transfer_loss",
+        "transfer_share_scene_logits",
+        "transfer_share_image_tower",
+    ]

@@ -22,5 +22,5 @@ def decoded(source):
 @pytest.fixture(scope="session")
 def float32(source, tmp_path_factory):
     """The float32 flatbuffer of the source."""
-    inference_model = InferenceModel(source, precise=False)
+    inference_model = InferenceModel(source, litert=True)
     return litert.convert(inference_model, tmp_path_factory.mktemp("lite"))

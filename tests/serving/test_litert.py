@@ -43,14 +43,14 @@ def test_operators_are_built_in(float32):
 
 @pytest.mark.parametrize("modality", ["image", "sound"])
 def test_a_model_of_one_modality_has_its_own_signature(tmp_path, modality):
-    inference_model = InferenceModel(create_source("none", modality), precise=False)
+    inference_model = InferenceModel(create_source("none", modality), litert=True)
     model = litert.LiteModel(litert.convert(inference_model, tmp_path))
     assert model.signatures == [f"{modality}_only"]
     assert model.all_signatures == ["embed", f"{modality}_only"]
 
 
 def test_labels_and_metadata_are_in_the_file(source, float32, tmp_path, decoded):
-    inference_model = InferenceModel(source, precise=False)
+    inference_model = InferenceModel(source, litert=True)
     metadata = inference_model.describe(version="3", quantization="none")
     path = tmp_path / "model.tflite"
     litert.write_lite(path, float32, metadata)

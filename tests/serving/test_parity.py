@@ -8,8 +8,8 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.config import Config
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.parity import EncodedPairs
 

@@ -5,8 +5,8 @@ import wave
 import numpy as np
 
 from advance_tf import labels
-from advance_tf.data.layout import Pair
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
 from advance_tf.teacher.knowledge import EventKnowledge, build_knowledge
 
 SPLITS = ("training", "training", "validation", "test")

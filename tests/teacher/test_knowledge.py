@@ -8,7 +8,7 @@ import pytest
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
-from advance_tf.data.layout import Pair
+from advance_tf.data.pairing import Pair
 from advance_tf.metrics.probabilities import sigmoid
 from advance_tf.teacher import soft_labels
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge

@@ -158,14 +158,17 @@ def test_the_hash_changes_with_weights_and_front_end_only(tagger, tmp_path):
         sha256(window_samples=800),
         sha256(mel_max_hz=7600.0),
         sha256(log_mel_stats=str(stats)),
+        sha256(log_mel_precision="float64"),
     ]
     copy = tmp_path / "copy.csv"
     copy.write_bytes(stats.read_bytes())
     stats.write_text(stats.read_text().replace(",8", ",9"))
     hashes.append(sha256(log_mel_stats=str(stats)))
-    assert len(set(hashes)) == 6
+    assert len(set(hashes)) == 7
     assert sha256(log_mel_stats=str(copy)) == hashes[4]
     assert sha256(image_size=64) == sha256()
+    # The hash of version 0.1.0, which had no `log_mel_precision`.
+    assert hashes[5].startswith("b10d625b2dc03589")
 
 
 if YAMNET:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
+from advance_tf.teacher import posteriors
 from advance_tf.teacher.posteriors import (
     centered_pca_direction,
     event_posteriors,
@@ -100,3 +101,20 @@ def test_summary_lists_the_events_with_the_largest_excess():
     lines = summarize_posteriors(posteriors, top=1).splitlines()
     assert len(lines) == 13
     assert lines[12].split() == ["train", "station:", "Speech", "0.750"]
+
+
+def test_many_rows_are_summed_in_blocks(monkeypatch):
+    """More rows than events, in several blocks, against NumPy's decomposition."""
+    monkeypatch.setattr(posteriors, "BLOCK_ROWS", 7)
+    rows = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+    exact = np.float64(rows)
+    expected = np.abs(np.linalg.svd(exact)[2][0])
+    np.testing.assert_allclose(gram_direction(rows), expected, rtol=1e-12)
+    centred = exact - exact.mean(axis=0)
+    component = np.linalg.svd(centred)[2][0]
+    coordinates = centred @ component
+    sign = np.sign(coordinates[np.abs(coordinates).argmax()])
+    found = centered_pca_direction(rows)
+    np.testing.assert_allclose(found, sign * component, rtol=1e-10)
+    means = event_posteriors(rows, np.arange(40) % 2, ["beach", "forest"])
+    np.testing.assert_allclose(means[1], exact[1::2].mean(axis=0), rtol=1e-14)

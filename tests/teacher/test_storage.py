@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from advance_tf import labels
+from advance_tf.data.rows import StoredRows
+from advance_tf.teacher import archives
 from advance_tf.teacher.knowledge import load_knowledge, save_knowledge
 from advance_tf.teacher.storage import POSTERIORS, soft_labels_path
 from tests.teacher.factories import (
@@ -124,14 +126,71 @@ def test_a_missing_array_or_another_shape_is_rejected(folder):
             load_knowledge(folder, MANIFEST)
 
 
+def test_logits_are_read_by_rows_and_by_numpy(folder):
+    logits = load_knowledge(folder, MANIFEST).teacher_logits
+    assert isinstance(logits, StoredRows)
+    np.testing.assert_array_equal(logits[[40, 3]], LOGITS[[40, 3]])
+    with np.load(soft_labels_path(folder, KEY)) as stored:
+        np.testing.assert_array_equal(stored["teacher_logits"], LOGITS)
+
+
+def write_compressed(folder, **changed):
+    """Writes the soft labels as version 0.1 did."""
+    path = soft_labels_path(folder, KEY)
+    with np.load(path) as stored:
+        arrays = dict(stored) | changed
+    names = {"scenes": [p.scene for p in MANIFEST.pairs]}
+    np.savez_compressed(path, **names, **arrays)
+
+
+def test_a_compressed_file_of_version_0_1_is_read(folder):
+    write_compressed(folder)
+    loaded = load_knowledge(folder, MANIFEST)
+    np.testing.assert_array_equal(loaded.teacher_logits, LOGITS)
+    np.testing.assert_array_equal(
+        loaded.targets_for(MANIFEST.pairs[5:6])["teacher_logits"], LOGITS[5:6]
+    )
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (LOGITS[1:], r"must have the shape \(52, 527\); received \(51, 527\)"),
+        (np.where(np.eye(52, 527) > 0, np.nan, LOGITS), "must be finite"),
+    ],
+)
+def test_logits_of_another_shape_or_not_finite_are_rejected(
+    folder, logits, message, compressed
+):
+    logits = np.float32(logits)
+    if compressed:
+        write_compressed(folder, teacher_logits=logits)
+    else:
+        changed = dataclasses.replace(knowledge_of(), teacher_logits=logits)
+        save_knowledge(folder, changed, KEY)
+    with pytest.raises(ValueError, match=f"teacher_logits {message}.*Remove it"):
+        load_knowledge(folder, MANIFEST)
+
+
+def test_a_changed_logit_is_rejected_by_its_checksum(folder):
+    path = soft_labels_path(folder, KEY)
+    contents = path.read_bytes()
+    position = contents.index(LOGITS[20].tobytes())
+    changed = np.float32(LOGITS[20, 0] + 1).tobytes()
+    path.write_bytes(contents[:position] + changed + contents[position + 4 :])
+    with pytest.raises(ValueError, match=r"Bad CRC-32.*Remove it"):
+        load_knowledge(folder, MANIFEST)
+
+
 def test_an_interrupted_save_keeps_the_previous_files(folder, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    def interrupted(path, **arrays):
-        path.write_bytes(b"half")
+    def interrupted(file, rows):
+        file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    monkeypatch.setattr(archives, "_write_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_knowledge(folder, knowledge_of(LOGITS + 1), KEY)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

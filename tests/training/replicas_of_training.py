@@ -5,9 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig, TransferConfig
+from advance_tf.data.rows import add_rows, number_rows
 from advance_tf.losses.objective import build_objective
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.recognizer import build_recognizer
+from advance_tf.training.optimizer import DecayedAdam
 from advance_tf.training.runtime import build_strategy
 from advance_tf.training.trainer import Score, Trainer
 
@@ -15,7 +17,7 @@ BATCH = 8
 
 
 def global_batch():
-    """Inputs and targets of one step."""
+    """Inputs and targets of one step, read by row as in a run."""
     rng = np.random.default_rng(0)
     inputs = {
         "image": rng.uniform(0, 255, (BATCH, 32, 32, 3)).astype(np.float32),
@@ -25,12 +27,16 @@ def global_batch():
         "scene": rng.integers(0, 13, BATCH).astype(np.int32),
         "soft_labels": rng.uniform(0, 1, (BATCH, 527)).astype(np.float32),
     }
-    return tf.data.Dataset.from_tensors((inputs, targets)).unbatch().batch(BATCH)
+
+    def split(index, row):
+        return tuple({name: row[name] for name in part} for part in (inputs, targets))
+
+    rows = add_rows(number_rows(BATCH), inputs | targets, BATCH)
+    return rows.map(split).batch(BATCH)
 
 
-def step(name):
+def step(strategy):
     """Replicas, logs and variables after one step under a strategy."""
-    strategy = build_strategy(name)
     keras.utils.set_random_seed(0)
     model = ModelConfig(image_depth=18, audio_depth=18, image_width=2, audio_width=2)
     features = FeatureConfig(image_size=32, clip_seconds=0.5)
@@ -46,16 +52,40 @@ def step(name):
     return strategy.num_replicas_in_sync, logs, variables
 
 
+def adam_steps(strategy):
+    """The variable on every replica after three steps of Adam."""
+    with strategy.scope():
+        variable = keras.Variable([1.0, -2.0, 3.0])
+        optimizer = DecayedAdam(0.1, decay=0.1)
+        optimizer.build([variable])
+
+    @tf.function
+    def step(share):
+        # The copy has a device, which the reduction over the replicas needs.
+        strategy.run(lambda: optimizer.apply([tf.identity(share)], [variable]))
+
+    for gradient in ([0.1, 2.0, -0.3], [-1.0, 0.2, 0.4], [0.5, 0.5, 0.1]):
+        step(tf.constant(gradient) / strategy.num_replicas_in_sync)
+    return [x.numpy() for x in strategy.experimental_local_results(variable.value)]
+
+
 def main() -> None:
     """Compares losses, scores, updated weights and moving statistics."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     logical = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [logical, logical])
-    one, two = step("one"), step("mirrored")
+    # A second mirrored strategy in a process would count its collective operations
+    # from the start again, with the shapes of the first one's.
+    strategies = [build_strategy("one"), build_strategy("mirrored")]
+    one, two = map(step, strategies)
     for name, value in one[1].items():
         np.testing.assert_allclose(two[1][name], value, rtol=1e-4, err_msg=name)
     for found, expected in zip(two[2], one[2], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    (expected,) = adam_steps(strategies[0])
+    assert np.abs(expected - [1.0, -2.0, 3.0]).min() > 1e-2
+    found = adam_steps(strategies[1])
+    np.testing.assert_allclose(found, [expected] * 2, rtol=1e-6)
     print("replicas", one[0], two[0])
 
 

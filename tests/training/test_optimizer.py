@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
 from advance_tf.config import TrainingConfig
@@ -63,6 +64,23 @@ def test_five_steps_equal_pytorch():
     )
 
 
+@pytest.mark.parametrize("mode", ["l2", "decoupled"])
+def test_steps_in_a_graph_equal_numpy_in_float64(mode):
+    """In float32, 1 − 0.999 is wrong by 5e-5; the factors are in float64."""
+    rng = np.random.default_rng(3)
+    start, gradients = rng.normal(size=(4, 3)), rng.normal(size=(3, 4, 3))
+    variable = keras.Variable(start, dtype="float64")
+    optimizer = DecayedAdam(0.01, decay=0.1, decay_mode=mode)
+    optimizer.build([variable])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [variable]))
+    for gradient in gradients:
+        step(tf.constant(gradient))
+    # Keras stores the rate and passes it to `update_step` in float32.
+    rate, decay = float(np.float32(0.01)), 0.1
+    expected = numpy_adam(start, gradients, rate, decay, mode)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=0, atol=2e-9)
+
+
 def test_the_two_modes_differ():
     start, gradients = np.ones(3, np.float32), np.ones((2, 3), np.float32)
     l2 = numpy_adam(start, gradients, 0.01, 0.5, "l2")
@@ -73,11 +91,23 @@ def test_the_two_modes_differ():
 def test_the_optimizer_is_restored_from_its_configuration():
     optimizer = DecayedAdam(0.02, decay=0.3, decay_mode="decoupled")
     restored = DecayedAdam.from_config(optimizer.get_config())
-    assert (restored.decay, restored.decay_mode, restored.weight_decay) == (
-        0.3,
-        "decoupled",
-        0.3,
-    )
+    assert (restored.decay, restored.decay_mode) == (0.3, "decoupled")
+    np.testing.assert_allclose(restored.learning_rate, 0.02, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["l2", "decoupled"])
+def test_variables_have_rates_of_their_own(mode):
+    rng = np.random.default_rng(0)
+    starts = rng.normal(size=(2, 4)).astype(np.float32)
+    gradients = rng.normal(size=(3, 2, 4)).astype(np.float32)
+    tower, head = (keras.Variable(start) for start in starts)
+    optimizer = DecayedAdam(0.01, decay=0.1, decay_mode=mode)
+    optimizer.scale_rates([tower], 0.25)
+    for pair in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in pair], [tower, head])
+    for variable, rate, k in ((tower, 0.0025, 0), (head, 0.01, 1)):
+        expected = numpy_adam(starts[k], gradients[:, k], rate, 0.1, mode)
+        np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
 
 
 def test_an_unknown_mode_is_refused():
@@ -97,3 +127,18 @@ def test_the_learning_rate_drops_at_the_drop_epochs():
     config = TrainingConfig(learning_rate=1.0, drop_epochs=(2, 4), drop_factor=0.1)
     rates = [learning_rate_at(config, epoch) for epoch in range(6)]
     np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_the_cosine_follows_the_warm_up():
+    config = TrainingConfig(
+        learning_rate=2.0, epochs=6, warmup_epochs=2, learning_rate_schedule="cosine"
+    )
+    rates = [learning_rate_at(config, epoch) for epoch in range(6)]
+    falling = 1 + np.cos(np.pi * np.arange(4) / 4)
+    np.testing.assert_allclose(rates, [2 / 3, 4 / 3, *falling])
+    assert min(rates) > 0
+
+
+def test_the_constant_rate_ignores_the_drops():
+    config = TrainingConfig(drop_epochs=(1,), learning_rate_schedule="constant")
+    assert learning_rate_at(config, 50) == config.learning_rate

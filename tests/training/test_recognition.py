@@ -105,6 +105,18 @@ def test_the_log_has_the_learning_rates_and_the_loss_decreases(finished):
     assert float(rows[-1]["scene_loss"]) < float(rows[0]["scene_loss"])
 
 
+def test_every_epoch_logs_the_share_of_each_term(finished):
+    for row in finished.rows:
+        for place in ("scene_logits", "image_tower", "audio_tower"):
+            found = [
+                float(row[f"{name}_share_{place}"])
+                for name in ("scene", "event_kl", "relevance")
+            ]
+            assert min(found) > 0
+            assert sum(found) == pytest.approx(1, rel=1e-5)
+        assert float(row["relevance_weight"]) == pytest.approx(1e-4)
+
+
 def test_the_seed_determines_the_initial_weights(data, finished):
     def kernel(seed):
         runtime.start(dataclasses.replace(finished.config.training, seed=seed))
@@ -201,6 +213,29 @@ def test_a_step_in_mixed_precision_is_near_that_in_float32(data, policy):
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert found == pytest.approx(expected, rel=0.1)
+
+
+def test_towers_have_their_learning_rate(data):
+    """The first step of Adam changes a weight by its rate."""
+    config = factories.build_config(
+        data.folder, learning_rate=0.01, tower_learning_rate=0.001, weight_decay=0.0
+    )
+    trainer = recognition.build_trainer(config, None)
+    trainer.run_eagerly = True
+    model = trainer.model
+    kernels = [
+        model.get_layer("image_tower").get_layer("conv1").kernel,
+        model.get_layer("audio_tower").get_layer("layer4_1_conv2").kernel,
+        model.get_layer("scene_head").kernel,
+    ]
+    before = [kernel.numpy() for kernel in kernels]
+    batches, _ = make_datasets(config, data.manifest, None)
+    trainer.train_on_batch(*next(iter(batches)))
+    changes = [
+        np.abs(kernel.numpy() - old).max()
+        for kernel, old in zip(kernels, before, strict=True)
+    ]
+    np.testing.assert_allclose(changes, [0.001, 0.001, 0.01], rtol=0.01)
 
 
 def test_patience_stops_a_run_without_improvement(data, tmp_path):

@@ -1,6 +1,7 @@
 """Training with and without TensorBoard, and when a run is finished."""
 
 import csv
+import subprocess
 import sys
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advance_tf.checksums import CHECKSUMS
 from advance_tf.config import TrainingConfig
 from advance_tf.losses.objective import Term
 from advance_tf.training import session
@@ -55,7 +57,7 @@ def test_tensorboard_is_written_only_where_it_is_installed(
     progress = fit(tmp_path, TrainingConfig(epochs=2))
     assert progress.epochs == session.run_progress(tmp_path).epochs == 2
     names = {path.name for path in tmp_path.iterdir()}
-    assert names - {"tensorboard"} == {BEST_WEIGHTS, CHECKPOINT, LOG}
+    assert names - {"tensorboard"} == {BEST_WEIGHTS, CHECKPOINT, LOG, CHECKSUMS}
     events = list(tmp_path.rglob("*tfevents*"))
     assert bool(events) == ("tensorboard" in names) == installed
     with (tmp_path / LOG).open(newline="") as file:
@@ -87,3 +89,49 @@ def test_a_run_is_finished_after_its_epochs_or_its_patience(progress, config, fi
 
 def test_a_folder_without_a_run_has_zero_epochs(tmp_path):
     assert session.run_progress(tmp_path) == Progress()
+
+
+def test_best_weights_that_were_removed_are_written_again_or_missed(tmp_path):
+    # The loss, which serves as the score here, falls: the first epoch is the best.
+    fit(tmp_path, TrainingConfig(epochs=1))
+    best = tmp_path / BEST_WEIGHTS
+    contents = best.read_bytes()
+    best.unlink()
+    fit(tmp_path, TrainingConfig(epochs=1))
+    assert len(best.read_bytes()) == len(contents)
+    fit(tmp_path, TrainingConfig(epochs=3))
+    best.unlink()
+    with pytest.raises(ValueError, match=r"those of the best epoch, 1\. Restore it"):
+        fit(tmp_path, TrainingConfig(epochs=3))
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT, LOG])
+def test_a_damaged_file_of_a_run_is_an_error(tmp_path, name):
+    fit(tmp_path, TrainingConfig(epochs=1))
+    contents = bytearray((tmp_path / name).read_bytes())
+    contents[len(contents) // 2] ^= 1
+    (tmp_path / name).write_bytes(contents)
+    with pytest.raises(ValueError, match=f"{name} .*(damaged|complete)"):
+        fit(tmp_path, TrainingConfig(epochs=2))
+
+
+_ON_A_FULL_DISK = """
+import pathlib, resource, sys
+import keras
+from advance_tf.training.callbacks import save_best_weights
+
+model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(1000)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    save_best_weights(pathlib.Path(sys.argv[1]), model)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path):
+    command = [sys.executable, "-c", _ON_A_FULL_DISK, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"[Errno 27] File too large: '{tmp_path}'\n"
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

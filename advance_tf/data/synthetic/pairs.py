@@ -61,7 +61,9 @@ def write_pairs(
     root.mkdir(parents=True, exist_ok=True)
     (root / NOTICE).write_text(LABEL + "\n", encoding="utf-8")
     scenes = [scene for scene in labels.scenes() for _ in range(sites_per_scene)]
-    bar = tqdm(scenes, "synthetic sites", unit="site", disable=not progress)
+    bar = tqdm(
+        scenes, "synthetic sites", unit="site", disable=None if progress else True
+    )
     for site, scene in enumerate(bar):
         rng = np.random.default_rng((seed, site))
         events = sounds.draw_events(scene, rng)
@@ -103,7 +105,9 @@ def write_tagged_clips(
     root = pathlib.Path(folder)
     mids = {event.name: event.mid for event in labels.events()}
     rows = []
-    for index in tqdm(range(clips), "tagged clips", unit="clip", disable=not progress):
+    for index in tqdm(
+        range(clips), "tagged clips", unit="clip", disable=None if progress else True
+    ):
         rng = np.random.default_rng((seed, index))
         names = list(sounds.SYNTHESES)
         events = list(rng.choice(names, rng.integers(1, 4), replace=False))

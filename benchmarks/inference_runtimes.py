@@ -1,8 +1,10 @@
-"""The runtimes ("ways") of `benchmarks.inference`; all load the same weights."""
+"""The runtimes of `benchmarks.inference`; all load the same weights."""
 
 import pathlib
 
 import numpy as np
+
+from advance_tf.memory import ENVIRONMENT
 
 # The image [B, 256, 256, 3] and the log-mel [B, 400, 64] of the full model.
 SHAPES = {"image": (256, 256, 3), "log_mel": (400, 64)}
@@ -47,10 +49,11 @@ def prepare(folder):
     from advance_tf.config import FeatureConfig, ModelConfig
     from advance_tf.models.folding import fold_batch_norms, freeze_graph
     from advance_tf.models.recognizer import build_recognizer
-    from benchmarks.torch_twin import Pair, copy_weights
+    from benchmarks.torch_recognizer import Pair, copy_weights
 
     recognizer = build_recognizer(ModelConfig(), FeatureConfig())
     randomize(recognizer)
+    recognizer.save_weights(folder / "best.weights.h5")
     folded = fold_batch_norms(recognizer)
     signature = {
         name: tf.TensorSpec((None, *shape), tf.float32, name)
@@ -109,14 +112,25 @@ def saved_model(folder, name, inter_op=0, jit_compile=False):
     return bind
 
 
+def forward_pass(folder):
+    """Loads the weights of the run as `load_model` does."""
+    from advance_tf.config import FeatureConfig, ModelConfig
+    from advance_tf.models.forward import read_forward_pass
+
+    recognize = read_forward_pass(
+        folder / "best.weights.h5", ModelConfig(), FeatureConfig()
+    )
+    return lambda inputs: lambda: recognize(inputs)["scene_logits"]
+
+
 def pytorch(folder):
     """Loads the model in PyTorch's eager mode."""
     import torch
 
-    from benchmarks.torch_twin import Pair
+    from benchmarks.torch_recognizer import Pair
 
     pair = Pair().eval()
-    pair.load_state_dict(torch.load(folder / "pair.pt"))
+    pair.load_state_dict(torch.load(folder / "pair.pt", weights_only=True))
 
     def bind(inputs):
         tensors = _torch_inputs(inputs)
@@ -162,45 +176,48 @@ def openvino(folder):
     return bind
 
 
-FROZEN = "TensorFlow, folded, constants"
-# By default glibc returns large allocations to the kernel after every call, and the
-# next call waits for zeroed pages.
-KEEP_MEMORY = (
-    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592"
-)
+FROZEN = "SavedModel: folded, constants"
 # Name → (environment, loader, arguments after the folder).
-WAYS = {
+RUNTIMES = {
     "ONNX Runtime": ({}, onnx_runtime, ()),
     "OpenVINO": ({}, openvino, ()),
     "PyTorch eager": ({}, pytorch, ()),
-    "TensorFlow, plain Keras graph": ({}, saved_model, ("plain",)),
-    "TensorFlow, folded": ({}, saved_model, ("folded",)),
-    FROZEN: ({}, saved_model, ("frozen",)),
+    "TensorFlow, plain Keras graph": (ENVIRONMENT, saved_model, ("plain",)),
+    "TensorFlow, folded": (ENVIRONMENT, saved_model, ("folded",)),
+    "TensorFlow, run (forward pass)": (ENVIRONMENT, forward_pass, ()),
+    FROZEN: (ENVIRONMENT, saved_model, ("frozen",)),
+    f"{FROZEN}, glibc's default memory policy": ({}, saved_model, ("frozen",)),
     f"{FROZEN}, 1 inter-op thread that works too": (
-        {"TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
+        {**ENVIRONMENT, "TF_ONEDNN_THREADPOOL_USE_CALLER_THREAD": "1"},
         saved_model,
         ("frozen", 1),
     ),
-    f"{FROZEN}, malloc keeps memory": (
-        {"GLIBC_TUNABLES": KEEP_MEMORY},
+    f"{FROZEN}, Eigen in place of oneDNN": (
+        {**ENVIRONMENT, "TF_ENABLE_ONEDNN_OPTS": "0"},
         saved_model,
         ("frozen",),
     ),
-    f"{FROZEN}, oneDNN off": (
-        {"TF_ENABLE_ONEDNN_OPTS": "0"},
-        saved_model,
-        ("frozen",),
-    ),
-    f"{FROZEN}, XLA": ({}, saved_model, ("frozen", 0, True)),
+    f"{FROZEN}, XLA": (ENVIRONMENT, saved_model, ("frozen", 0, True)),
     f"{FROZEN}, bfloat16 (not exact)": (
-        {"TF_SET_ONEDNN_FPMATH_MODE": "BF16"},
+        {**ENVIRONMENT, "TF_SET_ONEDNN_FPMATH_MODE": "BF16"},
         saved_model,
         ("frozen",),
+    ),
+    # ONNX Runtime has no such setting; OpenVINO, which has oneDNN too, is the peer.
+    f"{FROZEN}, oneDNN limited to AVX2": (
+        {**ENVIRONMENT, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        saved_model,
+        ("frozen",),
+    ),
+    "OpenVINO, oneDNN limited to AVX2": (
+        {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        openvino,
+        (),
     ),
 }
 
 
-def load(way, folder):
+def load(name, folder):
     """Returns a function: inputs → function without arguments that returns logits."""
-    _, loader, arguments = WAYS[way]
+    _, loader, arguments = RUNTIMES[name]
     return loader(pathlib.Path(folder), *arguments)

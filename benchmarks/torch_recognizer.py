@@ -3,38 +3,47 @@
 import torch
 from torch import nn
 
+# Depth → number of blocks of each stage, and whether they are bottleneck blocks.
+DEPTHS = {
+    18: ((2, 2, 2, 2), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+}
+
 
 class Block(nn.Module):
-    """A bottleneck block: three convolutions and a shortcut.
+    """A residual block: two or three convolutions and a shortcut.
 
     Args:
         inputs: number of input channels.
-        width: channels of the 3×3 convolution; a quarter of the output channels.
-        stride: of the 3×3 convolution.
+        width: channels of the 3×3 convolutions.
+        stride: of the first 3×3 convolution.
+        bottleneck: whether 1×1 convolutions surround a single 3×3 convolution; the
+            output then has 4 · width channels.
     """
 
-    def __init__(self, inputs, width, stride):
+    def __init__(self, inputs, width, stride, bottleneck=True):
         super().__init__()
-        layers = []
-        for source, target, kernel, step in (
-            (inputs, width, 1, 1),
-            (width, width, 3, stride),
-        ):
+        channels = 4 * width if bottleneck else width
+        if bottleneck:
+            steps = [(width, 1, 1), (width, 3, stride), (channels, 1, 1)]
+        else:
+            steps = [(width, 3, stride), (width, 3, 1)]
+        layers, source = [], inputs
+        for target, kernel, step in steps:
             layers += [
                 nn.Conv2d(source, target, kernel, step, kernel // 2, bias=False),
                 nn.BatchNorm2d(target),
                 nn.ReLU(inplace=True),
             ]
-        layers += [
-            nn.Conv2d(width, 4 * width, 1, bias=False),
-            nn.BatchNorm2d(4 * width),
-        ]
-        self.residual = nn.Sequential(*layers)
+            source = target
+        # The last ReLU follows the sum.
+        self.residual = nn.Sequential(*layers[:-1])
         self.shortcut = nn.Identity()
-        if stride > 1 or inputs != 4 * width:
+        if stride > 1 or inputs != channels:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, 4 * width, 1, stride, bias=False),
-                nn.BatchNorm2d(4 * width),
+                nn.Conv2d(inputs, channels, 1, stride, bias=False),
+                nn.BatchNorm2d(channels),
             )
 
     def forward(self, x):
@@ -42,40 +51,52 @@ class Block(nn.Module):
         return torch.relu(self.residual(x) + self.shortcut(x))
 
 
-def torch_tower(blocks, channels, first_stride):
-    """Builds a bottleneck ResNet v1 of width 64.
+def torch_tower(depth, channels, first_stride, width=64):
+    """Builds a ResNet v1.
 
     Args:
-        blocks: number of blocks of each stage.
+        depth: a key of `DEPTHS`.
         channels: number of input channels.
         first_stride: of the first convolution.
+        width: number of channels of the first stage.
 
     Returns:
-        A module [B, channels, H, W] → [B, 2048].
+        A module [B, channels, H, W] → [B, embedding].
     """
+    blocks, bottleneck = DEPTHS[depth]
     layers = [
-        nn.Conv2d(channels, 64, 7, first_stride, 3, bias=False),
-        nn.BatchNorm2d(64),
+        nn.Conv2d(channels, width, 7, first_stride, 3, bias=False),
+        nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2, 1),
     ]
-    inputs = 64
+    inputs = width
     for stage, count in enumerate(blocks):
         for number in range(count):
             stride = 2 if stage and not number else 1
-            layers.append(Block(inputs, 64 * 2**stage, stride))
-            inputs = 256 * 2**stage
+            layers.append(Block(inputs, width * 2**stage, stride, bottleneck))
+            inputs = (4 if bottleneck else 1) * width * 2**stage
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class Pair(nn.Module):
-    """ResNet-101 on an image [B, 3, H, W], ResNet-50 on a log-mel [B, 1, T, F]."""
+    """A tower on an image [B, 3, H, W], one on a log-mel [B, 1, T, F], a scene head.
 
-    def __init__(self):
+    Args:
+        image_depth: depth of the image tower.
+        audio_depth: depth of the audio tower.
+        width: number of channels of the first stage of both.
+    """
+
+    def __init__(self, image_depth=101, audio_depth=50, width=64):
         super().__init__()
-        self.image_tower = torch_tower((3, 4, 23, 3), 3, 2)
-        self.audio_tower = torch_tower((3, 4, 6, 3), 1, 1)
-        self.scene_head = nn.Linear(4096, 13)
+        self.image_tower = torch_tower(image_depth, 3, 2, width)
+        self.audio_tower = torch_tower(audio_depth, 1, 1, width)
+        size = sum(
+            8 * width * (4 if DEPTHS[depth][1] else 1)
+            for depth in (image_depth, audio_depth)
+        )
+        self.scene_head = nn.Linear(size, 13)
 
     def forward(self, image, log_mel):
         """Returns scene logits [B, 13]."""

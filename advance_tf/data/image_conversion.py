@@ -1,0 +1,112 @@
+"""Conversion of TIFF, GeoTIFF, JPEG 2000 and GIF images to PNG, which models read."""
+
+import pathlib
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from advance_tf.extras import requires_extra
+
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+# Extensions of the images that `convert_image` reads.
+CONVERTED_ENDINGS = (".tif", ".tiff", ".gif", ".jp2", ".j2k")
+MAX_PIXELS = 64_000_000
+# Percentiles of the values that become levels 0 and 255 where values have more than
+# 8 bits.
+_STRETCH_PERCENT = (2.0, 98.0)
+
+
+def convert_image(source: pathlib.Path, path: pathlib.Path) -> None:
+    """Writes the first three bands of a raster as an RGB PNG.
+
+    Values of 8 bits are kept. Others are stretched linearly: the 2nd percentile of
+    the valid values of all three bands becomes 0, the 98th 255, values beyond are
+    clipped, and pixels without data become black. A palette is applied; one or two
+    bands become grey. Georeferencing is not kept.
+
+    Args:
+        source: a TIFF, GeoTIFF, JPEG 2000 or GIF file, its first image.
+        path: the PNG file to write.
+
+    Raises:
+        ValueError: the file cannot be read, has no valid pixel or more than 64
+            million.
+        ImportError: the extra `geo` is not installed.
+    """
+    with requires_extra("geo"):
+        import rasterio
+        from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        try:
+            with rasterio.open(source) as raster:
+                levels = _read_levels(raster)
+        except RasterioError as error:
+            raise ValueError(f"the image cannot be read: {error}") from error
+        height, width = levels.shape[1:]
+        with rasterio.open(
+            path, "w", driver="PNG", width=width, height=height, count=3, dtype="uint8"
+        ) as png:
+            png.write(levels)
+    # GDAL writes statistics beside some formats.
+    path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
+
+
+def _read_levels(raster: "DatasetReader") -> np.ndarray:
+    """The image as levels, uint8 [3, H, W]."""
+    if raster.width * raster.height > MAX_PIXELS:
+        raise ValueError(
+            f"the image must have at most {MAX_PIXELS:,} pixels; it has "
+            f"{raster.width} × {raster.height}. Cut or reduce it"
+        )
+    palette = _palette(raster)
+    if palette is not None:
+        return palette[raster.read(1)].transpose(2, 0, 1)
+    bands = [1, 2, 3] if raster.count >= 3 else [1, 1, 1]
+    if raster.dtypes[0] == "uint8":
+        return raster.read(bands)
+    return stretch(raster.read(bands, masked=True))  # [3, H, W]
+
+
+def _palette(raster: "DatasetReader") -> np.ndarray | None:
+    """The colours of the values, uint8 [256, 3]; None without a palette."""
+    try:
+        colours = raster.colormap(1)
+    except ValueError:
+        return None
+    palette = np.zeros((256, 3), np.uint8)
+    for value, colour in colours.items():
+        if 0 <= value < len(palette):
+            palette[value] = colour[:3]
+    return palette
+
+
+def stretch(values: np.ma.MaskedArray) -> np.ndarray:
+    """Scales values of more than 8 bits to levels.
+
+        y = 255 (x − p2) / (p98 − p2), rounded and clipped to [0, 255]
+
+    Args:
+        values: number [3, H, W]; masked and non-finite values have no data.
+
+    Returns:
+        uint8 [3, H, W], 0 where there is no data.
+
+    Raises:
+        ValueError: no value is valid.
+
+    Example:
+        >>> ramp = np.ma.masked_equal(np.arange(101)[None], 0)
+        >>> stretch(ramp)[0, [0, 1, 50, 100]].tolist()
+        [0, 0, 126, 255]
+    """
+    numbers = np.ma.masked_invalid(values.astype(np.float64))
+    valid = numbers.compressed()
+    if not valid.size:
+        raise ValueError("the image must have pixels with data; it has none")
+    low, high = np.percentile(valid, _STRETCH_PERCENT)
+    scaled = (numbers - low) * (255.0 / max(high - low, np.finfo(np.float64).tiny))
+    return np.rint(np.clip(scaled.filled(0.0), 0.0, 255.0)).astype(np.uint8)

@@ -1,0 +1,357 @@
+"""Trains the jobs of studies with frozen towers on embeddings in memory.
+
+A job takes seconds: the towers are run once for all jobs, and jobs that differ only in
+α, β and seed share one compiled graph. A job leaves its scores and its predictions,
+not a run; `advance fit` with the configuration and the manifest of a job writes one.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from advance_tf.config import Config
+from advance_tf.config_io import replace_fields, to_dict
+from advance_tf.data.layout import join_labels, read_notice
+from advance_tf.data.manifest import Manifest
+from advance_tf.data.pairing import Pair
+from advance_tf.data.splits import TEST
+from advance_tf.experiments.reproduction import predictions_of
+from advance_tf.experiments.scheduler import Job
+from advance_tf.files import replacing
+from advance_tf.inference.evaluation import true_scenes
+from advance_tf.metrics.evaluation import evaluate_predictions
+from advance_tf.metrics.tables import predictions_csv
+from advance_tf.models.heads import build_heads
+from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.training.embeddings import Embeddings
+from advance_tf.training.frozen import embedding_folder, load_embeddings
+from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
+
+RESULT = "heads.json"
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+class SharedHeads:
+    """Trains heads that differ in α, β and seed alone with one compiled graph.
+
+    The result equals that of `training.heads.train_heads` for each configuration.
+
+    Args:
+        config: a configuration; its α, β and seed have no effect.
+        embeddings: embeddings of all pairs.
+        training: int [n], rows of the training pairs.
+        validation: int [m], rows of the validation pairs.
+        knowledge: event knowledge of the split; None only for transfer "none".
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        embeddings: Embeddings,
+        training: Sequence[int],
+        validation: Sequence[int],
+        knowledge: EventKnowledge | None = None,
+    ) -> None:
+        self.embeddings = embeddings
+        # Without a term of weight 0, the graph has all of them.
+        with_all = replace_fields(config, {"alpha": 1.0, "beta": 1.0})
+        self.trained = HeadTrainer(
+            with_all, embeddings, training, validation, knowledge=knowledge
+        )
+        trainer = self.trained.trainer
+        if not trainer.optimizer.built:
+            trainer.optimizer.build(trainer.model.trainable_variables)
+        self._weights = {}
+        objective = self.trained.trainer.objective
+        for name, term in objective.items():
+            # A variable instead of a constant: the graph is traced once.
+            variable = tf.Variable(term.weight, dtype=tf.float32, trainable=False)
+            self._weights[name] = variable
+            objective[name] = dataclasses.replace(term, weight=cast(float, variable))
+
+    def train(self, config: Config) -> HeadModel:
+        """Trains the heads of a configuration from the initial weights of its seed.
+
+        Args:
+            config: equal to that of the constructor except for α, β and seed.
+
+        Returns:
+            The heads with the weights of the best epoch. The next call changes them.
+        """
+        transfer = config.transfer
+        weight_of = {
+            "scene": transfer.scene_weight,
+            "relevance": transfer.alpha * transfer.beta,
+        }
+        for name, variable in self._weights.items():
+            variable.assign(weight_of.get(name, transfer.alpha))
+        self.trained.config = config
+        self._reset(config)
+        return fit_best(self.trained, self.embeddings)
+
+    def _reset(self, config: Config) -> None:
+        """Gives the heads their initial weights and the optimizer its initial state."""
+        heads, optimizer = self.trained.trainer.model, self.trained.trainer.optimizer
+        keras.utils.set_random_seed(config.training.seed)
+        fresh = build_heads(
+            config.model, self.embeddings.sizes, config.transfer.transfer
+        )
+        for layer in fresh.layers:
+            # The normalization is that of the training pairs.
+            if not layer.name.endswith("_normalization"):
+                own = heads.get_layer(layer.name).variables
+                for old, new in zip(own, layer.variables, strict=True):
+                    old.assign(new)
+        for variable in optimizer.variables:
+            variable.assign(tf.zeros_like(variable.value))
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadJobs:
+    """The jobs of one split.
+
+    Attributes:
+        manifest: pairs and splits; without test pairs, nothing is predicted.
+        jobs: jobs with frozen towers.
+        knowledge_dir: folder of the event knowledge, None if no job needs it.
+    """
+
+    manifest: Manifest
+    jobs: tuple[Job, ...]
+    knowledge_dir: pathlib.Path | None
+
+
+def read_result(job: Job) -> dict[str, Any]:
+    """Reads what `run_head_jobs` wrote for a job.
+
+    Args:
+        job: a job.
+
+    Returns:
+        The contents of its heads.json; empty if there is none.
+    """
+    path = job.workdir / RESULT
+    if not path.exists():
+        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def is_trained(job: Job, manifest: Manifest) -> bool:
+    """Whether a job has a result of its configuration on this split."""
+    found = read_result(job)
+    return bool(found) and (
+        (found["config"], found["manifest_sha256"])
+        == (_comparable(job.config), manifest.sha256)
+    )
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """The configuration as JSON, without the folders of the data."""
+    # JSON has lists instead of tuples.
+    values: dict[str, Any] = json.loads(json.dumps(to_dict(config)))
+    for name in ("data_dir", "cache_dir"):
+        del values["data"][name]
+    return values
+
+
+EmbeddingsOf = Mapping[str, Embeddings]
+
+
+def embedding_key(config: Config) -> str:
+    """Names the embeddings that a job needs: its inputs and towers."""
+    towers = replace_fields(
+        config,
+        {"dropout": 0.0, "head_units": 0, "normalize_embeddings": False},
+    )
+    return json.dumps(to_dict(towers)["model"], sort_keys=True)
+
+
+def load_all(jobs: Sequence[Job], pairs: Sequence[Pair]) -> EmbeddingsOf:
+    """Computes or reads the embeddings that jobs need.
+
+    Args:
+        jobs: jobs with frozen towers and the same data set.
+        pairs: all pairs of the data set.
+
+    Returns:
+        `embedding_key` → embeddings of all pairs.
+
+    Raises:
+        ValueError: a file cannot be read or does not fit.
+    """
+    configs = {embedding_key(job.config): job.config for job in jobs}
+    return {
+        key: load_embeddings(
+            config,
+            pairs,
+            embedding_folder(config, config.data.cache_dir),
+            progress=sys.stderr.isatty(),
+        )
+        for key, config in configs.items()
+    }
+
+
+def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
+    """Trains the jobs of a split that have no result, one after the other.
+
+    Args:
+        work: the jobs of one split.
+        embeddings_of: `embedding_key` → embeddings of all pairs of the manifest.
+
+    Returns:
+        The number of jobs that were trained.
+    """
+    # The event knowledge of a fold has its own pairs alone.
+    pairs = work.manifest.pairs
+    own = {key: _select(each, pairs) for key, each in embeddings_of.items()}
+    rows_of: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
+    for row, split in enumerate(work.manifest.splits):
+        rows_of[split].append(row)
+    knowledge = None
+    if work.knowledge_dir is not None:
+        knowledge = load_knowledge(work.knowledge_dir, work.manifest)
+    waiting = [job for job in work.jobs if not is_trained(job, work.manifest)]
+    groups: dict[str, list[Job]] = {}
+    for job in waiting:
+        same = replace_fields(job.config, {"seed": 0, "alpha": 1.0, "beta": 1.0})
+        groups.setdefault(json.dumps(to_dict(same)), []).append(job)
+    # Each group has a graph of its own, which TensorFlow would warn about.
+    tf.get_logger().addFilter(_is_no_retracing)
+    for group in groups.values():
+        config = group[0].config
+        shared = SharedHeads(
+            config,
+            own[embedding_key(config)],
+            rows_of["training"],
+            rows_of["validation"],
+            knowledge if config.transfer.transfer != "none" else None,
+        )
+        for job in group:
+            _write(job, work.manifest, shared.train(job.config), rows_of[TEST])
+        # Frees the graph of the group.
+        keras.backend.clear_session()
+    return len(waiting)
+
+
+def _select(embeddings: Embeddings, pairs: Sequence[Pair]) -> Embeddings:
+    """The embeddings of pairs, in their order."""
+    row_of = {key: row for row, key in enumerate(embeddings.keys)}
+    keys = tuple((pair.scene, pair.stem) for pair in pairs)
+    rows = [row_of[key] for key in keys]
+    # [n, D], or [views, n, D]
+    image, audio = (
+        np.take(values, rows, axis=-2)
+        for values in (embeddings.image, embeddings.audio)
+    )
+    return Embeddings(keys, image, audio)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+def _write(job: Job, manifest: Manifest, model: HeadModel, rows: list[int]) -> None:
+    """Writes predictions and, as the last file, the result of a job."""
+    if rows:
+        pairs = manifest.of(TEST)
+        evaluation = evaluate_predictions(
+            [pair.stem for pair in pairs],
+            [pair.site for pair in pairs],
+            true_scenes(pairs),
+            model.scene_probs(rows),
+            label=join_labels(manifest.label, read_notice(job.config.data.data_dir)),
+            resamples=2,
+        )
+        with replacing(predictions_of(job)) as temporary:
+            temporary.write_text(predictions_csv(evaluation), encoding="utf-8")
+    contents = {
+        "config": _comparable(job.config),
+        "manifest_sha256": manifest.sha256,
+        **dataclasses.asdict(model.progress),
+    }
+    with replacing(job.workdir / RESULT) as temporary:
+        temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+
+
+def run_head_jobs(
+    work: Sequence[HeadJobs], embeddings_of: EmbeddingsOf, *, parallel: int = 1
+) -> None:
+    """Trains the jobs of several splits, each split in one process.
+
+    Args:
+        work: the jobs of each split.
+        embeddings_of: `embedding_key` → embeddings of all pairs.
+        parallel: number of processes.
+
+    Raises:
+        ValueError: a split is too small, or a loss is not finite.
+    """
+    total = sum(len(each.jobs) for each in work)
+    waiting = [
+        each
+        for each in work
+        if not all(is_trained(job, each.manifest) for job in each.jobs)
+    ]
+    done = total - sum(len(each.jobs) for each in waiting)
+    with tqdm(
+        total=total,
+        desc="training heads",
+        unit="run",
+        initial=done,
+        disable=not sys.stderr.isatty(),
+    ) as bar:
+        if min(parallel, len(waiting)) <= 1:
+            for each in waiting:
+                train_jobs(each, embeddings_of)
+                bar.update(len(each.jobs))
+            return
+        cores = max(1, (os.cpu_count() or 1) // parallel)
+        # TensorFlow's start-up messages of the processes are not shown.
+        settings = {name: str(cores) for name in _THREADS} | {_LOG_LEVEL: "3"}
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update({name: before[name] or settings[name] for name in settings})
+        try:
+            pool = concurrent.futures.ProcessPoolExecutor(
+                min(parallel, len(waiting)), multiprocessing.get_context("spawn")
+            )
+            with pool, _stopped_with_this_process():
+                futures = {
+                    pool.submit(train_jobs, each, embeddings_of): each
+                    for each in waiting
+                }
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+                    bar.update(len(futures[future].jobs))
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _stopped_with_this_process() -> Iterator[None]:
+    """Ends the processes of a pool where the block ends with an exception.
+
+    Without this, the pool would first train everything that has been submitted.
+    """
+    try:
+        yield
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise

@@ -1,0 +1,263 @@
+"""The protocol of a study: splits, the search of α and β, training, and the tables."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from advance_tf.experiments import grid_search, reproduction
+from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
+from advance_tf.experiments.grid_search import Search
+from advance_tf.experiments.paper_tables import paper_rows
+from advance_tf.experiments.repeated_splits import (
+    SplitStudy,
+    open_splits,
+    prepare_splits,
+    share_knowledge,
+)
+from advance_tf.experiments.scheduler import Job, run_jobs
+from advance_tf.experiments.split_tables import split_table, write_split_table
+from advance_tf.experiments.study import Study, prepare_study
+from advance_tf.runs.training import find_manifest
+from advance_tf.runs.workdir import KNOWLEDGE
+from advance_tf.teacher.knowledge import load_knowledge
+
+Weights = Mapping[str, dict[str, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Values of α and β to search.
+
+    Attributes:
+        alphas: values of α; empty for the default.
+        betas: values of β; empty for the default.
+        folds: number of folds of the training split.
+        runs: number of seeds of each point and fold.
+        recipe: the one recipe to search; None for every row with a transfer loss.
+    """
+
+    alphas: Sequence[float] = ()
+    betas: Sequence[float] = ()
+    folds: int = grid_search.FOLDS
+    runs: int = 1
+    recipe: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """What the runs of a study use.
+
+    Attributes:
+        teacher: YAMNet's `.tflite` or tower weights; None for the audio weights.
+        parallel: number of runs at a time.
+        lock: file descriptor that the runs inherit, see `study.lock_folder`.
+    """
+
+    teacher: str | None = None
+    parallel: int = 1
+    lock: int | None = None
+
+
+def run_tables(
+    study: Study,
+    tables: Sequence[int],
+    runs: int,
+    *,
+    splits: int = 0,
+    folds: int = 0,
+    grid: Grid | None = None,
+    manifest_path: str | None = None,
+    resources: Resources | None = None,
+) -> list[str]:
+    """Trains and evaluates the rows of tables and writes the tables.
+
+    With `grid`, α and β of each row with a transfer loss are searched first, in each
+    split by itself and on folds of its training split alone: no test site has a part in
+    the choice that it is used to measure.
+
+    Args:
+        study: the study of all runs.
+        tables: numbers of tables: 1, 2 or 3.
+        runs: number of seeds of each row and split.
+        splits: number of repeated splits by site; 0 for the one split of the study.
+        folds: number of folds by site instead, each of which is the test split once.
+        grid: values to search; None for the weights of the recipes.
+        manifest_path: the one split to use instead of a new one.
+        resources: teacher and processes.
+
+    Returns:
+        The tables as Markdown.
+
+    Raises:
+        ValueError: the settings contradict each other or those of stored runs.
+    """
+    resources = resources or Resources()
+    several = bool(splits or folds)
+    if several and manifest_path:
+        raise ValueError(
+            "Repeated splits are made by themselves; received a manifest "
+            f"({manifest_path}). Leave `manifest` or `splits` and `folds` out."
+        )
+    if several:
+        studies = open_splits(study, splits=splits, folds=folds)
+    else:
+        manifest = find_manifest(study.workdir, study.config, manifest_path)
+        studies = [SplitStudy(study, manifest)]
+    recipes = list(
+        dict.fromkeys(row.recipe for table in tables for row in paper_rows(table))
+    )
+    chosen: list[Weights] = [{} for _ in studies]
+    if grid is not None:
+        chosen = _search(studies, recipes, grid, resources)
+    jobs_of = [
+        [
+            split.study.job(recipe, seed, changes=weights.get(recipe))
+            for seed in range(runs)
+            for recipe in recipes
+        ]
+        for split, weights in zip(studies, chosen, strict=True)
+    ]
+    prepare_splits(studies, jobs_of, resources.teacher)
+    _train(studies, jobs_of, resources)
+    for jobs in jobs_of:
+        reproduction.evaluate_jobs([job for job in jobs if not job.frozen_towers])
+    texts = []
+    for table in tables:
+        if several:
+            name = f"splits{splits}" if splits else f"folds{folds}"
+            found = split_table(studies, table, jobs_of)
+            path = f"table{table}_{name}"
+            texts.append(write_split_table(study.workdir, path, found))
+        else:
+            texts.append(reproduction.write_table(study, table, runs))
+    return texts
+
+
+def run_grid(
+    study: Study,
+    grid: Grid,
+    *,
+    manifest_path: str | None = None,
+    resources: Resources | None = None,
+) -> str:
+    """Searches α and β of one recipe on folds of the training split of a study.
+
+    Args:
+        study: the study.
+        grid: values to search; without a recipe, that of "table1_event".
+        manifest_path: a split to use instead of a new one.
+        resources: teacher and processes.
+
+    Returns:
+        A sentence with the best point and its score.
+
+    Raises:
+        ValueError: a value is not allowed, or the recipe has no transfer loss.
+    """
+    resources = resources or Resources()
+    manifest = find_manifest(study.workdir, study.config, manifest_path)
+    whole = SplitStudy(study, manifest)
+    search = _plan(whole, grid.recipe, grid)
+    _run_searches([whole], [[search]], resources)
+    return grid_search.write(study, search)
+
+
+def _plan(split: SplitStudy, recipe: str | None, grid: Grid) -> Search:
+    return grid_search.plan(
+        split.study,
+        split.manifest,
+        recipe,
+        grid.alphas,
+        grid.betas,
+        grid.runs,
+        grid.folds,
+    )
+
+
+def _search(
+    studies: Sequence[SplitStudy],
+    recipes: Sequence[str],
+    grid: Grid,
+    resources: Resources,
+) -> list[Weights]:
+    """Searches the weights of recipes with a transfer loss in every split."""
+    if grid.recipe not in (None, *recipes):
+        raise ValueError(
+            f"grid_recipe must be one of {', '.join(recipes)}; received "
+            f"{grid.recipe!r}."
+        )
+    searches = []
+    for split in studies:
+        own = []
+        for recipe in recipes:
+            transfer = split.study.job(recipe, 0).config.transfer
+            if transfer.transfer != "none" and grid.recipe in (None, recipe):
+                # β is a weight of L_E alone, and 0 in the recipe of L_E1.
+                has_beta = transfer.transfer == "event" and transfer.beta > 0
+                betas = grid.betas if has_beta else ()
+                if transfer.transfer == "event" and not has_beta:
+                    betas = (0.0,)
+                own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
+        searches.append(own)
+    _run_searches(studies, searches, resources)
+    chosen: list[Weights] = []
+    for split, own in zip(studies, searches, strict=True):
+        weights = {}
+        for search in own:
+            grid_search.write(split.study, search)
+            alpha, beta = grid_search.best_point(search)
+            weights[search.recipe] = {"alpha": alpha, "beta": beta}
+        chosen.append(weights)
+    return chosen
+
+
+def _run_searches(
+    studies: Sequence[SplitStudy],
+    searches: Sequence[Sequence[Search]],
+    resources: Resources,
+) -> None:
+    """Trains the jobs of searches; the folds share the soft labels of their split."""
+    first_jobs = [
+        [split.study.job(search.recipe, 0) for search in own]
+        for split, own in zip(studies, searches, strict=True)
+    ]
+    prepare_splits(studies, first_jobs, resources.teacher)
+    folds: dict[str, tuple[SplitStudy, list[Job]]] = {}
+    for split, own in zip(studies, searches, strict=True):
+        known = load_knowledge(split.study.workdir / KNOWLEDGE, split.manifest)
+        for search in own:
+            for fold, jobs in zip(search.folds, search.jobs, strict=True):
+                share_knowledge(fold, known)
+                key = str(fold.study.workdir)
+                folds.setdefault(key, (fold, []))[1].extend(jobs)
+    for fold, jobs in folds.values():
+        prepare_study(fold.study, jobs, manifest_path=fold.manifest)
+    _train(
+        [fold for fold, _ in folds.values()],
+        [jobs for _, jobs in folds.values()],
+        resources,
+    )
+
+
+def _train(
+    studies: Sequence[SplitStudy],
+    jobs_of: Sequence[Sequence[Job]],
+    resources: Resources,
+) -> None:
+    """Trains every job: heads on embeddings in memory where the towers are frozen."""
+    work = [
+        HeadJobs(
+            split.manifest,
+            tuple(job for job in jobs if job.frozen_towers),
+            next((j.knowledge_dir for j in jobs if j.knowledge_dir is not None), None),
+        )
+        for split, jobs in zip(studies, jobs_of, strict=True)
+    ]
+    work = [each for each in work if each.jobs]
+    if work:
+        # The folds of a training split have different pairs of the one data set.
+        pairs = {pair.stem: pair for each in work for pair in each.manifest.pairs}
+        of_heads = [job for each in work for job in each.jobs]
+        embeddings_of = load_all(of_heads, [pairs[stem] for stem in sorted(pairs)])
+        run_head_jobs(work, embeddings_of, parallel=resources.parallel)
+    others = [job for jobs in jobs_of for job in jobs if not job.frozen_towers]
+    run_jobs(others, parallel=resources.parallel, lock=resources.lock)

@@ -1,0 +1,107 @@
+"""The model of a LiteRT file."""
+
+import json
+import pathlib
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from advance_tf import labels
+from advance_tf.config import FeatureConfig
+from advance_tf.features.frontend import Frontend
+from advance_tf.inference.backends import (
+    EMBED,
+    METADATA,
+    ExportedModel,
+    no_embeddings,
+)
+from advance_tf.inference.examples import Example
+from advance_tf.inference.model import KINDS, Scores
+from advance_tf.inference.prediction import OK
+
+
+class LiteRTModel(ExportedModel):
+    """A `.tflite` file of `advance export`.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        ValueError: the file has no metadata.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__(_lite_metadata(path))
+        metadata = self.metadata
+        self.path = path
+        self._interpreter = Interpreter(model_path=str(path))
+        self._signatures = self._interpreter.get_signature_list()
+        rate = metadata["sample_rate_hz"]
+        # The signatures compute the log-mel, with its statistics, from the waveform;
+        # the front end only decodes, so that it needs rate, length and image size.
+        # The metadata has no mel settings: the highest frequency is not used, but
+        # FeatureConfig accepts none above half of the rate.
+        features = FeatureConfig(
+            sample_rate_hz=rate,
+            clip_seconds=metadata["clip_samples"] / rate,
+            mel_max_hz=min(FeatureConfig().mel_max_hz, rate / 2),
+            image_size=metadata["image_size"],
+        )
+        self._frontend = Frontend(features, normalized=False)
+
+    def _read(self, example: Example) -> dict[str, Any]:
+        row = {}
+        if example.image is not None and self.uses("image"):
+            image = self._frontend.read_image(example.image)
+            row["image"] = image.astype(np.uint8)[None]
+        if example.sound is not None and self.uses("sound"):
+            row["waveform"] = self._frontend.read_waveform(example.sound)[None]
+        return row
+
+    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
+        found = [self._run(row) for row in rows]
+        scene_probs = np.concatenate([outputs["scene_probs"] for outputs in found])
+        event_probs = None
+        if any("event_probs" in outputs for outputs in found):
+            zeros = np.zeros((1, len(labels.events())), np.float32)
+            event_probs = np.concatenate([o.get("event_probs", zeros) for o in found])
+        if not np.isfinite(scene_probs).all():
+            raise ValueError(
+                f"{self.path} must predict finite probabilities; received NaN or "
+                "infinity. Its weights are broken: export another run."
+            )
+        return Scores([OK] * len(rows), scene_probs, event_probs)
+
+    def _run(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        single = {"image": "image_only", "waveform": "sound_only"}
+        name = "recognize" if len(row) == 2 else single[next(iter(row))]
+        return dict(self._interpreter.get_signature_runner(name)(**row))
+
+    def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
+        if EMBED not in self._signatures:
+            raise ValueError(no_embeddings(self.path))
+        runner = self._interpreter.get_signature_runner(EMBED)
+        zeros = {
+            name: np.zeros(detail["shape"], detail["dtype"])
+            for name, detail in runner.get_input_details().items()
+        }
+        outputs = runner(**(zeros | row))
+        return {
+            kind: outputs[f"{kind}_embedding"][0]
+            for kind in KINDS
+            if f"{kind}_embedding" in outputs
+        }
+
+
+def _lite_metadata(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return dict(json.loads(archive.read(METADATA)))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} must be a file of `advance export`, with {METADATA} inside; "
+            f"reading it failed: {error}. Export the run again."
+        ) from error

@@ -1,0 +1,131 @@
+"""The model of an ONNX file: the front end of the library and ONNX Runtime."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from advance_tf.config import Config
+from advance_tf.config_io import from_dict, to_dict
+from advance_tf.extras import requires_extra
+from advance_tf.features.log_mel import LogMelStats
+from advance_tf.inference.backends import RunModel, no_embeddings
+from advance_tf.inference.predictor import Predictor
+from advance_tf.models.forward import TOWERS, ForwardPass
+
+# Key of the metadata in the file.
+METADATA_KEY = "advance_tf"
+_EMBEDDING = "_embedding"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Events:
+    """Events of the teacher, from the metadata."""
+
+    event_mask: np.ndarray
+    posteriors: np.ndarray
+
+
+class OnnxForwardPass(ForwardPass):
+    """The recognizer of an ONNX file in ONNX Runtime, on the CPU.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ValueError: the file is not a model of `advance export`.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        with requires_extra("onnx"):
+            import onnxruntime
+        self.path = path
+        options = onnxruntime.SessionOptions()
+        # Errors only; they are raised too.
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            properties = self._session.get_modelmeta().custom_metadata_map
+            self.metadata: dict[str, Any] = json.loads(properties[METADATA_KEY])
+        # Errors of ONNX Runtime have no base class of their own.
+        except Exception as error:
+            raise ValueError(
+                f"{path} must be an ONNX file of `advance export`, with its metadata "
+                f"inside; reading it failed: {error}. Export the run again with this "
+                "version."
+            ) from error
+        self._inputs = [node.name for node in self._session.get_inputs()]
+        if "waveform" in self._inputs:
+            self.sound_input = "waveform"
+        outputs = {node.name: node.shape[-1] for node in self._session.get_outputs()}
+        self.sizes = {k: n for k, n in outputs.items() if k.endswith("_logits")}
+        self._embeddings = [name for name in outputs if name.endswith(_EMBEDDING)]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Computes the logits of a batch; see `ForwardPass`."""
+        return self._run(list(self.sizes), inputs)
+
+    def embed(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Computes the embeddings of the towers in use; see `ForwardPass`.
+
+        Raises:
+            ValueError: the file has no embeddings.
+        """
+        if not self._embeddings:
+            raise ValueError(no_embeddings(self.path))
+        found = self._run(self._embeddings, inputs)
+        return {
+            kind: found[f"{kind}{_EMBEDDING}"]
+            for kind in TOWERS
+            if f"{kind}{_EMBEDDING}" in found
+        }
+
+    def _run(
+        self, names: list[str], inputs: Mapping[str, Any]
+    ) -> dict[str, np.ndarray]:
+        given = {name: np.asarray(inputs[name], np.float32) for name in self._inputs}
+        return dict(zip(names, self._session.run(names, given), strict=True))
+
+
+class OnnxModel(RunModel):
+    """An `.onnx` file of `advance export`.
+
+    The front end of the library decodes files and computes log-mels with the settings
+    and statistics in the metadata of the file; ONNX Runtime computes the logits.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        ImportError: ONNX Runtime is not installed.
+        ValueError: the file is not a model of `advance export`.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        recognizer = OnnxForwardPass(path)
+        self.path, self.metadata = path, recognizer.metadata
+        metadata, teacher = self.metadata, None
+        if metadata["teacher_events"] is not None:
+            teacher = _Events(
+                np.array(metadata["teacher_events"]["event_mask"], bool),
+                np.array(metadata["teacher_events"]["posteriors"], np.float32),
+            )
+        # A setting that a later version added has its value of earlier versions.
+        config = to_dict(Config()) | {"features": metadata["features"]}
+        predictor = Predictor(
+            recognizer,
+            from_dict(config).features,
+            modality=metadata["modality"],
+            knowledge=teacher,
+            stats=LogMelStats(
+                np.array(metadata["mean_db"], np.float32),
+                np.array(metadata["std_db"], np.float32),
+            ),
+        )
+        super().__init__(predictor, metadata["label"])

@@ -1,0 +1,5 @@
+"""Backbones of the towers by name: ResNets, EfficientNet-Lite0, YAMNet, Keras'."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

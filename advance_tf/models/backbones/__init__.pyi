@@ -1,0 +1,14 @@
+from . import contract as contract
+from . import efficientnet_lite as efficientnet_lite
+from . import keras_applications as keras_applications
+from . import registry as registry
+from . import resnet_towers as resnet_towers
+from . import yamnet as yamnet
+from . import yamnet_network as yamnet_network
+from . import yamnet_weights as yamnet_weights
+from .contract import Backbone as Backbone
+from .contract import WeightsSource as WeightsSource
+from .registry import build_backbone as build_backbone
+from .registry import find_backbone as find_backbone
+from .yamnet_network import build_yamnet as build_yamnet
+from .yamnet_weights import read_yamnet as read_yamnet

@@ -1,0 +1,188 @@
+"""The contract of every backbone: input, feature map, embedding and weights."""
+
+import abc
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from advance_tf.checksums import path_sha256
+from advance_tf.config import FeatureConfig, ModelConfig
+
+TOWERS = ("image", "audio")
+# The layer of a tower with its last feature map, and that with its embedding.
+FEATURES, EMBEDDING = "features", "embedding"
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightsSource:
+    """Where the initial weights of a tower come from.
+
+    Attributes:
+        backbone: name of the backbone.
+        weights: value of `image_weights` or `audio_weights`, "" for random weights.
+        source: origin of the weights in words.
+        sha256: SHA-256 of the file, or of the arrays where a library fetches it; ""
+            for random weights.
+    """
+
+    backbone: str
+    weights: str = ""
+    source: str = "random initial weights"
+    sha256: str = ""
+
+
+class Backbone(abc.ABC):
+    """A family of networks that an image or audio tower can be built from.
+
+    The tower is a Keras model `image_tower` or `audio_tower` with one input and one
+    output. Its preprocessing is inside: an image tower takes levels 0..255
+    [B, S, S, 3]; an audio tower takes the normalized log-mel [B, frames, mel_bins, 1]
+    or, with `sound_input = "waveform"`, the clip [B, clip_samples] in [-1, 1]. The
+    output is the embedding [B, D]. The layer `features` has a feature map
+    [B, h, w, D] whose mean over the positions is the embedding; a tower without this
+    layer has no activation maps.
+
+    Args:
+        name: name of the backbone, `<family>` or `<family>:<variant>`.
+
+    Attributes:
+        towers: kinds of tower: "image", "audio" or both.
+        sound_input: input of an audio tower, "log_mel" or "waveform".
+        has_stages: whether the layers are named by stages that can be frozen one by
+            one; otherwise a tower is frozen completely or not at all.
+        named_weights: value of `image_weights` or `audio_weights` that is not a file
+            → origin of these weights.
+        file_endings: endings of the files of weights; ".npz" of `advance pretrain`
+            is one of every backbone.
+        no_export: format ("SavedModel", "LiteRT", "ONNX") → why a tower cannot be
+            written in it.
+    """
+
+    towers: ClassVar[Sequence[str]] = ("image",)
+    sound_input: ClassVar[str] = "log_mel"
+    has_stages: ClassVar[bool] = False
+    named_weights: ClassVar[Mapping[str, str]] = {}
+    file_endings: ClassVar[Sequence[str]] = ()
+    no_export: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.variant = name.partition(":")[2]
+
+    @abc.abstractmethod
+    def build(
+        self, tower: str, model: ModelConfig, features: FeatureConfig
+    ) -> keras.Model:
+        """Builds a tower with random weights.
+
+        Args:
+            tower: "image" or "audio".
+            model: depths and widths, where the family has them, and the weights that
+                the tower will start from.
+            features: sizes of the inputs.
+
+        Returns:
+            The tower, named `image_tower` or `audio_tower`.
+
+        Raises:
+            ValueError: the settings do not fit the family.
+        """
+
+    def load_weights(self, tower: keras.Model, weights: str) -> None:
+        """Loads weights that are not a `.npz` file.
+
+        Args:
+            tower: a tower of `build`; changed in place.
+            weights: one of `named_weights`, or a file.
+
+        Raises:
+            ValueError: the weights are unknown, damaged, or not of this network.
+            ImportError: the package of the weights is not installed.
+        """
+        raise ValueError(self.unknown_weights(weights))
+
+    def weights_source(self, weights: str) -> WeightsSource:
+        """Describes weights: their origin and hash.
+
+        Args:
+            weights: value of `image_weights` or `audio_weights`.
+
+        Returns:
+            The source; its hash is that of the file.
+
+        Raises:
+            ValueError: the weights are neither named ones nor a file.
+        """
+        if not weights:
+            return WeightsSource(self.name)
+        path = pathlib.Path(weights)
+        if not path.exists():
+            raise ValueError(self.unknown_weights(weights))
+        return WeightsSource(self.name, weights, "file", path_sha256(path))
+
+    def unknown_weights(self, weights: str) -> str:
+        """The message of an error about weights that the family does not accept."""
+        endings = ", ".join((*self.file_endings, ".npz"))
+        named = "".join(f", or '{name}'" for name in self.named_weights)
+        return (
+            f"Weights of the backbone {self.name} must be an existing file "
+            f"({endings}){named}; received {weights!r}. Check the path or choose "
+            "another backbone."
+        )
+
+
+@keras.saving.register_keras_serializable("advance_tf")
+class FrozenTower(keras.Model):
+    """A frozen tower, which computes in training what it computes in inference.
+
+    Its dropout and stochastic depth are inactive, and its batch norms use their moving
+    statistics, so that its embeddings can be computed once.
+    """
+
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        mask: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Computes the embedding [B, D]."""
+        del training
+        return super().call(inputs, training=False, mask=mask)
+
+
+def pooled_tower(
+    inputs: keras.KerasTensor, features: keras.KerasTensor, tower: str
+) -> keras.Model:
+    """Completes a tower: its embedding is the mean of its last feature map.
+
+    Args:
+        inputs: input of the tower.
+        features: last feature map [B, h, w, D].
+        tower: "image" or "audio".
+
+    Returns:
+        The tower, inputs → embedding [B, D].
+    """
+    x = layers.Identity(name=FEATURES)(features)
+    embedding = layers.GlobalAveragePooling2D(name=EMBEDDING)(x)  # [B, D]
+    return keras.Model(inputs, embedding, name=f"{tower}_tower")
+
+
+def arrays_sha256(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of arrays: their shapes and their values as float32.
+
+    >>> arrays_sha256([np.zeros(2)]) == arrays_sha256([np.zeros((2, 1))])
+    False
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()

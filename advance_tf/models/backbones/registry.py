@@ -1,0 +1,191 @@
+"""Backbones by name: `resnet`, `efficientnet_lite0`, `yamnet`, `keras:<Name>`."""
+
+import pathlib
+from collections.abc import Mapping
+
+import keras
+
+from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.models.backbones.contract import (
+    TOWERS,
+    Backbone,
+    FrozenTower,
+    WeightsSource,
+)
+from advance_tf.models.backbones.efficientnet_lite import EfficientNetLite0
+from advance_tf.models.backbones.keras_applications import KerasApplication
+from advance_tf.models.backbones.resnet_towers import ResNetTowers
+from advance_tf.models.backbones.yamnet import YamnetTower
+
+FAMILIES: Mapping[str, type[Backbone]] = {
+    "resnet": ResNetTowers,
+    "efficientnet_lite0": EfficientNetLite0,
+    "yamnet": YamnetTower,
+    "keras": KerasApplication,
+}
+
+
+def find_backbone(name: str) -> Backbone:
+    """Finds a backbone by its name.
+
+    Args:
+        name: `<family>` or `<family>:<variant>`, such as "yamnet:scores" or
+            "keras:ConvNeXtTiny".
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ValueError: the family or its variant is unknown.
+
+    >>> find_backbone("resnet").towers
+    ('image', 'audio')
+    """
+    family = name.partition(":")[0]
+    if family not in FAMILIES:
+        raise ValueError(
+            f"image_backbone and `audio_backbone` must be one of "
+            f"{', '.join(FAMILIES)}, or one of their variants; received {name!r}. "
+            "Choose one of these."
+        )
+    return FAMILIES[family](name)
+
+
+def named_weights() -> set[str]:
+    """The values of `image_weights` and `audio_weights` that are not files.
+
+    >>> sorted(named_weights())
+    ['imagenet', 'package']
+    """
+    return {name for family in FAMILIES.values() for name in family.named_weights}
+
+
+def tower_backbone(tower: str, model: ModelConfig) -> Backbone:
+    """The backbone of a tower of a configuration.
+
+    Args:
+        tower: "image" or "audio".
+        model: `image_backbone` or `audio_backbone` is used.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        ValueError: it is unknown, or cannot be this tower.
+    """
+    backbone = find_backbone(getattr(model, f"{tower}_backbone"))
+    if tower not in backbone.towers:
+        raise ValueError(
+            f"{tower}_backbone must be a network for this input; received "
+            f"{backbone.name!r}, a network for {' and '.join(backbone.towers)}. Choose "
+            "another backbone."
+        )
+    return backbone
+
+
+def build_tower(tower: str, model: ModelConfig, features: FeatureConfig) -> keras.Model:
+    """Builds the tower of a configuration, with random weights.
+
+    Args:
+        tower: "image" or "audio".
+        model: backbone, depths, widths and the number of frozen stages are used.
+        features: sizes of the inputs.
+
+    Returns:
+        The model `image_tower` or `audio_tower`, see `Backbone`; a `FrozenTower` when
+        the whole tower of a backbone without stages is frozen.
+
+    Raises:
+        ValueError: the backbone is unknown, or the settings do not fit it.
+    """
+    backbone = tower_backbone(tower, model)
+    built = backbone.build(tower, model, features)
+    is_frozen = getattr(model, f"{tower}_frozen_stages") == WHOLE_TOWER
+    if is_frozen and not backbone.has_stages:
+        return FrozenTower(built.input, built.output, name=built.name)
+    return built
+
+
+def sound_input(model: ModelConfig) -> str:
+    """The name of the recognizer's input of sounds, "log_mel" or "waveform".
+
+    >>> sound_input(ModelConfig()), sound_input(ModelConfig(audio_backbone="yamnet"))
+    ('log_mel', 'waveform')
+    """
+    return tower_backbone("audio", model).sound_input
+
+
+def weights_sources(model: ModelConfig) -> dict[str, WeightsSource]:
+    """Describes the initial weights of both towers.
+
+    Args:
+        model: backbones and weights are used.
+
+    Returns:
+        "image" and "audio" → origin and hash of the weights.
+
+    Raises:
+        ValueError: weights are neither named ones of the backbone nor a file.
+    """
+    return {
+        tower: tower_backbone(tower, model).weights_source(
+            getattr(model, f"{tower}_weights")
+        )
+        for tower in TOWERS
+    }
+
+
+def export_problems(model: ModelConfig) -> dict[str, str]:
+    """The formats that a recognizer with these towers cannot be written in.
+
+    Args:
+        model: backbones are used.
+
+    Returns:
+        "SavedModel", "LiteRT" or "ONNX" → the reason; empty where all are possible.
+
+    >>> export_problems(ModelConfig())
+    {}
+    """
+    problems: dict[str, str] = {}
+    for tower in TOWERS:
+        backbone = tower_backbone(tower, model)
+        for kind, reason in backbone.no_export.items():
+            problems[kind] = f"{backbone.name}: {reason}"
+    return problems
+
+
+def build_backbone(
+    name: str,
+    tower: str = "",
+    features: FeatureConfig | None = None,
+    weights: str = "",
+) -> keras.Model:
+    """Builds a tower by the name of its backbone, with its weights.
+
+    Args:
+        name: name of the backbone.
+        tower: "image" or "audio"; "" for the first that the backbone can be.
+        features: sizes of the inputs; the defaults when None.
+        weights: named weights of the backbone or a file of its own format; "" for
+            random weights. `load_tower` loads a `.npz` file.
+
+    Returns:
+        The model of inputs → embedding [B, D].
+
+    Raises:
+        ValueError: the name or the weights are unknown.
+
+    >>> features = FeatureConfig(image_size=64)
+    >>> tower = build_backbone("efficientnet_lite0", features=features)
+    >>> tower.output_shape, tower.get_layer("features").output.shape
+    ((None, 1280), (None, 2, 2, 1280))
+    """
+    backbone = find_backbone(name)
+    tower = tower or backbone.towers[0]
+    settings = {f"{tower}_backbone": name, f"{tower}_weights": weights}
+    model = ModelConfig(**settings)  # type: ignore[arg-type]
+    built = build_tower(tower, model, features or FeatureConfig())
+    if weights and pathlib.Path(weights).suffix != ".npz":
+        backbone.load_weights(built, weights)
+    return built

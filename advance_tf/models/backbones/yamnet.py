@@ -1,0 +1,63 @@
+"""YAMNet as an audio tower: `yamnet`, `yamnet:scores` and `yamnet:both`."""
+
+import pathlib
+
+import keras
+
+from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.models.backbones.contract import Backbone
+from advance_tf.models.backbones.yamnet_network import RATE_HZ, build_yamnet
+from advance_tf.models.backbones.yamnet_weights import ENDINGS, read_yamnet
+
+OUTPUTS = {"": "embedding", "scores": "scores", "both": "both"}
+
+
+class YamnetTower(Backbone):
+    """`yamnet`: 3.2 million weights, embedding 1024, of a waveform at 16 kHz.
+
+    `yamnet:scores` has YAMNet's 521 scores as its embedding, `yamnet:both` both.
+    """
+
+    towers = ("audio",)
+    sound_input = "waveform"
+    file_endings = (*ENDINGS, "the folder of a SavedModel")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        if self.variant not in OUTPUTS:
+            raise ValueError(
+                "audio_backbone must be yamnet, yamnet:scores or yamnet:both; received "
+                f"{name!r}. Choose one of these."
+            )
+
+    def build(
+        self, tower: str, model: ModelConfig, features: FeatureConfig
+    ) -> keras.Model:
+        """Builds the tower; see `Backbone.build`."""
+        if features.sample_rate_hz != RATE_HZ:
+            raise ValueError(
+                f"sample_rate_hz must be {RATE_HZ} for YAMNet; received "
+                f"{features.sample_rate_hz}. Use this rate or another backbone."
+            )
+        limit = activation_limit(model.audio_weights)
+        return build_yamnet(features.clip_samples, OUTPUTS[self.variant], limit)
+
+    def load_weights(self, tower: keras.Model, weights: str) -> None:
+        """Loads `yamnet.tflite`, `yamnet.h5` or the folder of a SavedModel."""
+        if not pathlib.Path(weights).exists():
+            raise ValueError(self.unknown_weights(weights))
+        found = read_yamnet(weights)
+        for layer in tower.layers:
+            if layer.weights:
+                layer.set_weights(found[layer.name])
+
+
+def activation_limit(weights: str) -> float | None:
+    """The largest activation of the network that weights belong to.
+
+    >>> activation_limit("yamnet.tflite"), activation_limit("yamnet.h5")
+    (6.0, None)
+    """
+    suffix = pathlib.Path(weights).suffix
+    is_published_code = bool(weights) and suffix not in (".tflite", ".npz")
+    return None if is_published_code else 6.0

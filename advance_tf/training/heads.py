@@ -1,0 +1,399 @@
+"""Trains the heads alone, on the embeddings of frozen towers."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from advance_tf import labels
+from advance_tf.config import Config
+from advance_tf.data.pairing import Pair
+from advance_tf.data.sampling import balanced_weights, epoch_order
+from advance_tf.losses.objective import Term, build_objective
+from advance_tf.losses.scene import SceneLoss
+from advance_tf.metrics.probabilities import softmax
+from advance_tf.metrics.scores import ConfusionScores
+from advance_tf.models.backbones.contract import TOWERS
+from advance_tf.models.heads import build_heads
+from advance_tf.teacher.knowledge import EventKnowledge
+from advance_tf.training.callbacks import (
+    LearningRateDrops,
+    Logs,
+    check_logs,
+    out_of_patience,
+)
+from advance_tf.training.checkpoint import Progress
+from advance_tf.training.embeddings import Embeddings
+from advance_tf.training.optimizer import build_optimizer
+from advance_tf.training.trainer import Score, Trainer
+
+MONITOR = "val_f_score"
+
+
+def build_terms(
+    config: Config,
+    knowledge: EventKnowledge | None,
+    training_scenes: npt.ArrayLike | None = None,
+) -> dict[str, Term]:
+    """Builds the objective of a run (Eq. 2).
+
+    Args:
+        config: transfer and training are used.
+        knowledge: event knowledge of the teacher; None only for transfer "none".
+        training_scenes: int [n], the scene of each training pair; needed for
+            balanced class weights.
+
+    Returns:
+        Term name → term, as of `build_objective`.
+
+    Raises:
+        ValueError: the transfer needs knowledge, or the class weights need the scenes.
+    """
+    of_teacher: dict[str, np.ndarray] = {}
+    if knowledge is not None:
+        of_teacher = {
+            "posteriors": knowledge.posteriors,
+            "relevance": knowledge.relevance(config.transfer.relevance),
+            "event_mask": knowledge.event_mask,
+        }
+    weights = None
+    if config.training.class_weights == "balanced":
+        if training_scenes is None:
+            raise ValueError(
+                "`class_weights='balanced'` needs the scenes of the training pairs; "
+                "received none. Pass `training_scenes`."
+            )
+        weights = balanced_weights(training_scenes, len(labels.scenes()))
+    scene_loss = SceneLoss(config.training.label_smoothing, weights)
+    return build_objective(config.transfer, scene_loss=scene_loss, **of_teacher)
+
+
+class HeadTrainer:
+    """Trains heads on embeddings that are in memory, an epoch in one call of a graph.
+
+    Order, objective, optimizer and the rule for an incomplete last batch, which is
+    left out, are those of the training of a recognizer.
+
+    Args:
+        config: model, transfer and training are used.
+        embeddings: embeddings of the pairs.
+        training: int [n], rows of the training pairs.
+        validation: int [m], rows of the validation pairs.
+        knowledge: event knowledge with these pairs; None only for transfer "none".
+
+    Attributes:
+        trainer: the compiled trainer of the heads.
+
+    Raises:
+        ValueError: a split is too small, or the knowledge lacks a pair.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        embeddings: Embeddings,
+        training: npt.ArrayLike,
+        validation: npt.ArrayLike,
+        *,
+        knowledge: EventKnowledge | None = None,
+    ) -> None:
+        self.config = config
+        self.rows = {
+            "training": np.asarray(training, np.int64),
+            "validation": np.asarray(validation, np.int64),
+        }
+        for split, rows in self.rows.items():
+            least = config.training.batch_size if split == "training" else 1
+            if len(rows) < least:
+                raise ValueError(
+                    f"The {split} split must have at least {least} pairs; it has "
+                    f"{len(rows)}. Lower `batch_size` or add data."
+                )
+        self._scenes = embeddings.scenes[self.rows["training"]]
+        self._pairs, self._views = len(embeddings), len(embeddings.views("image"))
+        # Initial weights and dropout depend on the seed alone.
+        keras.utils.set_random_seed(config.training.seed)
+        heads = build_heads(config.model, embeddings.sizes, config.transfer.transfer)
+        if config.model.normalize_embeddings:
+            own = embeddings.rows(self.rows["training"])
+            for tower in TOWERS:
+                heads.get_layer(f"{tower}_normalization").adapt(own[tower])
+        self.trainer = Trainer(
+            heads,
+            build_terms(config, knowledge, self._scenes),
+            [Score(ConfusionScores(name="scores"), "scene", "scene_logits")],
+        )
+        self.trainer.compile(
+            optimizer=build_optimizer(config.training), jit_compile=False
+        )
+        # [views · n, D]: the row of a view is view · n + row.
+        self._inputs = {
+            tower: tf.constant(embeddings.views(tower).reshape(-1, size))
+            for tower, size in embeddings.sizes.items()
+        }
+        self._targets = _targets(embeddings, knowledge, self.trainer.objective)
+        # Tracing is a good part of a short run; AutoGraph would lengthen it.
+        self._train = tf.function(self._train_epoch, autograph=False)
+        self._test = tf.function(self._test_step, autograph=False)
+
+    def _gather(
+        self, rows: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        pairs = rows % self._pairs
+        return (
+            {name: tf.gather(values, rows) for name, values in self._inputs.items()},
+            {name: tf.gather(values, pairs) for name, values in self._targets.items()},
+        )
+
+    def batch(
+        self, rows: npt.ArrayLike
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        """Inputs and targets of pairs, not augmented.
+
+        Args:
+            rows: int [m], rows of the embeddings.
+
+        Returns:
+            Embeddings [m, D] and targets [m, ...], as `TermShares` takes them.
+        """
+        return self._gather(tf.constant(np.asarray(rows, np.int64)))
+
+    def _train_epoch(self, batches: tf.Tensor) -> None:
+        def train(step: tf.Tensor) -> tuple[tf.Tensor]:
+            self.trainer.train_step(self._gather(batches[step]))
+            return (step + 1,)
+
+        tf.while_loop(lambda step: step < tf.shape(batches)[0], train, [tf.constant(0)])
+
+    def _test_step(self, rows: tf.Tensor) -> None:
+        self.trainer.test_step(self._gather(rows))
+
+    def batches(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch's batches.
+
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            int64 [steps, batch_size]; view · n + row, for n pairs in all.
+        """
+        training = self.config.training
+        balance = self._scenes if training.sampling == "balanced" else None
+        count, seed = len(self.rows["training"]), training.seed
+        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance)
+        steps = count // training.batch_size
+        order = order[: steps * training.batch_size]
+        # A separate stream, so that the order does not depend on the views.
+        rng = np.random.default_rng((seed, epoch, 1))
+        views = rng.integers(self._views, size=len(order))
+        rows = views * self._pairs + self.rows["training"][order]
+        return rows.reshape(steps, training.batch_size)
+
+    def train_epoch(self, epoch: int) -> Logs:
+        """Trains one epoch and scores the validation pairs.
+
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            Losses and scores, those of validation with the prefix `val_`.
+        """
+        self.trainer.reset_metrics()
+        self._train(tf.constant(self.batches(epoch)))
+        logs = self._results()
+        self.trainer.reset_metrics()
+        self._test(tf.constant(self.rows["validation"]))
+        return logs | {f"val_{name}": value for name, value in self._results().items()}
+
+    def _results(self) -> Logs:
+        results = self.trainer.get_metrics_result()
+        return {name: float(value) for name, value in results.items()}
+
+    def fit(
+        self,
+        callbacks: Sequence[keras.callbacks.Callback],
+        progress: Progress | None = None,
+        *,
+        verbose: int = 0,
+    ) -> None:
+        """Trains the remaining epochs.
+
+        Args:
+            callbacks: called as by `keras.Model.fit` at the start and the end of the
+                training and of each epoch.
+            progress: the epochs that are trained already.
+            verbose: as for `keras.Model.fit`; 0 prints nothing.
+        """
+        chain = keras.callbacks.CallbackList(
+            list(callbacks),
+            add_progbar=verbose > 0,
+            model=self.trainer,
+            verbose=verbose,
+            epochs=self.config.training.epochs,
+            steps=len(self.batches(0)),
+        )
+        self.trainer.stop_training = False
+        chain.on_train_begin()
+        for epoch in range(
+            progress.epochs if progress else 0, self.config.training.epochs
+        ):
+            chain.on_epoch_begin(epoch)
+            chain.on_epoch_end(epoch, self.train_epoch(epoch))
+            if self.trainer.stop_training:
+                break
+        chain.on_train_end()
+
+
+def _targets(
+    embeddings: Embeddings,
+    knowledge: EventKnowledge | None,
+    objective: Mapping[str, Term],
+) -> dict[str, tf.Tensor]:
+    """The targets of the objective, a row for each pair."""
+    targets = {"scene": tf.constant(embeddings.scenes, tf.int32)}
+    needed = {term.target for term in objective.values()} - set(targets)
+    if needed and knowledge is not None:
+        pairs = [Pair(stem, scene, "", "", "") for scene, stem in embeddings.keys]
+        found = knowledge.targets_for(pairs)
+        targets |= {
+            name: tf.constant(np.asarray(found[name]), tf.float32) for name in needed
+        }
+    return targets
+
+
+class _BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch and the logs of all epochs."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__()
+        self.patience = patience
+        self.progress = Progress()
+        self.history: list[Logs] = []
+        self.weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Keeps the weights if the validation score is better."""
+        logs = logs or {}
+        self.history.append(logs)
+        check_logs(logs, MONITOR, epoch)
+        score, best = float(logs[MONITOR]), self.progress
+        self.progress = dataclasses.replace(best, epochs=epoch + 1)
+        if score > best.best_score:
+            self.progress = Progress(epoch + 1, epoch + 1, score)
+            self.weights = self.model.model.get_weights()
+        if out_of_patience(self.progress, self.patience):
+            self.model.stop_training = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeadModel:
+    """Trained heads and the embeddings that they are applied to.
+
+    Attributes:
+        heads: model of `build_heads` with the weights of the best epoch.
+        embeddings: the embeddings of all pairs.
+        progress: number of epochs, and the best epoch with its validation F.
+        history: losses and scores of each epoch.
+    """
+
+    heads: keras.Model
+    embeddings: Embeddings
+    progress: Progress
+    history: tuple[Mapping[str, float], ...]
+
+    def logits(self, pairs: npt.ArrayLike) -> dict[str, np.ndarray]:
+        """The logits of pairs, not augmented.
+
+        Args:
+            pairs: int [m], rows of the embeddings.
+
+        Returns:
+            "scene_logits" → float32 [m, 13] and, depending on the transfer,
+            "audio_event_logits" or "audiovisual_event_logits" → float32 [m, 527].
+        """
+        outputs = self.heads(self.embeddings.rows(pairs), training=False)
+        return {name: np.asarray(value) for name, value in outputs.items()}
+
+    def scene_probs(self, pairs: npt.ArrayLike) -> np.ndarray:
+        """The scene probabilities of pairs.
+
+        Args:
+            pairs: int [m], rows of the embeddings.
+
+        Returns:
+            float32 [m, 13]; each row sums to 1.
+        """
+        return softmax(self.logits(pairs)["scene_logits"])
+
+
+def train_heads(
+    config: Config,
+    embeddings: Embeddings,
+    training: npt.ArrayLike,
+    validation: npt.ArrayLike,
+    *,
+    knowledge: EventKnowledge | None = None,
+    seed: int | None = None,
+) -> HeadModel:
+    """Trains heads on embeddings in memory; nothing is written, no tower is built.
+
+    The heads are those of a run with the same settings, split and frozen towers.
+
+    Args:
+        config: model, transfer and training are used.
+        embeddings: embeddings of the pairs.
+        training: int [n], rows of the training pairs.
+        validation: int [m], rows of the validation pairs, which select the epoch.
+        knowledge: event knowledge of a split with these training pairs; None only
+            for transfer "none". The teacher's targets are found by scene and stem.
+        seed: seed of weights, order and dropout; None for that of the configuration.
+
+    Returns:
+        The heads with the weights of the epoch of the best validation F.
+
+    Raises:
+        ValueError: a split is too small, the knowledge lacks a pair, or the loss is
+            not finite.
+
+    >>> rng = np.random.default_rng(0)
+    >>> keys = tuple(("beach" if k % 2 else "forest", str(k)) for k in range(40))
+    >>> image = rng.normal(size=(40, 8)) + np.arange(40)[:, None] % 2
+    >>> embeddings = Embeddings(keys, image, np.zeros((40, 4)))
+    >>> from advance_tf.config import TrainingConfig, TransferConfig
+    >>> config = Config(
+    ...     transfer=TransferConfig(transfer="none"),
+    ...     training=TrainingConfig(epochs=5, batch_size=15, learning_rate=0.1),
+    ... )
+    >>> model = train_heads(config, embeddings, range(30), range(30, 40))
+    >>> model.logits([30, 31])["scene_logits"].shape, model.progress.epochs
+    ((2, 13), 5)
+    """
+    if seed is not None:
+        settings = dataclasses.replace(config.training, seed=seed)
+        config = dataclasses.replace(config, training=settings)
+    trained = HeadTrainer(config, embeddings, training, validation, knowledge=knowledge)
+    return fit_best(trained, embeddings)
+
+
+def fit_best(trained: HeadTrainer, embeddings: Embeddings) -> HeadModel:
+    """Trains all epochs of a trainer in its initial state and keeps the best weights.
+
+    Args:
+        trained: the trainer; its heads become those of the result.
+        embeddings: the embeddings that it was made for.
+
+    Returns:
+        The heads with the weights of the epoch of the best validation F.
+
+    Raises:
+        ValueError: the loss is not finite.
+    """
+    training = trained.config.training
+    best = _BestWeights(training.patience)
+    trained.fit([LearningRateDrops(training), best])
+    heads = trained.trainer.model
+    heads.set_weights(best.weights)
+    return HeadModel(heads, embeddings, best.progress, tuple(best.history))

@@ -1,0 +1,52 @@
+"""Orders of epochs and class weights."""
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from advance_tf.data.sampling import balanced_weights, epoch_order
+
+# 7, 2, 1 and 11 pairs of four scenes.
+SCENES = np.repeat([0, 3, 5, 12], [7, 2, 1, 11])
+
+
+@pytest.mark.parametrize("balance", [None, SCENES])
+def test_the_order_depends_on_seed_and_epoch_alone(balance):
+    def draw(seed, epoch):
+        return epoch_order(21, seed=seed, epoch=epoch, balance=balance).tolist()
+
+    assert draw(1, 2) == draw(1, 2)
+    assert len({tuple(draw(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}) == 4
+
+
+def test_without_balance_every_pair_is_drawn_once():
+    assert sorted(epoch_order(21, seed=0, epoch=0)) == list(range(21))
+
+
+def test_balanced_orders_have_as_many_pairs_of_each_scene():
+    extra = np.zeros(13)
+    for epoch in range(40):
+        order = epoch_order(21, seed=0, epoch=epoch, balance=SCENES)
+        counts = np.bincount(SCENES[order], minlength=13)
+        # 21 = 4 · 5 + 1
+        assert sorted(counts[counts > 0]) == [5, 5, 5, 6]
+        extra += counts == 6
+        for scene in (0, 3, 5, 12):
+            uses = np.bincount(order, minlength=21)[scene == SCENES]
+            assert uses.max() - uses.min() <= 1
+    assert (extra[[0, 3, 5, 12]] > 0).all()
+
+
+def test_the_pairs_of_a_balanced_order_are_mixed():
+    order = epoch_order(21, seed=0, epoch=0, balance=SCENES)
+    runs = 1 + np.count_nonzero(np.diff(SCENES[order]))
+    assert runs > 8
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    found = balanced_weights(SCENES, 13)
+    present = np.unique(SCENES)
+    expected = compute_class_weight("balanced", classes=present, y=SCENES)
+    np.testing.assert_allclose(found[present], expected)
+    assert found.sum() == pytest.approx(expected.sum())
+    assert found[SCENES].mean() == pytest.approx(1.0)

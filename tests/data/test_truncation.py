@@ -1,0 +1,67 @@
+"""Recordings that end before their header states."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from advance_tf.data.recordings import ClipRule, write_wav
+from advance_tf.data.truncation import missing_end
+
+RATE_HZ = 16_000
+STATED = {
+    "wav": ("WAV", None),
+    "rf64": ("RF64", None),
+    "w64": ("W64", None),
+    "aiff": ("AIFF", None),
+    "au": ("AU", None),
+}
+OGG = {"ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS")}
+DECODED = {"flac": ("FLAC", None), "mp3": ("MP3", None)}
+
+
+def write_noise(path, kind):
+    noise = np.random.default_rng(0).normal(0, 0.1, 10 * RATE_HZ)
+    soundfile.write(path, noise, RATE_HZ, format=kind[0], subtype=kind[1])
+
+
+def cut(path, fraction=0.4):
+    contents = path.read_bytes()
+    path.write_bytes(contents[: int(fraction * len(contents))])
+
+
+@pytest.mark.parametrize("ending", [*STATED, *OGG])
+def test_a_cut_off_file_is_found(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    write_noise(path, (STATED | OGG)[ending])
+    assert not missing_end(path)
+    cut(path)
+    expected = "bytes of samples, the file has" if ending in STATED else "Ogg"
+    assert expected in missing_end(path)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000])
+def test_an_unknown_size_is_complete(tmp_path, size):
+    path = tmp_path / "a.wav"
+    write_noise(path, STATED["wav"])
+    contents = bytearray(path.read_bytes())
+    contents[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(contents)
+    assert not missing_end(path)
+
+
+@pytest.mark.parametrize("ending", [*STATED, *OGG, *DECODED])
+def test_a_truncated_recording_is_refused_or_converted_as_far_as_it_goes(
+    tmp_path, ending
+):
+    source, path = tmp_path / f"00001.{ending}", tmp_path / "00001-out.wav"
+    write_noise(source, (STATED | OGG | DECODED)[ending])
+    assert not write_wav(source, path, ClipRule())
+    cut(source)
+    # libsndfile reports FLAC itself.
+    refused = (ValueError, soundfile.SoundFileError)
+    with pytest.raises(refused, match=r"complete|header states|lost sync"):
+        write_wav(source, path, ClipRule())
+    assert write_wav(source, path, ClipRule(), allow_truncated=True)
+    seconds = soundfile.info(path).duration
+    # Compressed data do not end exactly at 40 % of the time.
+    assert 2.5 < seconds < 5.0

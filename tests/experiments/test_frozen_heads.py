@@ -1,0 +1,164 @@
+"""Heads in memory: equal to those of `train_heads`, resumed, and in processes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from advance_tf import labels
+from advance_tf.config_io import replace_fields
+from advance_tf.data.manifest import make_manifest
+from advance_tf.experiments import frozen_heads
+from advance_tf.experiments.folds import training_folds
+from advance_tf.experiments.frozen_heads import (
+    HeadJobs,
+    SharedHeads,
+    embedding_key,
+    is_trained,
+    read_result,
+    run_head_jobs,
+    train_jobs,
+)
+from advance_tf.experiments.repeated_splits import in_folder, share_knowledge
+from advance_tf.experiments.reproduction import predictions_of
+from advance_tf.metrics.comparison import read_predictions
+from advance_tf.runs.workdir import KNOWLEDGE
+from advance_tf.teacher.knowledge import save_knowledge
+from advance_tf.training.embeddings import Embeddings
+from advance_tf.training.heads import train_heads
+from tests.experiments.factories import open_small_study
+from tests.training.factories import build_scene_knowledge
+
+SIZES = {"image": 6, "audio": 4}
+FROZEN = {"image_frozen_stages": 5, "audio_frozen_stages": 5}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, fabricated_advance):
+    return open_small_study(
+        tmp_path_factory.mktemp("frozen"),
+        fabricated_advance,
+        epochs=3,
+        learning_rate=0.05,
+        **FROZEN,
+    )
+
+
+@pytest.fixture(scope="module")
+def manifest(study):
+    return make_manifest(study.config.data)
+
+
+@pytest.fixture(scope="module")
+def embeddings(manifest):
+    """Random embeddings with the scene in them, not in the order of the manifest."""
+    rng = np.random.default_rng(0)
+    pairs = list(reversed(manifest.pairs))
+    scenes = np.array([labels.scenes().index(pair.scene) for pair in pairs])
+    arrays = {
+        tower: (rng.normal(size=(13, size)) * 2)[scenes]
+        + rng.normal(size=(len(pairs), size))
+        for tower, size in SIZES.items()
+    }
+    return Embeddings(tuple((p.scene, p.stem) for p in pairs), **arrays)
+
+
+@pytest.fixture(scope="module")
+def knowledge(study, manifest):
+    known = build_scene_knowledge(manifest)
+    save_knowledge(study.workdir / KNOWLEDGE, known, "0" * 16)
+    return known
+
+
+def rows_of(manifest, embeddings, split):
+    row = {key: number for number, key in enumerate(embeddings.keys)}
+    return [row[pair.scene, pair.stem] for pair in manifest.of(split)]
+
+
+def test_shared_heads_equal_heads_that_are_trained_alone(
+    study, manifest, embeddings, knowledge
+):
+    """With other weights before, and whichever α, β and seed came first."""
+    rows = [rows_of(manifest, embeddings, s) for s in ("training", "validation")]
+    job = study.job("table1_event", 0)
+    shared = SharedHeads(job.config, embeddings, *rows, knowledge)
+    for changes in (
+        {"alpha": 2.0, "beta": 0.5, "seed": 3},
+        {"alpha": 0.1, "beta": 0.0, "seed": 0},
+    ):
+        config = replace_fields(job.config, changes)
+        found = shared.train(config)
+        alone = train_heads(config, embeddings, *rows, knowledge=knowledge)
+        assert found.progress == alone.progress
+        expected = alone.logits(rows[1])["scene_logits"]
+        logits = found.logits(rows[1])["scene_logits"]
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_jobs_leave_predictions_and_scores_and_are_not_repeated(
+    study, manifest, embeddings
+):
+    jobs = tuple(study.job("table1_both", seed) for seed in (0, 1))
+    work = HeadJobs(manifest, jobs, None)
+    by_key = {embedding_key(jobs[0].config): embeddings}
+    assert train_jobs(work, by_key) == 2
+    assert train_jobs(work, by_key) == 0
+    rows = [
+        rows_of(manifest, embeddings, split)
+        for split in ("training", "validation", "test")
+    ]
+    alone = train_heads(jobs[1].config, embeddings, *rows[:2])
+    predictions = read_predictions(predictions_of(jobs[1]))
+    assert predictions.stems == tuple(p.stem for p in manifest.of("test"))
+    expected = alone.scene_probs(rows[2]).argmax(axis=1)
+    np.testing.assert_array_equal(predictions.predicted, expected)
+    result = read_result(jobs[1])
+    assert result["best_score"] == pytest.approx(alone.progress.best_score)
+    assert is_trained(jobs[1], manifest)
+    assert not is_trained(study.job("table1_both", 2), manifest)
+    other = study.job("table1_both", 1, changes={"learning_rate": 0.06})
+    assert not is_trained(other, manifest)
+
+
+def test_a_fold_is_trained_with_the_knowledge_of_its_own_pairs(
+    study, manifest, embeddings, knowledge
+):
+    fold = open_fold(study, manifest)
+    share_knowledge(fold, knowledge)
+    job = fold.study.job("table1_event", 0)
+    work = HeadJobs(fold.manifest, (job,), fold.study.workdir / KNOWLEDGE)
+    assert train_jobs(work, {embedding_key(job.config): embeddings}) == 1
+    assert 0 < read_result(job)["best_score"] <= 1
+    assert not predictions_of(job).exists()
+
+
+def open_fold(study, manifest):
+    """A fold of the training split as a study."""
+    return in_folder(study, "fold", {}, training_folds(manifest, 3)[0])
+
+
+def test_frozen_towers_with_linear_heads_make_kl_and_sq_equal_to_l_s(
+    study, manifest, embeddings, knowledge
+):
+    """The event head has no parameter in common with the scene head."""
+    recipes = ("table1_both", "table1_kl_audiovisual")
+    jobs = tuple(study.job(recipe, 0, subfolder="equal") for recipe in recipes)
+    work = HeadJobs(manifest, jobs, study.workdir / KNOWLEDGE)
+    train_jobs(work, {embedding_key(jobs[0].config): embeddings})
+    texts = [predictions_of(job).read_text() for job in jobs]
+    assert texts[0] == texts[1]
+
+
+def test_processes_train_the_splits(study, manifest, embeddings):
+    works = [
+        HeadJobs(manifest, (study.job("table1_both", 0, subfolder=name),), None)
+        for name in ("first", "second")
+    ]
+    by_key = {embedding_key(works[0].jobs[0].config): embeddings}
+    run_head_jobs(works, by_key, parallel=2)
+    first, second = (
+        json.loads((work.jobs[0].workdir / frozen_heads.RESULT).read_text())
+        for work in works
+    )
+    assert first == second
+    assert first["epochs"] == 3

@@ -1,0 +1,84 @@
+"""The protocol with frozen towers: searches inside training, then tables of splits."""
+
+import json
+
+import pytest
+
+from advance_tf.data.manifest import Manifest
+from advance_tf.experiments import frozen_heads, protocol
+from advance_tf.experiments.protocol import Grid, Resources, run_grid, run_tables
+from advance_tf.experiments.repeated_splits import open_splits
+from tests.experiments.factories import open_small_study
+from tests.experiments.test_frozen_heads import FROZEN
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """Weights of an audio tower with an event head."""
+    import keras
+
+    from advance_tf.config import FeatureConfig, ModelConfig
+    from advance_tf.models.recognizer import build_audio_tagger
+    from advance_tf.models.weights import TowerMetadata, save_tower
+
+    keras.utils.set_random_seed(0)
+    model = ModelConfig(audio_depth=18, audio_width=2)
+    tagger = build_audio_tagger(model, FeatureConfig(clip_seconds=1.0))
+    tower, head = map(tagger.get_layer, ("audio_tower", "audio_event_head"))
+    path = tmp_path / "tower.npz"
+    save_tower(path, tower, TowerMetadata("audio", 18, 2), head)
+    return str(path)
+
+
+def test_every_split_is_searched_inside_its_training_split(
+    tmp_path, fabricated_advance, teacher, monkeypatch
+):
+    study = open_small_study(
+        tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
+    )
+    # The second value is best on the folds of each split.
+    used = []
+
+    def best_of_folds(work, embeddings_of, *, parallel):
+        for each in work:
+            for job in each.jobs:
+                used.append((job, each.manifest))
+                best = 0.5 + 0.1 * (job.config.transfer.alpha == 0.3)
+                job.workdir.mkdir(parents=True, exist_ok=True)
+                path = job.workdir / frozen_heads.RESULT
+                path.write_text(json.dumps({"best_score": best}))
+
+    monkeypatch.setattr(protocol, "run_head_jobs", best_of_folds)
+    monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)
+    found = []
+    monkeypatch.setattr(
+        protocol, "write_split_table", lambda folder, name, jobs: found.append(jobs)
+    )
+    grid = Grid(alphas=(0.1, 0.3), betas=(0.01,), folds=2, recipe="table1_event")
+    run_tables(study, [1], 1, splits=2, grid=grid, resources=Resources(teacher))
+    splits = open_splits(study, splits=2)
+    searched = [(j, m) for j, m in used if "/grid/" in str(j.workdir)]
+    assert len(searched) == 2 * 2 * 2
+    for job, manifest in searched:
+        (own,) = [s for s in splits if s.study.workdir in job.workdir.parents]
+        assert set(manifest.pairs) == set(own.manifest.of("training"))
+        assert "test" not in manifest.splits
+        assert Manifest.load(job.manifest_path).sha256 == manifest.sha256
+    (jobs_of,) = found
+    for jobs in jobs_of:
+        alphas = {job.recipe: job.config.transfer.alpha for job in jobs}
+        assert alphas["table1_event"] == 0.3
+        assert alphas["table1_kl_audio"] == 0.1
+    assert "`alpha=0.3` `beta=0.01`" in run_grid(
+        study, grid, resources=Resources(teacher)
+    )
+
+
+def test_a_manifest_and_repeated_splits_contradict_each_other(
+    tmp_path, fabricated_advance
+):
+    study = open_small_study(tmp_path, fabricated_advance)
+    with pytest.raises(ValueError, match="^Repeated splits are made by themselves"):
+        run_tables(study, [1], 1, folds=3, manifest_path="split.csv")
+    with pytest.raises(ValueError, match="^grid_recipe must be one of table1_both, "):
+        run_tables(study, [3], 1, splits=2, grid=Grid(recipe="table1_event"))

@@ -1,0 +1,1 @@
+"""Tests of advance_tf.models."""
