@@ -76,41 +76,36 @@ def _problem(stated: int, present: int) -> str:
     )
 
 
-def _chunk_problem(file: BinaryIO, size: int, tag: bytes, number: str) -> str:
-    """Compares the chunk of samples with the file, in RIFF and AIFF."""
+def _find_chunk(file: BinaryIO, tag: bytes, number: str) -> tuple[int, int] | None:
+    """Position and stated size of the body of a chunk, in RIFF, RF64 and AIFF."""
     position = 12
     for _ in range(_MAX_CHUNKS):
         file.seek(position)
         header = file.read(8)
         if len(header) < 8:
-            return ""
+            return None
         stated = struct.unpack(number, header[4:])[0]
         position += 8
         if header[:4] == tag:
-            return _problem(stated, size - position)
+            return position, stated
         position += stated + stated % 2
-    return ""
+    return None
+
+
+def _chunk_problem(file: BinaryIO, size: int, tag: bytes, number: str) -> str:
+    """Compares the chunk of samples with the file, in RIFF and AIFF."""
+    chunk = _find_chunk(file, tag, number)
+    return _problem(chunk[1], size - chunk[0]) if chunk else ""
 
 
 def _rf64_problem(file: BinaryIO, size: int) -> str:
     """The size of the samples is in the first chunk, ds64."""
     file.seek(12)
     header = file.read(24)
-    if len(header) < 24 or header[:4] != b"ds64":
+    chunk = _find_chunk(file, b"data", "<I")
+    if len(header) < 24 or header[:4] != b"ds64" or not chunk:
         return ""
-    stated = struct.unpack("<Q", header[16:24])[0]
-    position = 12
-    for _ in range(_MAX_CHUNKS):
-        file.seek(position)
-        chunk = file.read(8)
-        if len(chunk) < 8:
-            return ""
-        position += 8
-        if chunk[:4] == b"data":
-            return _problem(stated, size - position)
-        length = struct.unpack("<I", chunk[4:])[0]
-        position += length + length % 2
-    return ""
+    return _problem(struct.unpack("<Q", header[16:24])[0], size - chunk[0])
 
 
 def _w64_problem(file: BinaryIO, size: int) -> str:

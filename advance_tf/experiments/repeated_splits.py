@@ -1,7 +1,6 @@
 """Repeated splits by site: a study for each split, with the soft labels of one."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from advance_tf.teacher.knowledge import (
     load_knowledge,
     save_knowledge,
 )
+from advance_tf.teacher.soft_labels import logits_key
 from advance_tf.teacher.storage import POSTERIORS
 
 
@@ -143,5 +143,4 @@ def share_knowledge(split: SplitStudy, known: EventKnowledge) -> None:
     knowledge = build_knowledge(
         split.manifest, logits, known.event_mask, known.teacher, known.teacher_sha256
     )
-    key = hashlib.sha256(logits.tobytes()).hexdigest()[:16]
-    save_knowledge(folder, knowledge, key)
+    save_knowledge(folder, knowledge, logits_key(logits))

@@ -1,7 +1,6 @@
 """Prepares and trains a run: configuration, split, event knowledge, training."""
 
 import dataclasses
-import hashlib
 import logging
 import pathlib
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from advance_tf.teacher.knowledge import (
     load_knowledge,
     save_knowledge,
 )
+from advance_tf.teacher.soft_labels import logits_key
 from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.teacher.yamnet_tower import find_teacher
 from advance_tf.training.checkpoint import Progress
@@ -310,12 +310,7 @@ def _save_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
     folder = setup.workdir / workdir_module.KNOWLEDGE
     if _is_saved(folder, setup.manifest, knowledge):
         return
-    # The knowledge does not state the settings of the clips that it was computed
-    # from, so that the key of `soft_labels_key` could name other settings.
-    digest = hashlib.sha256()
-    for block in blocks(knowledge.teacher_logits):
-        digest.update(block.tobytes())
-    save_knowledge(folder, knowledge, digest.hexdigest()[:16])
+    save_knowledge(folder, knowledge, logits_key(knowledge.teacher_logits))
 
 
 def _is_saved(

@@ -157,7 +157,7 @@ class Yamnet:
                 f"{sample_rate_hz}. Use the default or another teacher."
             )
         self.path = pathlib.Path(path)
-        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.sha256 = file_sha256(self.path)
         self._events = _event_indices(self.path)
         self.event_mask = np.zeros(len(labels.events()), bool)
         self.event_mask[self._events] = True

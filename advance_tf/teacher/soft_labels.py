@@ -184,6 +184,24 @@ def soft_labels_key(
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
 
 
+def logits_key(teacher_logits: Rows) -> str:
+    """Key of soft labels whose teacher's kind of clip is not known.
+
+    Knowledge in memory does not state the settings of the clips that it was computed
+    from, so that the key of `soft_labels_key` could name other settings.
+
+    Args:
+        teacher_logits: float32 [pairs, 527], read in blocks.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for block in blocks(teacher_logits):
+        digest.update(block.tobytes())
+    return digest.hexdigest()[:16]
+
+
 def compute_soft_labels(
     teacher: Teacher,
     pairs: Sequence[Pair],
