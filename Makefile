@@ -8,13 +8,13 @@ PYTEST := TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_NUM_INTRAOP_THREADS=
   TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
   $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test lint docs browser format build-files benchmark clean
+.PHONY: beam demo test lint docs browser format build-files benchmark clean
 
 demo: $(VENV)/run.stamp
 	$(RUN) -m advance_tf demo
 
 # The tests, then the examples in the docstrings.
-test: lint docs browser
+test: lint docs browser beam
 	$(PYTEST)
 	$(PYTEST) --doctest-modules advance_tf
 
@@ -36,6 +36,15 @@ browser:
 	else \
 	  echo "no Chromium here: the test of the HTML report in a browser is skipped"; \
 	fi
+
+# The pipelines of Apache Beam, which needs older packages: in an environment of its own.
+beam: .venv-beam/stamp
+	TF_CPP_MIN_LOG_LEVEL=3 .venv-beam/bin/python -m pytest -q tests/beam
+
+.venv-beam/stamp: requirements-beam.txt
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install -q -r requirements-beam.txt
+	touch $@
 
 format: $(VENV)/dev.stamp
 	$(RUN) -m ruff check --fix .
@@ -65,4 +74,4 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist site
+	rm -rf $(VENV) .venv-beam demo build dist site

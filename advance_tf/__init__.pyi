@@ -2,6 +2,7 @@ from . import config as config
 from . import data as data
 from . import experiments as experiments
 from . import features as features
+from . import geo as geo
 from . import inference as inference
 from . import labels as labels
 from . import losses as losses

@@ -11,7 +11,7 @@ import json
 import pathlib
 from collections.abc import Iterator
 
-from advance_tf.files import replacing
+from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
 
 CHECKSUMS = "checksums.json"
 
@@ -98,7 +98,7 @@ def _recorded(folder: pathlib.Path) -> dict[str, list[str]]:
         }
     except FileNotFoundError:
         return {}
-    except (ValueError, AttributeError, TypeError) as error:
+    except DAMAGED_FILE_ERRORS as error:
         raise ValueError(
             f"{path} must hold the checksums of the files beside it; reading it "
             f"failed: {error}. Remove it to work without checksums."

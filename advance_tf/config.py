@@ -12,7 +12,9 @@ of the paper. `cli.flags` derives the flags of the commands from these fields, a
 import dataclasses
 from typing import Any, get_type_hints
 
+from advance_tf.config_data import DataConfig as DataConfig
 from advance_tf.config_fields import Validated, setting
+from advance_tf.config_variants import ImageVariants, ModelVariants, TrainingVariants
 
 TRANSFERS = (
     *("none", "sq_audio", "kl_audio", "sq_audiovisual", "kl_audiovisual", "event"),
@@ -21,56 +23,18 @@ DEPTHS = (18, 34, 50, 101, 152)
 MODALITIES = ("both", "image", "sound")
 # A number of frozen stages.
 WHOLE_TOWER = 5
-PROTOCOLS = ("site", "pair", "published")
 RELEVANCE_MODES = ("gram", "centered_pca")
 SCHEDULES = ("drops", "cosine", "constant")
-SAMPLINGS = ("shuffled", "balanced")
+# The fields of `FeatureConfig` that do not concern sounds.
+IMAGE_SETTINGS = ("image_size", "image_resize", "jpeg_scaling", "max_image_pixels")
 # Smallest and largest sampling rate of a sound.
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
+# Largest magnitude of a sample; full scale is 1. Spectra stay in float32.
+MAX_SAMPLE = 65_536.0
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(Validated):
-    """Location of the pairs and how they are split."""
-
-    data_dir: str = setting(
-        "", "Folder in ADVANCE's layout (vision/<scene>, sound/<scene>)."
-    )
-    split_protocol: str = setting(
-        "site",
-        "site: no site is in two splits, as in the paper. pair: random by pair, "
-        "leaky (sites shared between training and test). published: the split of "
-        "ADVANCE in assets/advance_split_seed0.csv.",
-        choices=PROTOCOLS,
-    )
-    split_seed: int = setting(
-        0, "Seed of the split, independent of the seed of training.", minimum=0
-    )
-    train_fraction: float = setting(
-        0.7, "Share of each scene's sites in training.", above=0.0, maximum=1.0
-    )
-    validation_fraction: float = setting(
-        0.1, "Share of each scene's sites in validation.", minimum=0.0, maximum=1.0
-    )
-    allow_missing: bool = setting(
-        False, "Skip and count unpaired or empty files; without it they are an error."
-    )
-    cache_dir: str = setting(
-        "", "Folder for decoded pairs; empty: the files are decoded in every epoch."
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.train_fraction + self.validation_fraction > 1.0:
-            raise ValueError(
-                "train_fraction and `validation_fraction` may not exceed 1 in sum; "
-                f"received {self.train_fraction} and {self.validation_fraction}. "
-                "Lower one of them."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class FeatureConfig(Validated):
+class FeatureConfig(ImageVariants):
     """Parameters of the log-mel spectrogram and of the image size."""
 
     sample_rate_hz: int = setting(16_000, "Sampling rate in Hz.", minimum=MIN_RATE_HZ)
@@ -167,7 +131,7 @@ class FeatureConfig(Validated):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(Validated):
+class ModelConfig(ModelVariants):
     """The two towers: inputs, sizes and initial weights."""
 
     modality: str = setting(
@@ -192,7 +156,7 @@ class ModelConfig(Validated):
     image_weights: str = setting(
         "",
         "Weights that initialize the image tower: a file, or 'package' or 'imagenet' "
-        "where the backbone has them; empty: random.",
+        "where the backbone has them; empty: those of a preset or file, else random.",
     )
     audio_weights: str = setting(
         "", "Weights that initialize the audio tower: a file; empty: random."
@@ -225,18 +189,34 @@ class ModelConfig(Validated):
     image_backbone: str = setting(
         "resnet",
         "Network of the image tower: resnet (image_depth, image_width), "
-        "efficientnet_lite0, or keras:<Name> of keras.applications.",
+        "efficientnet_lite0, keras:<Name> of keras.applications, kerashub:<preset or "
+        "folder>, or file:<path> of a .keras, .tflite, .onnx or SavedModel.",
         before="resnet",
     )
     audio_backbone: str = setting(
         "resnet",
         "Network of the audio tower: resnet (audio_depth, audio_width), yamnet, "
-        "yamnet:scores or yamnet:both.",
+        "yamnet:scores, yamnet:both, or file:<path>.",
         before="resnet",
+    )
+    modality_dropout: float = setting(
+        0.0,
+        "Probability with which a training pair is without its image or without its "
+        "sound, each in half of the cases; above 0 the model has a mask of the "
+        "inputs that are there, and answers from image, sound or both.",
+        minimum=0.0,
+        maximum=1.0,
+        before=0.0,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.modality_dropout and self.modality != "both":
+            raise ValueError(
+                "modality_dropout must be 0 with one modality; received "
+                f"{self.modality_dropout} with `modality={self.modality}`. Choose "
+                "`modality=both`."
+            )
         for tower in ("image", "audio"):
             backbone = getattr(self, f"{tower}_backbone")
             stages = getattr(self, f"{tower}_frozen_stages")
@@ -290,12 +270,12 @@ class TransferConfig(Validated):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingConfig(Validated):
+class TrainingConfig(TrainingVariants):
     """Optimization, schedule and hardware."""
 
     epochs: int = setting(100, "Maximum number of epochs.", minimum=1)
     batch_size: int = setting(64, "Pairs in a global batch.", minimum=1)
-    learning_rate: float = setting(1e-5, "Adam's learning rate.", above=0.0)
+    learning_rate: float = setting(1e-5, "Learning rate.", above=0.0)
     tower_learning_rate: float = setting(
         0.0,
         "Learning rate of the towers; 0: that of the heads. Schedule and warm-up "
@@ -316,7 +296,9 @@ class TrainingConfig(Validated):
         before="drops",
     )
     drop_epochs: tuple[int, ...] = setting(
-        (30, 60, 90), "Epochs after which the learning rate drops.", minimum=1
+        (31, 61, 91),
+        "Epochs, counted from 0, from which on the learning rate is lower.",
+        minimum=1,
     )
     drop_factor: float = setting(0.1, "Factor of each drop.", above=0.0, maximum=1.0)
     warmup_epochs: int = setting(
@@ -339,13 +321,6 @@ class TrainingConfig(Validated):
         "number of training pairs.",
         choices=("none", "balanced"),
         before="none",
-    )
-    sampling: str = setting(
-        "shuffled",
-        "Order of an epoch. shuffled: every training pair once; balanced: as many "
-        "pairs of each scene.",
-        choices=SAMPLINGS,
-        before="shuffled",
     )
     cached_views: int = setting(
         1,
@@ -370,8 +345,9 @@ class TrainingConfig(Validated):
     )
     strategy: str = setting(
         "auto",
-        "auto: mirrored on several GPUs, else one device.",
-        choices=("auto", "one", "mirrored"),
+        "auto: mirrored on several GPUs, else one device. multi_worker: the processes "
+        "of TF_CONFIG.",
+        choices=("auto", "one", "mirrored", "multi_worker"),
     )
 
     def __post_init__(self) -> None:

@@ -9,13 +9,14 @@ from typing import Any, get_type_hints
 
 from advance_tf.config import Config, fields, groups
 from advance_tf.config_fields import values_before
+from advance_tf.files import DAMAGED_FILE_ERRORS
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """Converts a configuration to a dictionary that JSON can store.
 
     >>> to_dict(Config())["training"]["drop_epochs"]
-    [30, 60, 90]
+    [31, 61, 91]
 
     Args:
         config: the configuration.
@@ -117,7 +118,10 @@ def key_settings(group: Any) -> dict[str, Any]:
 
 
 # A resumed run may train longer, on another machine, and on data in another folder.
-_MAY_CHANGE = ("epochs", "patience", "data_dir", "cache_dir", "strategy")
+_MAY_CHANGE = (
+    *("epochs", "patience", "data_dir", "cache_dir", "strategy"),
+    "tf_data_service",
+)
 
 
 def check_resume(
@@ -166,11 +170,10 @@ def load_config(path: str | pathlib.Path) -> Config:
     Raises:
         ValueError: the file is not JSON, or a key or a value is not valid.
     """
-    text = pathlib.Path(path).read_text(encoding="utf-8")
     try:
-        values = json.loads(text)
+        values = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
         return from_dict(values.get("config", values))
-    except (ValueError, AttributeError, TypeError) as error:
+    except DAMAGED_FILE_ERRORS as error:
         raise ValueError(
             f"{path} must contain a configuration as JSON; reading it failed: {error}"
         ) from error

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 
 # What json, csv, NumPy, zipfile and h5py raise on truncated or altered files.
 DAMAGED_FILE_ERRORS = (
+    ArithmeticError,
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     NotImplementedError,
     RuntimeError,
     SyntaxError,
@@ -50,6 +52,40 @@ def check_output(path: pathlib.Path, ending: str = "") -> None:
             f"output must end in {ending}; received {path}. Use "
             f"{path.with_suffix(ending)}."
         )
+
+
+@contextlib.contextmanager
+def reading(path: str | pathlib.Path, rule: str, way_out: str) -> Iterator[None]:
+    """Turns the errors of a damaged file into one with file, rule and way out.
+
+    >>> with reading("a.json", "hold the settings of a run", "Restore it."):
+    ...     {}["config"]
+    Traceback (most recent call last):
+    ValueError: a.json must hold the settings of a run; reading it failed: the entry
+    'config' is missing. Restore it.
+
+    Args:
+        path: path of the file.
+        rule: what it must be, after "must".
+        way_out: sentences about what to do.
+
+    Yields:
+        None, while the file is read.
+
+    Raises:
+        ValueError: reading it failed with one of `DAMAGED_FILE_ERRORS`.
+    """
+    try:
+        yield
+    except (*DAMAGED_FILE_ERRORS, OSError) as error:
+        # A wrong offset in an archive; other errors of the disk name their file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        reason = f"the entry {error} is missing" if type(error) is KeyError else error
+        raise ValueError(
+            f"{path} must {rule}; reading it failed: {str(reason).rstrip('.')}. "
+            f"{way_out}"
+        ) from error
 
 
 @contextlib.contextmanager

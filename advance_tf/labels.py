@@ -11,6 +11,14 @@ import dataclasses
 import functools
 import pathlib
 
+# Colour of each scene in figures and maps, by its index in the sorted list.
+SCENE_COLORS = (
+    *("#7a7a7a", "#f2b701", "#8b4513", "#8a8a00", "#0b5d1e", "#5fd35f", "#16239a"),
+    *("#35b6f2", "#b07cf7", "#e0211b", "#ff9d7a", "#f03fb4", "#111111"),
+)
+# Colour of an answer that is rejected.
+UNKNOWN_COLOR = "#c9c4d6"
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:

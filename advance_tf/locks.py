@@ -6,6 +6,10 @@ import pathlib
 from collections.abc import Iterator
 
 
+class LockedError(ValueError):
+    """Another process has locked the folder."""
+
+
 @contextlib.contextmanager
 def lock_folder(folder: pathlib.Path, name: str) -> Iterator[int]:
     """Locks a folder for one process while the block runs.
@@ -22,7 +26,7 @@ def lock_folder(folder: pathlib.Path, name: str) -> Iterator[int]:
         The descriptor, for `subprocess.Popen(pass_fds=…)`.
 
     Raises:
-        ValueError: another process has locked the folder.
+        LockedError: another process has locked the folder.
 
     Example:
         >>> import tempfile
@@ -31,14 +35,14 @@ def lock_folder(folder: pathlib.Path, name: str) -> Iterator[int]:
         ...         with lock_folder(pathlib.Path(temporary), "run"):
         ...             pass
         Traceback (most recent call last):
-        ValueError: One run at a time may use ...
+        advance_tf.locks.LockedError: One run at a time may use ...
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{name}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
+            raise LockedError(
                 f"One {name} at a time may use {folder}; another process, or one that "
                 "it started, is still active. Wait for it or stop it."
             ) from error

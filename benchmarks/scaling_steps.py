@@ -43,7 +43,9 @@ BATCH = 64
 CHUNK = 256
 EVENTS = len(labels.events())
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
-MODEL = ModelConfig("both", 18, 18, image_width=2, audio_width=2)
+MODEL = ModelConfig(
+    modality="both", image_depth=18, audio_depth=18, image_width=2, audio_width=2
+)
 
 
 class LoudnessTeacher:

@@ -32,14 +32,17 @@ REQUIREMENTS = {
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
     "google": "protobuf",
     "grpc": "grpcio",
+    "keras_hub": "keras-hub",
     "lazy_loader": "lazy-loader",
     "ai_edge_quantizer": "ai-edge-quantizer",
     "sklearn": "scikit-learn",
     "tensorflow_serving": "tensorflow-serving-api",
     "yaml": "pyyaml",
 }
-# Imported where present, in no file of requirements.
-OPTIONAL = {"librosa", "openvino"}
+# Imported where present, in no requirements of Bazel.
+OPTIONAL = {"apache_beam", "librosa", "openvino"}
+# Folders of tests whose packages are older than those of Bazel.
+OWN_ENVIRONMENT = {"beam"}
 # Folders at the top level that hold data, and the targets that stand for them.
 DATA_FOLDERS = {"assets": "//:assets", "export": "//:export"}
 TESTS = "tests"
@@ -57,8 +60,9 @@ def top_folders() -> list[str]:
 
 
 def pinned() -> set[str]:
-    """Names of the packages in requirements*.txt."""
-    files = ROOT.glob("requirements*.txt")
+    """Names of the packages in the requirements*.txt that Bazel installs."""
+    found = ROOT.glob("requirements*.txt")
+    files = [path for path in found if path.name != "requirements-beam.txt"]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     names = re.findall(r"^([\w.-]+)(?:\[[\w,-]+\])?\s*[=>~]=", text, re.M)
     return {name.lower() for name in names}
@@ -294,6 +298,7 @@ class _Repository:
             data=['["//:pyproject.toml"]'],
             attributes=[
                 'timeout = "eternal"',
+                *(['tags = ["manual"]'] if folder.name in OWN_ENVIRONMENT else []),
                 f"args = {arguments}",
                 f'main = "{shown}"',
             ],

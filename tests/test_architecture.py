@@ -26,6 +26,7 @@ TIERS = (
     {"cli"},
     {"experiments"},
     {"reporting", "serving"},
+    {"geo"},
     {"inference"},
     {"runs"},
     {"training"},
@@ -39,19 +40,23 @@ BASE = {
     *(
         "checksums",
         "config",
+        "config_data",
         "config_fields",
         "config_io",
+        "config_variants",
         "csv_tables",
         "extras",
         "files",
     ),
-    *("files", "labels", "locks", "log_silencing", "memory"),
+    *("files", "labels", "locks", "log_silencing", "memory", "parts"),
 }
 ENTRIES = {"__main__", "fit"}
 # What a user imports; the commands call each once.
 TOP = {"cli", "experiments", "memory", "reporting", "serving"}
 # Of cli, what is not a command.
-SHARED = {"cli", "flags", "help", "main", "messages", "startup"}
+SHARED = {"cli", "flags", "help", "main", "messages", "places", "startup"} | {
+    "prediction_parts"
+}
 MAX_LINES, MAX_COMMAND_LINES, MEDIAN_LINES = 420, 160, (100, 300)
 DRAWERS = {
     *("utils", "util", "helpers", "helper", "common", "misc", "shared", "tools"),

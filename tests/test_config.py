@@ -28,7 +28,7 @@ def test_defaults_are_those_of_the_paper():
     assert config.features.frames == 400
     assert (config.transfer.alpha, config.transfer.beta) == (0.1, 0.001)
     assert config.training.learning_rate == 1e-5
-    assert config.training.drop_epochs == (30, 60, 90)
+    assert config.training.drop_epochs == (31, 61, 91)
 
 
 def test_json_round_trip_keeps_every_field():
@@ -45,6 +45,23 @@ def test_a_configuration_of_an_earlier_version_computes_what_it_did():
     values = to_dict(Config())
     del values["features"]["log_mel_precision"]
     assert from_dict(values).features.log_mel_precision == "float64"
+    for group, fields in (
+        ("features", {"image_resize": "bilinear"}),
+        ("model", {"initialization": "keras"}),
+        (
+            "training",
+            {
+                "optimizer": "adam",
+                "augmentation": "real",
+                "keep_last_batch": False,
+                "test_epochs": False,
+            },
+        ),
+    ):
+        for name in fields:
+            del values[group][name]
+        kept = getattr(from_dict(values), group)
+        assert {name: getattr(kept, name) for name in fields} == fields
 
 
 def test_field_names_are_unique_across_groups():

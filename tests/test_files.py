@@ -1,7 +1,11 @@
 """Atomic replacement of files, and output paths."""
 
+import csv
+import errno
+
 import pytest
 
+from advance_tf import files
 from advance_tf.files import check_output, replacing
 
 
@@ -37,3 +41,26 @@ def test_output_must_be_a_file_with_the_suffix(tmp_path):
     ):
         check_output(tmp_path / "b.jpg", ".png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("config"), "the entry 'config' is missing"),
+        (csv.Error("line contains NUL"), "line contains NUL"),
+        (RecursionError("too deep."), "too deep"),
+        (MemoryError("no"), "no"),
+        (OSError(errno.EINVAL, "Invalid argument"), r"\[Errno 22\] Invalid argument"),
+    ],
+)
+def test_errors_of_a_damaged_file_have_rule_reason_and_way_out(error, reason):
+    rule = f"^a.json must hold text; reading it failed: {reason}. Restore it.$"
+    with pytest.raises(ValueError, match=rule):
+        with files.reading("a.json", "hold text", "Restore it."):
+            raise error
+
+
+def test_errors_of_the_disk_are_not_those_of_a_damaged_file():
+    with pytest.raises(OSError, match="No space"):
+        with files.reading("a.json", "hold text", "Restore it."):
+            raise OSError(errno.ENOSPC, "No space")

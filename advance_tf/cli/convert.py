@@ -54,6 +54,13 @@ def define(values: FlagValues) -> None:
         "Order of the outputs of fusion_fc.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "single_input",
+        "image",
+        ("image", "sound"),
+        "Input of a recognizer with one input (FusionNet_uni).",
+        flag_values=values,
+    )
     define_config(values, "data")
 
 
@@ -102,7 +109,12 @@ def _write_recognizer(arrays: Any, values: FlagValues) -> None:
         raise ValueError(
             f"{checkpoint} holds a recognizer; give --workdir without --output."
         )
-    converted = convert_fusion(arrays, checkpoint, scene_order=values.scene_order)
+    converted = convert_fusion(
+        arrays,
+        checkpoint,
+        scene_order=values.scene_order,
+        single_input=values.single_input,
+    )
     write_converted_run(converted, pathlib.Path(workdir), read_config(values).data)
     print(
         f"The recognizer of {checkpoint} is in {workdir}.\n"

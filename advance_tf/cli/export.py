@@ -21,7 +21,7 @@ from advance_tf.cli.flags import define_data_dir, define_workdir, require
 
 _QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 # Format → the flags that are parameters of its function.
-_COMMON = ("version", "split", "events")
+_COMMON = ("version", "split", "events", "min_confidence")
 _OPTIONS = {
     "saved_model": (*_COMMON, "top", "bad_rows"),
     "tflite": (*_COMMON, "quantization", "min_agreement", "calibration_pairs"),
@@ -50,6 +50,14 @@ def define(values: FlagValues) -> None:
     define_data_dir(values)
     flags.DEFINE_bool(
         "events", True, "Export event probabilities too.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "min_confidence",
+        0.0,
+        "Least probability of the most probable scene, below which it is unknown.",
+        0.0,
+        1.0,
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "version", None, "Number of the version; default: the next.", 1, None, values

@@ -5,7 +5,8 @@
     advance figures --workdir=runs/a --projector
 
 Writes to <workdir>/figures/<split>: pairs_per_scene.png (Figure 3), world_map.png
-(Figure 4, with --coordinates), tsne.png (Figure 7, for a model that predicts
+(Figure 4, with
+--coordinates or sites.csv), tsne.png (Figure 7, for a model that predicts
 events), confusion.png, and reliability.png with calibration.json: the temperature
 is fitted on the validation split and applied to --split. With --projector also
 projector/, the same events for TensorBoard.
@@ -28,7 +29,8 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_string(
         "coordinates",
         None,
-        "CSV file with the columns site (or stem), latitude and longitude in degrees.",
+        "CSV file with the columns site (or stem), latitude and longitude in degrees; "
+        "default: sites.csv of the data set.",
         flag_values=values,
     )
     flags.DEFINE_string(

@@ -65,6 +65,7 @@ def run(values: FlagValues) -> None:
     read_config(values, start)
     startup.load_tensorflow()
 
+    from advance_tf.runs.calibration import read_calibration
     from advance_tf.runs.training import prepare, train_run
 
     setup = prepare(
@@ -75,6 +76,8 @@ def run(values: FlagValues) -> None:
         knowledge_dir=values.knowledge_dir,
     )
     progress = train_run(setup)
+    if (calibration := read_calibration(workdir)) is not None:
+        print(calibration.summary())
     print(
         f"Best validation F {progress.best_score:.4f} in epoch "
         f"{progress.best_epoch} of {progress.epochs}; the run is in {workdir}.\n"

@@ -57,6 +57,12 @@ def define_manifest(values: FlagValues) -> None:
     flags.DEFINE_string("manifest", None, text, flag_values=values)
 
 
+def define_shard(values: FlagValues) -> None:
+    """Defines --shard of a command whose work several processes share."""
+    text = "This process of several that share the work: i/n, i from 0."
+    flags.DEFINE_string("shard", None, text, flag_values=values)
+
+
 def define_config(
     values: FlagValues, *group_names: str, base: Config | None = None
 ) -> None:

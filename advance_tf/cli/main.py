@@ -18,9 +18,10 @@ from advance_tf.memory import keep_freed_memory
 
 # In the order of a typical workflow.
 COMMANDS = (
-    *("download", "prepare", "prepare-clips", "split", "stats", "convert"),
-    *("pretrain", "teach", "fit", "evaluate", "compare", "report", "explain"),
-    *("figures", "predict", "export", "reproduce", "demo"),
+    *("download", "build-dataset", "prepare", "prepare-clips", "split", "stats"),
+    *("convert", "pretrain", "teach", "fit", "distill", "evaluate", "compare"),
+    *("report", "explain", "figures", "predict", "map", "export", "reproduce"),
+    "demo",
 )
 _HELP = {"-h", "--help"}
 
@@ -72,7 +73,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         return 0
     _log_warnings(values)
     try:
-        parse(command, values, arguments)
+        parse(command, values, _named(arguments, getattr(module, "POSITIONAL", "")))
         # Before TensorFlow starts its threads.
         keep_freed_memory()
         module.run(values)
@@ -89,6 +90,18 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         print("\nStopped.", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def _named(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments, the first one as the value of `flag` if it is not a flag.
+
+    >>> _named(["yamnet", "--folder=weights"], "what")
+    ['--what=yamnet', '--folder=weights']
+    """
+    given = list(arguments)
+    if flag and given and not given[0].startswith("-"):
+        given[0] = f"--{flag}={given[0]}"
+    return given
 
 
 def _module(command: str) -> ModuleType:

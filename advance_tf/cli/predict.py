@@ -3,12 +3,26 @@
     advance predict --workdir=runs/a --image=a.jpg --sound=a.wav
     advance predict --workdir=runs/a --image=a.jpg
     advance predict --workdir=runs/a --data_dir=folder --json
+    advance predict --workdir=runs/a --data_dir=folder --shard=0/4 --parts_dir=out
+    advance predict --workdir=runs/a --places=r.csv --raster=a.tif --output=r.geojson
+    advance predict --workdir=runs/a --raster=a.tif --stride_metres=100 --output=s.tif
 
 A folder holds images and sounds, paired by stem, side by side or in ADVANCE's
 layout. With --json each line is one JSON object. A file that cannot be read is
 reported on standard error, the others are predicted, and the exit status is 1.
+The scene is "unknown", with the reason, where its probability is below
+--min_confidence, or where the input is blank, silent, clipped or far from training.
 --workdir may also be an export: the folder of a SavedModel, or a .tflite or .onnx
-file.
+file. With --shard=i/n n processes, such as a job array, share the folder: each writes
+its parts to --parts_dir and resumes after an interruption; the last one joins all to
+predictions.jsonl.
+
+--places is a table or a folder of recordings with coordinates (see build-dataset);
+the image of a place is its column image, or is cut from --raster. --output is one or
+more of .csv, .parquet, .geojson and .geoparquet. A place that is refused is a row with
+its reason; the exit status is 1 if none was read. --stride_metres predicts every cell
+of a grid over --raster, with the nearest recording of --places within --sound_metres,
+and writes GeoTIFFs of the scenes (.tif) and of their confidence.
 """
 
 import pathlib
@@ -20,6 +34,8 @@ from absl.flags import FlagValues
 
 from advance_tf.cli import startup
 from advance_tf.cli.flags import define_workdir, require
+from advance_tf.cli.places import check_flags, define_places, run_places
+from advance_tf.cli.prediction_parts import check_parts, define_parts, shard_results
 from advance_tf.inference.formats import LITERT, find_model
 
 if TYPE_CHECKING:
@@ -39,6 +55,15 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_integer(
         "top", 5, "Number of scenes and events to show.", 1, flag_values=values
     )
+    flags.DEFINE_float(
+        "min_confidence",
+        None,
+        "Least probability of the most probable scene, below which it is unknown. "
+        "(default: that of an export, 0 for a run)",
+        0.0,
+        1.0,
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "events", True, "Show events, if the model predicts them.", flag_values=values
     )
@@ -48,16 +73,23 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_integer(
         "batch_size", 16, "Examples in a batch.", 1, flag_values=values
     )
+    define_places(values)
+    define_parts(values)
 
 
 def run(values: FlagValues) -> None:
     """Predicts the files of --image and --sound, or of --data_dir."""
     require(values, workdir="the folder of a run")
-    if bool(values.data_dir) == bool(values.image or values.sound):
+    places = bool(values.places or values.stride_metres)
+    if places + bool(values.data_dir) + bool(values.image or values.sound) != 1:
+        several = values.data_dir or places
         raise ValueError(
-            "Give either --data_dir or --image, --sound or both; received "
-            f"{'all of them' if values.data_dir else 'none'}."
+            "Give either --data_dir or --image, --sound or both, or --places; received "
+            f"{'several of them' if several else 'none'}."
         )
+    check_parts(values)
+    if places:
+        check_flags(values)
     try:
         kind, _ = find_model(values.workdir)
     except ValueError as error:
@@ -68,14 +100,22 @@ def run(values: FlagValues) -> None:
 
     from advance_tf.inference.loading import load_model
 
+    if places:
+        model = load_model(values.workdir, min_confidence=values.min_confidence)
+        run_places(values, model)
+        return
     examples, failures = _examples(values)
-    model = load_model(values.workdir)
+    model = load_model(values.workdir, min_confidence=values.min_confidence)
     if model.label and not values.json:
         print(f"*** model trained on {model.label} ***")
-    failed = list(failures)
-    results = model.predict_batch(
-        examples, events=values.events, batch_size=values.batch_size
-    )
+    if values.shard:
+        failed: list[Prediction] = []
+        results = shard_results(values, model, examples, failures)
+    else:
+        failed = list(failures)
+        results = model.predict_batch(
+            examples, events=values.events, batch_size=values.batch_size
+        )
     for result in results:
         if not result.ok:
             failed.append(result)

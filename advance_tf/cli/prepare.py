@@ -2,6 +2,7 @@
 
     advance prepare --image_dir=IMAGES --sound_dir=SOUNDS --data_dir=OUT
     advance prepare … --clip_seconds=10 --rate_hz=22050      # like ADVANCE
+    advance prepare --format=shards --source_dir=ADVANCE --data_dir=SHARDS
 
 Reads IMAGES/<scene>/<stem>.jpg (.png, .bmp, .webp, .tif, .jp2, .gif) and
 SOUNDS/<scene>/<stem>.* (FLAC, OGG, Opus, MP3, AIFF, CAF, WAV, …); a stem begins with
@@ -10,6 +11,10 @@ PNG (first three bands, values of more than 8 bits stretched between their 2nd a
 percentile; needs the extra geo). Sounds become mono 16-bit WAV. Recordings shorter
 than --min_seconds are dropped, as in ADVANCE. A second run processes new and changed
 files only. Files that cannot be read are listed at the end, with exit status 1.
+
+With --format=shards the pairs of --source_dir, a folder in ADVANCE's layout, are
+packed into TFRecord files with an index. Every command reads them as --data_dir. With
+--shard=i/n n processes share the files; the last one writes the index.
 """
 
 import sys
@@ -18,7 +23,8 @@ from typing import TYPE_CHECKING
 from absl import flags
 from absl.flags import FlagValues
 
-from advance_tf.cli.flags import require
+from advance_tf.cli.flags import define_shard, require
+from advance_tf.parts import Shard
 
 if TYPE_CHECKING:
     from advance_tf.data.prepare import Summary
@@ -34,6 +40,20 @@ def define(values: FlagValues) -> None:
         ("data_dir", "Folder to write; new, or of an earlier run to resume."),
     ):
         flags.DEFINE_string(name, None, help, flag_values=values)
+    flags.DEFINE_enum(
+        "format",
+        "folder",
+        ("folder", "shards"),
+        "What to write: a folder of files, or shards of pairs.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "source_dir", None, "Folder of --format=shards to pack.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "pairs_per_file", 512, "Pairs in a shard.", 1, flag_values=values
+    )
+    define_shard(values)
     flags.DEFINE_integer(
         "rate_hz",
         0,
@@ -73,6 +93,11 @@ def run(values: FlagValues) -> None:
     from advance_tf.data import prepare
     from advance_tf.data.recordings import ClipRule
 
+    if values.format == "shards":
+        _write_shards(values)
+        return
+    if values.shard or values.source_dir:
+        raise ValueError("--shard and --source_dir need --format=shards.")
     require(values, image_dir="a folder", sound_dir="a folder", data_dir="a folder")
     rule = ClipRule(
         values.rate_hz, values.min_seconds, values.clip_seconds, values.seed
@@ -91,6 +116,29 @@ def run(values: FlagValues) -> None:
             f"{len(summary.bad)} pairs must be repaired or removed; the others are in "
             f"{values.data_dir}."
         )
+
+
+def _write_shards(values: FlagValues) -> None:
+    """Packs --source_dir into shards."""
+    require(values, source_dir="a folder in ADVANCE's layout", data_dir="a folder")
+    shard = Shard.of(values.shard) if values.shard else None
+
+    from advance_tf.data import layout, shards
+
+    found = layout.scan(values.source_dir, allow_missing=values.allow_missing)
+    if found.skipped:
+        print(f"left out: {layout.describe(found.skipped)}")
+    missing = shards.write_shards(
+        values.source_dir,
+        found.pairs,
+        values.data_dir,
+        shard=shard,
+        pairs_per_file=values.pairs_per_file,
+    )
+    if missing:
+        print(f"{missing} files of other processes are missing. The last one ends it.")
+    else:
+        print(f"{len(found.pairs)} pairs are in the shards of {values.data_dir}.")
 
 
 def _print(summary: "Summary") -> None:

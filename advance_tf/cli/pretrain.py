@@ -7,7 +7,7 @@ r"""Pretrains a tower on a folder of image classes or on tagged clips.
 The tags are a CSV of clip and labels, or one of AudioSet's segment lists. A fifth
 of the data is held out for validation. Writes <workdir>/tower.npz, the tower with
 its head, for --image_weights or --audio_weights of `advance fit` and for --teacher of
-`advance teach`.
+`advance teach`. assets/pretraining has the recipes of the authors as flag files.
 """
 
 import json
@@ -46,8 +46,9 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_integer(
         "plateau_patience",
         None,
-        "Epochs without a better score before the learning rate drops. (default: 5)",
-        1,
+        "Epochs without a better score before the learning rate drops; 0: the schedule "
+        "of --learning_rate_schedule. (default: 5)",
+        0,
         flag_values=values,
     )
     flags.DEFINE_float(

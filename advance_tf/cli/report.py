@@ -3,10 +3,12 @@
     advance report --workdir=runs/a
     advance report --workdir=runs/a --split=validation --mistakes=12
     advance report --workdir=runs/a --output=a.html
+    advance report --workdir=runs/a --outside_dir=photos
 
-Contents: scores with intervals, learning curves, confusion matrix, calibration,
-settings, and the most confident errors as image and sound, with activation maps and
-the events of the teacher. The default file is <workdir>/evaluation/<split>/report.html.
+Contents: scores with intervals, learning curves, confusion matrix, calibration, risk by
+coverage, settings, and the most confident errors as image and sound, with activation
+maps and the events of the teacher. The default file is
+<workdir>/evaluation/<split>/report.html.
 """
 
 import pathlib
@@ -26,6 +28,13 @@ def define(values: FlagValues) -> None:
         "output",
         None,
         "HTML file; default: <workdir>/evaluation/<split>/report.html.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "outside_dir",
+        None,
+        "Folder of images of no scene: the report shows how well they, noise and "
+        "silence are rejected.",
         flag_values=values,
     )
     flags.DEFINE_integer(
@@ -53,5 +62,6 @@ def run(values: FlagValues) -> None:
         mistakes=values.mistakes,
         command=command_line("report", values),
         progress=True,
+        outside_dir=values.outside_dir,
     )
     print(f"{summary(evaluation)}\nThe report is {output}.")

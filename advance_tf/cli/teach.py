@@ -2,12 +2,14 @@
 
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=yamnet.tflite
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=tower.npz
+    advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=… --shard=0/4
 
 Teachers: YAMNet as a LiteRT file (.tflite), or the weights of an audio tower with its
 event head. Creates <workdir>/manifest.csv if it does not exist, and writes the soft
 labels, the posteriors p(e|s) and the relevance vectors to --knowledge_dir. Soft labels
 are stored under a key of teacher, manifest and clip: a second run computes only
-missing ones.
+missing ones. With --shard=i/n n processes, such as a job array, share the soft
+labels; the last one writes the event knowledge.
 """
 
 import pathlib
@@ -19,10 +21,13 @@ from advance_tf.cli import startup
 from advance_tf.cli.flags import (
     define_config,
     define_manifest,
+    define_shard,
     define_workdir,
     read_config,
     require,
 )
+from advance_tf.locks import LockedError, lock_folder
+from advance_tf.parts import Shard
 
 
 def define(values: FlagValues) -> None:
@@ -39,6 +44,7 @@ def define(values: FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("batch_size", 16, "Clips in a batch.", 1, flag_values=values)
+    define_shard(values)
     define_config(values, "data", "features")
 
 
@@ -55,11 +61,12 @@ def run(values: FlagValues) -> None:
             "--teacher must be an existing file, YAMNet's .tflite or the weights of an "
             f"audio tower with its event head; received {values.teacher!r}."
         )
+    shard = Shard.of(values.shard) if values.shard else None
     startup.load_tensorflow(litert=True)
 
     from advance_tf.data.advance import AdvanceDataset
     from advance_tf.runs import training, workdir
-    from advance_tf.teacher.knowledge import compute_knowledge
+    from advance_tf.teacher.knowledge import compute_knowledge, compute_shard
     from advance_tf.teacher.models import load_teacher
     from advance_tf.teacher.posteriors import summarize_posteriors
 
@@ -68,12 +75,36 @@ def run(values: FlagValues) -> None:
     manifest = training.find_manifest(folder, config, values.manifest)
     training.save_manifest(folder, manifest)
     knowledge_dir = pathlib.Path(values.knowledge_dir or folder / workdir.KNOWLEDGE)
-    knowledge = compute_knowledge(
-        teacher,
-        AdvanceDataset(manifest, pathlib.Path(config.data.data_dir)),
-        knowledge_dir,
-        config.features,
-        batch_size=values.batch_size,
-    )
+    dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
+    if shard:
+        missing = compute_shard(
+            teacher,
+            dataset,
+            knowledge_dir,
+            shard,
+            config.features,
+            batch_size=values.batch_size,
+        )
+        if missing:
+            print(
+                f"The parts of shard {values.shard} are done; {missing} of others are "
+                "not. The last process writes the event knowledge."
+            )
+            return
+    try:
+        # Of processes that end together, one joins the parts.
+        with lock_folder(knowledge_dir, "computation"):
+            knowledge = compute_knowledge(
+                teacher,
+                dataset,
+                knowledge_dir,
+                config.features,
+                batch_size=values.batch_size,
+            )
+    except LockedError:
+        if not shard:
+            raise
+        print("Another process writes the event knowledge.")
+        return
     print(summarize_posteriors(knowledge.posteriors))
     print(f"Event knowledge of {len(manifest.pairs)} pairs is in {knowledge_dir}.")

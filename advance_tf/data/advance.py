@@ -13,6 +13,7 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pairing import Pair
+from advance_tf.data.places import audit_places, read_places
 from advance_tf.data.rows import Rows
 
 
@@ -163,7 +164,8 @@ def load_advance(
         data_dir: folder with vision/<scene>/<stem>.jpg and sound/<scene>/<stem>.wav.
         manifest: an existing split, or the path of its CSV file; with None the folder
             is scanned and split by the arguments that follow.
-        split_protocol: "site": no site is in two splits, as in the paper;
+        split_protocol: "site": no site is in two splits, as in the paper; "block":
+            by spatial blocks, from the coordinates of sites.csv;
             "published": the split of ADVANCE in assets/advance_split_seed0.csv; "pair":
             random by pair, which leaks sites between the splits.
         split_seed: seed of the split.
@@ -176,7 +178,8 @@ def load_advance(
         The data set.
 
     Raises:
-        ValueError: the folder is not in the layout, or an argument is out of range.
+        ValueError: the folder is not in the layout, an argument is out of range, or
+            pairs of two splits are near or share a recording by sites.csv.
         FileNotFoundError: `manifest` is a path that does not exist.
 
     Example:
@@ -204,4 +207,6 @@ def load_advance(
         manifest = make_manifest(config)
     elif not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
+    if manifest.protocol != "pair":
+        audit_places(manifest.pairs, manifest.splits, read_places(data_dir))
     return AdvanceDataset(manifest, pathlib.Path(data_dir), config)

@@ -13,6 +13,7 @@ import tensorflow as tf
 MIN_FACTOR, MAX_FACTOR = 0.7, 1.3
 # ITU-R 601 luma, the grey value that PIL uses.
 _LUMA = (0.299, 0.587, 0.114)
+_LUMA_16_BITS = (19595, 38470, 7471)
 # Largest number of pixels that one row of `saturate`'s product has.
 _ROW_PIXELS = 4
 
@@ -88,25 +89,70 @@ def saturate(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.clip_by_value(mixed, 0.0, 255.0), image.shape)
 
 
-def augment_image(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def brighten_levels(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Multiplies levels by a factor, as PIL's `ImageEnhance.Brightness`.
+
+        y = floor(clip(f x, 0, 255))
+
+    Args:
+        image: float32 [S, S, 3], integers 0..255.
+        factor: float32 scalar ≥ 0.
+
+    Returns:
+        float32 [S, S, 3], integers 0..255.
+
+    Example:
+        >>> brighten_levels(tf.constant([[[101.0, 200.0, 3.0]]]), 0.7).numpy().tolist()
+        [[[70.0, 140.0, 2.0]]]
+    """
+    return tf.floor(brighten(image, factor))
+
+
+def saturate_levels(image: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+    """Moves colours away from grey or towards it, as PIL's `ImageEnhance.Color`.
+
+        y = floor(clip(g + f (x − g), 0, 255)),  g = luma(x) rounded to a level
+
+    Args:
+        image: float32 [S, S, 3], integers 0..255.
+        factor: float32 scalar ≥ 0.
+
+    Returns:
+        float32 [S, S, 3], integers 0..255.
+    """
+    # PIL's luma is an integer sum of 16 bits: [S, S, 1].
+    weighted = tf.cast(image, tf.int32) * tf.constant(_LUMA_16_BITS)
+    half = 1 << 15
+    grey = tf.bitwise.right_shift(tf.reduce_sum(weighted, -1, keepdims=True) + half, 16)
+    grey = tf.cast(grey, tf.float32)
+    return tf.floor(tf.clip_by_value(grey + factor * (image - grey), 0.0, 255.0))
+
+
+def augment_image(image: tf.Tensor, seed: tf.Tensor, mode: str = "real") -> tf.Tensor:
     """Applies a random flip, brightness and saturation.
 
     Flips with probability 0.5; both factors are uniform in [0.7, 1.3].
 
     Args:
-        image: uint8 or float32 [S, S, 3] in [0, 255].
+        image: uint8 or float32 [S, S, 3] in [0, 255], integers with mode "levels".
         seed: int64 [2], see `element_seed`; the same seed gives the same image.
+        mode: "real"; "levels" for whole levels after each step; "none" changes
+            nothing.
 
     Returns:
         float32 [S, S, 3] in [0, 255].
 
-    Source: the paper. The authors' code also augments validation and test; here
-    these are not augmented.
+    Source: the paper; its code uses PIL, as "levels" does. The authors' code also
+    augments validation and test; here these are not augmented.
     """
+    if mode == "none":
+        return tf.cast(image, tf.float32)
     draws = tf.random.stateless_uniform([3], seed)
     factors = MIN_FACTOR + (MAX_FACTOR - MIN_FACTOR) * draws
     # Bytes are mirrored in a quarter of the time of floats.
     flipped = tf.cast(flip(image, draws[0]), tf.float32)
+    if mode == "levels":
+        return saturate_levels(brighten_levels(flipped, factors[1]), factors[2])
     return saturate(brighten(flipped, factors[1]), factors[2])
 
 

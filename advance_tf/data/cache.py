@@ -16,7 +16,10 @@ from advance_tf.config_io import key_settings
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, add_rows, number_rows, path_rows
-from advance_tf.features.frontend import Frontend
+from advance_tf.data.shards import media_path
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
+from advance_tf.features.media_files import container, read_media
+from advance_tf.features.waveform import is_longer_than_clip
 from advance_tf.files import replacing
 
 # Increased when a decoder changes its result.
@@ -50,7 +53,6 @@ class PairCache:
     ) -> None:
         self.features = features
         self.sound_input = sound_input
-        self._frontend = Frontend(features, normalized=False, sound_input=sound_input)
         settings = key_settings(features)
         # The cache stores dB before normalization.
         settings.pop("log_mel_stats")
@@ -179,13 +181,33 @@ class PairCache:
         self, image_path: tf.Tensor, sound_path: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Image uint8 [S, S, 3], sound, and whether the recording is long."""
-        frontend = self._frontend
-        image = frontend.decode_image(tf.io.read_file(image_path), image_path)
-        contents = tf.io.read_file(sound_path)
-        clip = frontend.decode_waveform(contents, name=sound_path)
-        is_long = frontend.is_longer_than_clip(contents)
-        sound = clip if self.sound_input == "waveform" else frontend.log_mel_db(clip)
+        image = image_decoder(self.features)(image_path)  # [S, S, 3]
+        decode = sound_decoder(self.features, self.sound_input)
+        sound = decode(sound_path, tf.constant(0.5))
+        is_long = is_longer_than_clip(read_media(sound_path), self.features)
         return tf.cast(image, tf.uint8), sound, is_long
+
+    def has_long_recordings(
+        self, pairs: Sequence[Pair], data_dir: str | pathlib.Path
+    ) -> bool:
+        """Whether a recording of pairs is longer than a clip.
+
+        Args:
+            pairs: pairs of the data set that the cache contains.
+            data_dir: folder of the data set.
+
+        Returns:
+            True if training has to cut a recording at random, and so to decode it.
+
+        Raises:
+            FileNotFoundError: a source file or a cache file does not exist.
+        """
+        for path in self._paths(pairs, data_dir):
+            with open(path, "rb") as file:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\0":
+                    return True
+        return False
 
     def read(self, path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Reads a cache file with TensorFlow operations.
@@ -201,9 +223,19 @@ class PairCache:
         features = self.features
         shape = features.sound_shape(self.sound_input)
         sound_bytes = 4 * math.prod(shape)
-        raw = tf.io.decode_raw(tf.io.read_file(path), tf.uint8)
         side = features.image_size
-        raw = tf.ensure_shape(raw, [sound_bytes + 3 * side * side + 1])
+        size = sound_bytes + 3 * side * side + 1
+        contents = tf.io.read_file(path)
+        stored = tf.strings.length(contents)
+        rule = [
+            "The cache file ",
+            path,
+            f" must be a valid file of {size} bytes; it has ",
+        ]
+        message = tf.strings.join([*rule, tf.strings.as_string(stored), "."])
+        with tf.control_dependencies([tf.debugging.Assert(stored == size, [message])]):
+            raw = tf.io.decode_raw(contents, tf.uint8)
+        raw = tf.ensure_shape(raw, [size])
         # [frames, mel_bins] or [clip_samples]
         sound = tf.bitcast(tf.reshape(raw[:sound_bytes], [*shape, 4]), tf.float32)
         image = tf.reshape(raw[sound_bytes:-1], [side, side, 3])  # [S, S, 3]
@@ -214,10 +246,13 @@ def _source_keys(pairs: Iterable[Pair], data_dir: str | pathlib.Path) -> Iterato
     """Keys of path, size and modification time of the files of pairs."""
     root = pathlib.Path(data_dir).resolve()
     for pair in pairs:
-        sources = []
-        for name in (f"{root}/{pair.image}", f"{root}/{pair.sound}"):
-            status = os.stat(name)
+        sources: list[list[str | int]] = []
+        for name in (media_path(root, pair.image), media_path(root, pair.sound)):
+            status = os.stat(container(name))
             sources.append([name, status.st_size, status.st_mtime_ns])
+        if pair.image.lower().endswith(".bmp"):
+            # Version 0.1 ignored the palette.
+            sources.append(["palette"])
         yield _digest(json.dumps(sources))
 
 

@@ -13,6 +13,7 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, add_rows, path_rows
 from advance_tf.data.sampling import epoch_order
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 
 _Tensors = dict[str, tf.Tensor]
@@ -28,6 +29,8 @@ def epoch_indices(
     seed: int = 0,
     first_epoch: int = 0,
     balance: np.ndarray | None = None,
+    fixed: bool = False,
+    order_of: Callable[[int], np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """The epoch and the index of every element; one pass is one epoch.
 
@@ -40,6 +43,8 @@ def epoch_indices(
         seed: seed of the orders.
         first_epoch: epoch number of the first pass.
         balance: int [count], the scenes, for balanced orders, see `epoch_order`.
+        fixed: one order for all epochs, see `epoch_order`.
+        order_of: another function of the epoch, → int [count]; None: `epoch_order`.
 
     Returns:
         A data set of (epoch, index), two int64 scalars, with `count` elements.
@@ -56,7 +61,11 @@ def epoch_indices(
 
     def draw_order() -> tuple[np.ndarray, np.ndarray]:
         epoch = next(passes)
-        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance)
+        order = (
+            epoch_order(count, seed=seed, epoch=epoch, balance=balance, fixed=fixed)
+            if order_of is None
+            else order_of(epoch)
+        )
         return np.full(count, epoch, np.int64), order.astype(np.int64)
 
     def one_pass(_: tf.Tensor) -> tf.data.Dataset:
@@ -83,13 +92,17 @@ def make_dataset(
     first_epoch: int = 0,
     sound_input: str = "log_mel",
     sampling: str = "shuffled",
+    augmentation: str = "real",
+    keep_last_batch: bool = False,
     rows: Sequence[int] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of model inputs and targets.
 
     In training each pass uses a new order, images are augmented, recordings longer
-    than a clip are cut at random, and an incomplete last batch is dropped. All random
-    choices depend only on `seed`, the epoch and the pair, not on the number of
+    than a clip are cut at random, and an incomplete last batch is dropped, unless
+    `sampling`, `augmentation` or `keep_last_batch` differ. All random choices
+    depend only on `seed`, the epoch and the pair, not on the number of
     threads. In evaluation pairs keep their order, recordings are cut at the centre
     and every pair is used. `load_advance` shows an example.
 
@@ -107,10 +120,15 @@ def make_dataset(
         cache: decoded pairs, already filled; None decodes the files in each pass.
         first_epoch: epoch number of the first pass, for a resumed run.
         sound_input: input of sounds that the model has, "log_mel" or "waveform".
-        sampling: order of training, "shuffled" or "balanced" over the scenes.
+        sampling: order of training, "shuffled", "balanced" over the scenes, or
+            "fixed" for all epochs.
+        augmentation: of training, see `augment.augment_image`.
+        keep_last_batch: use an incomplete last batch in training too.
         rows: positions of the pairs to use, in this order and without dropping the
             last batch. Augmentation is that of `first_epoch` in every pass and depends
             on the position in `pairs`.
+        share: (i, n) for part i of n of every batch, of which batch_size is the size;
+            without whole batches, the pairs i, i + n, i + 2 n, …
 
     Returns:
         A data set of ({"image": float32 [B, S, S, 3] in [0, 255], "log_mel": float32
@@ -127,21 +145,22 @@ def make_dataset(
             f"cache must hold the sounds as {sound_input}; it holds them as "
             f"{cache.sound_input}. Create the cache with `sound_input={sound_input!r}`."
         )
-    columns = _target_columns(pairs, targets)
-    paths = _path_columns(pairs, data_dir, cache)
-    frontend = Frontend(features, sound_input=sound_input)
-    load = _pair_loader(frontend, training, cache)
+    columns = target_columns(pairs, targets)
+    paths = path_columns(pairs, data_dir, cache)
+    cuts = training and cache is not None and cache.has_long_recordings(pairs, data_dir)
+    load = input_loader(
+        Frontend(features, sound_input=sound_input),
+        seed,
+        augmentation if training else None,
+        cache,
+        cuts=cuts,
+    )
 
+    @tf.autograph.experimental.do_not_convert
     def load_pair(
         epoch: tf.Tensor, index: tf.Tensor, row: _Tensors
     ) -> tuple[_Tensors, _Tensors]:
-        pair_seed = augment.element_seed(seed, epoch, index)
-        # [S, S, 3], and [frames, mel_bins] or [clip_samples]
-        image, sound = load(row, pair_seed)
-        if training:
-            image = augment.augment_image(image, pair_seed)
-        inputs = {"image": image, sound_input: sound}
-        return inputs, {name: row[name] for name in columns}
+        return load(epoch, index, row), {name: row[name] for name in columns}
 
     shuffle = training and rows is None
     indices = epoch_indices(
@@ -150,6 +169,7 @@ def make_dataset(
         seed=seed,
         first_epoch=first_epoch,
         balance=scene_numbers(pairs) if sampling == "balanced" else None,
+        fixed=sampling == "fixed",
     )
     count = len(pairs)
     if rows is not None:
@@ -157,16 +177,76 @@ def make_dataset(
         indices = tf.data.Dataset.from_tensor_slices(
             (np.full_like(chosen, first_epoch), chosen)
         )
+    drop = shuffle and not keep_last_batch
+    if share != (0, 1):
+        indices, count = _share(indices, count, batch_size, share, drop)
+        batch_size //= share[1]
     batches = (
         add_rows(indices, columns | paths, count)
         .map(load_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=shuffle)
+        .batch(batch_size, drop_remainder=drop)
     )
-    return batches.map(_as_float).prefetch(2)
+    return batches.map(as_float).prefetch(2)
 
 
-def _as_float(inputs: _Tensors, targets: _Tensors) -> tuple[_Tensors, _Tensors]:
-    """Converts images that were batched as bytes, a quarter of the memory."""
+def _share(
+    indices: tf.data.Dataset,
+    count: int,
+    batch_size: int,
+    share: tuple[int, int],
+    whole_batches: bool,
+) -> tuple[tf.data.Dataset, int]:
+    """One part of the indices, and its number of indices, see `share_rows`."""
+    part, parts = share
+    if not whole_batches:
+        return indices.shard(parts, part), len(range(part, count, parts))
+    own = batch_size // parts
+
+    def take(*columns: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(column[part * own : (part + 1) * own] for column in columns)
+
+    batches = indices.batch(batch_size, drop_remainder=True)
+    return batches.map(take).unbatch(), count // batch_size * own
+
+
+def share_rows(
+    order: np.ndarray, batch_size: int, share: tuple[int, int], whole_batches: bool
+) -> np.ndarray:
+    """The rows of one part of an epoch.
+
+    Args:
+        order: int [n], rows in the order of the epoch.
+        batch_size: rows in a batch of all parts.
+        share: (i, n) for part i of n.
+        whole_batches: every part has batch_size / n consecutive rows of each batch,
+            and an incomplete batch is dropped; otherwise every n-th row.
+
+    Returns:
+        int [m].
+
+    >>> share_rows(np.arange(9), 4, (1, 2), True).tolist()
+    [2, 3, 6, 7]
+    >>> share_rows(np.arange(5), 4, (1, 2), False).tolist()
+    [1, 3]
+    """
+    part, parts = share
+    if not whole_batches:
+        return order[part::parts]
+    whole = order[: len(order) // batch_size * batch_size]
+    return whole.reshape(-1, parts, batch_size // parts)[:, part].reshape(-1)
+
+
+@tf.autograph.experimental.do_not_convert
+def as_float(inputs: _Tensors, targets: _Tensors) -> tuple[_Tensors, _Tensors]:
+    """Converts images that were batched as bytes, a quarter of the memory.
+
+    Args:
+        inputs: "image", uint8 or float32, and others.
+        targets: returned as they are.
+
+    Returns:
+        Both, with the image as float32.
+    """
     return {**inputs, "image": tf.cast(inputs["image"], tf.float32)}, targets
 
 
@@ -176,10 +256,21 @@ def scene_numbers(pairs: Sequence[Pair]) -> np.ndarray:
     return np.array([index_of[pair.scene] for pair in pairs], np.int64)
 
 
-def _target_columns(
+def target_columns(
     pairs: Sequence[Pair], targets: Mapping[str, Rows] | None
 ) -> dict[str, Rows]:
-    """The scene index and each target of every pair: [n], [n, …]."""
+    """The scene index and each target of every pair.
+
+    Args:
+        pairs: n pairs.
+        targets: name → rows, one for each pair.
+
+    Returns:
+        Name → rows: "scene", int32 [n], and the targets, [n, …].
+
+    Raises:
+        ValueError: there is no pair, or a target has a different number of rows.
+    """
     if not pairs:
         raise ValueError(
             "pairs must contain at least one pair; received none. Choose another "
@@ -198,10 +289,19 @@ def _target_columns(
     return columns
 
 
-def _path_columns(
+def path_columns(
     pairs: Sequence[Pair], data_dir: str | pathlib.Path, cache: PairCache | None
 ) -> dict[str, ComputedRows]:
-    """The paths of the files of every pair: [n] each."""
+    """The paths of the files of every pair.
+
+    Args:
+        pairs: n pairs.
+        data_dir: folder of the data set.
+        cache: as for `make_dataset`.
+
+    Returns:
+        Name → paths, [n], for `input_loader`.
+    """
     columns = {
         _IMAGE: path_rows(pairs, data_dir, "image"),
         _SOUND: path_rows(pairs, data_dir, "sound"),
@@ -211,23 +311,62 @@ def _path_columns(
     return columns
 
 
+def input_loader(
+    frontend: Frontend,
+    seed: int,
+    augmentation: str | None,
+    cache: PairCache | None,
+    *,
+    cuts: bool,
+) -> Callable[[tf.Tensor, tf.Tensor, _Tensors], _Tensors]:
+    """Builds the function that loads the inputs of a pair.
+
+    Args:
+        frontend: of the model's inputs.
+        seed: seed of the augmentation.
+        augmentation: of training, see `augment.augment_image`; None in evaluation.
+        cache: as for `make_dataset`.
+        cuts: whether long recordings of the cache are cut at random.
+
+    Returns:
+        A function of epoch, index and paths, see `path_columns`, that returns
+        image and sound, the image of a cache as uint8.
+    """
+    load = _pair_loader(frontend, augmentation is not None, cache, cuts)
+
+    # The functions have no Python control flow; looking for it takes a second.
+    @tf.autograph.experimental.do_not_convert
+    def load_inputs(epoch: tf.Tensor, index: tf.Tensor, row: _Tensors) -> _Tensors:
+        pair_seed = augment.element_seed(seed, epoch, index)
+        # [S, S, 3], and [frames, mel_bins] or [clip_samples]
+        image, sound = load(row, pair_seed)
+        if augmentation is not None:
+            image = augment.augment_image(image, pair_seed, augmentation)
+        return {"image": image, frontend.sound_input: sound}
+
+    return load_inputs
+
+
 def _pair_loader(
-    frontend: Frontend, training: bool, cache: PairCache | None
+    frontend: Frontend, training: bool, cache: PairCache | None, cuts: bool
 ) -> _Loader:
     """A function of paths and seed: the image and the model's input of the sound.
 
-    Images of the cache are uint8, images of files float32.
+    Images of the cache are uint8, images of files float32. `cuts` is whether
+    recordings of the cache are decoded again and cut at random.
     """
+    features, is_waveform = frontend.features, frontend.sound_input == "waveform"
+
+    def finish(sound: tf.Tensor) -> tf.Tensor:
+        return sound if is_waveform else frontend.normalize(sound)
 
     def decode_sound(row: _Tensors, pair_seed: tf.Tensor) -> tf.Tensor:
-        path = row[_SOUND]
-        offset = augment.random_offset(pair_seed) if training else 0.5
-        clip = frontend.decode_waveform(tf.io.read_file(path), offset, path)
-        return frontend.encode_sound(clip)
+        offset = augment.random_offset(pair_seed) if training else tf.constant(0.5)
+        decode = sound_decoder(features, frontend.sound_input)
+        return finish(decode(row[_SOUND], offset))
 
     def load_files(row: _Tensors, pair_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        path = row[_IMAGE]
-        image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
+        image = image_decoder(features)(row[_IMAGE])  # [S, S, 3]
         return image, decode_sound(row, pair_seed)
 
     if cache is None:
@@ -236,14 +375,13 @@ def _pair_loader(
     def load_cached(row: _Tensors, pair_seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image, stored, is_long = cache.read(row[_CACHED])
 
-        def cached_sound() -> tf.Tensor:
-            is_waveform = frontend.sound_input == "waveform"
-            return stored if is_waveform else frontend.normalize(stored)
-
-        if not training:
-            return image, cached_sound()
+        # Without the decoder the graph of a pass is ready in a tenth of the time.
+        if not cuts:
+            return image, finish(stored)
         # The cache holds the centre cut; training cuts a long recording at random.
-        sound = tf.cond(is_long, lambda: decode_sound(row, pair_seed), cached_sound)
+        sound = tf.cond(
+            is_long, lambda: decode_sound(row, pair_seed), lambda: finish(stored)
+        )
         return image, sound
 
     return load_cached

@@ -1,4 +1,4 @@
-"""Conversion of TIFF, GeoTIFF, JPEG 2000 and GIF images to PNG, which models read."""
+"""Conversion of images to PNG, which models read: TIFF, JPEG 2000, GIF, other BMP."""
 
 import pathlib
 import warnings
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from advance_tf.extras import requires_extra
+from advance_tf.files import DAMAGED_FILE_ERRORS
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -55,13 +56,50 @@ def convert_image(source: pathlib.Path, path: pathlib.Path) -> None:
     path.with_name(path.name + ".aux.xml").unlink(missing_ok=True)
 
 
+def convert_form(source: pathlib.Path, path: pathlib.Path) -> None:
+    """Writes an image that Pillow reads as an RGB PNG, such as a BMP of 4 bits.
+
+    A palette is applied, an alpha channel is dropped, and of an animation the first
+    image is written. The orientation in EXIF is not applied.
+
+    Args:
+        source: the image.
+        path: the PNG file to write.
+
+    Raises:
+        ValueError: the file cannot be read or has more than 64 million pixels.
+        ImportError: the extra `geo` is not installed.
+    """
+    with requires_extra("geo"):
+        from PIL import Image
+    try:
+        with Image.open(source) as image:
+            _check_pixels(image.width, image.height)
+            image.convert("RGB").save(path, "PNG")
+    except _PixelsError:
+        raise
+    # Errors of Pillow's decoders have no base class.
+    except (*DAMAGED_FILE_ERRORS, OSError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise ValueError(f"the image cannot be read: {error}") from error
+
+
+class _PixelsError(ValueError):
+    """An image has too many pixels."""
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise _PixelsError(
+            f"the image must have at most {MAX_PIXELS:,} pixels; it has "
+            f"{width} × {height}. Cut or reduce it"
+        )
+
+
 def _read_levels(raster: "DatasetReader") -> np.ndarray:
     """The image as levels, uint8 [3, H, W]."""
-    if raster.width * raster.height > MAX_PIXELS:
-        raise ValueError(
-            f"the image must have at most {MAX_PIXELS:,} pixels; it has "
-            f"{raster.width} × {raster.height}. Cut or reduce it"
-        )
+    _check_pixels(raster.width, raster.height)
     palette = _palette(raster)
     if palette is not None:
         return palette[raster.read(1)].transpose(2, 0, 1)
@@ -84,13 +122,16 @@ def _palette(raster: "DatasetReader") -> np.ndarray | None:
     return palette
 
 
-def stretch(values: np.ma.MaskedArray) -> np.ndarray:
+def stretch(
+    values: np.ma.MaskedArray, limits: tuple[float, float] | None = None
+) -> np.ndarray:
     """Scales values of more than 8 bits to levels.
 
         y = 255 (x − p2) / (p98 − p2), rounded and clipped to [0, 255]
 
     Args:
         values: number [3, H, W]; masked and non-finite values have no data.
+        limits: p2 and p98, None for those of the values.
 
     Returns:
         uint8 [3, H, W], 0 where there is no data.
@@ -104,9 +145,25 @@ def stretch(values: np.ma.MaskedArray) -> np.ndarray:
         [0, 0, 126, 255]
     """
     numbers = np.ma.masked_invalid(values.astype(np.float64))
-    valid = numbers.compressed()
+    low, high = limits or stretch_limits(numbers)
+    scaled = (numbers - low) * (255.0 / max(high - low, np.finfo(np.float64).tiny))
+    return np.rint(np.clip(scaled.filled(0.0), 0.0, 255.0)).astype(np.uint8)
+
+
+def stretch_limits(values: np.ma.MaskedArray) -> tuple[float, float]:
+    """The values that `stretch` scales to the levels 0 and 255.
+
+    Args:
+        values: number [3, H, W]; masked and non-finite values have no data.
+
+    Returns:
+        The 2nd and the 98th percentile of the valid values.
+
+    Raises:
+        ValueError: no value is valid.
+    """
+    valid = np.ma.masked_invalid(values.astype(np.float64)).compressed()
     if not valid.size:
         raise ValueError("the image must have pixels with data; it has none")
     low, high = np.percentile(valid, _STRETCH_PERCENT)
-    scaled = (numbers - low) * (255.0 / max(high - low, np.finfo(np.float64).tiny))
-    return np.rint(np.clip(scaled.filled(0.0), 0.0, 255.0)).astype(np.uint8)
+    return float(low), float(high)

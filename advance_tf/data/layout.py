@@ -12,6 +12,7 @@ from advance_tf.data.pairing import (
     Pair,
     match_folders,
 )
+from advance_tf.data.shards import is_shards, open_shards
 from advance_tf.files import join_names
 
 
@@ -61,7 +62,8 @@ def scan(data_dir: str | pathlib.Path, *, allow_missing: bool = False) -> Scan:
 
     Args:
         data_dir: folder with vision/<scene>/<stem>.jpg and
-            sound/<scene>/<stem>.wav, or with the folder names of ADVANCE's archives.
+            sound/<scene>/<stem>.wav, or with the folder names of ADVANCE's archives;
+            or a folder of shards.
         allow_missing: leave out unpaired and empty files instead of raising an error.
 
     Returns:
@@ -81,6 +83,8 @@ def scan(data_dir: str | pathlib.Path, *, allow_missing: bool = False) -> Scan:
         ('airport', '00000', 'vision/airport/00000.jpg')
     """
     root = pathlib.Path(data_dir)
+    if is_shards(root):
+        return Scan(open_shards(root).pairs, {})
     image_dir = modality_folder(root, "vision")
     sound_dir = modality_folder(root, "sound")
     prefixes = [
@@ -191,7 +195,8 @@ def read_notice(data_dir: str | pathlib.Path) -> str:
     path = pathlib.Path(data_dir) / NOTICE
     if not path.exists():
         return ""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Only the remark is shown: bytes of another encoding fail no command.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     return lines[0].strip() if lines else ""
 
 

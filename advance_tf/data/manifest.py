@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from advance_tf import labels
-from advance_tf.config import DataConfig
-from advance_tf.data import layout, pairing, splits
+from advance_tf.config_data import DataConfig
+from advance_tf.data import layout, pairing, places, splits
 from advance_tf.data.pairing import Pair
 from advance_tf.files import join_names, replacing
 
@@ -31,7 +31,7 @@ COLUMNS = (
 # Label of a split by pair.
 LEAKY = "leaky: places shared between training and test"
 # What a manifest states; the published split is one by site.
-_PROTOCOLS = ("site", "pair")
+_PROTOCOLS = ("site", "pair", "block")
 # Rows of the CSV in memory at once.
 _PART_ROWS = 4096
 _log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ class Manifest:
     Attributes:
         pairs: the pairs; `make_manifest` sorts them by scene and stem.
         splits: "training", "validation" or "test" for each pair.
-        protocol: "site" or "pair", see `advance_tf.data.splits`.
+        protocol: "site", "pair" or "block", see `advance_tf.data.splits` and
+            `advance_tf.data.places`.
         split_seed: seed of the split.
 
     Example:
@@ -149,7 +150,7 @@ class Manifest:
                 f"A stem may occur only once; received more than one of "
                 f"{join_names(sorted(repeated))}. Remove the duplicates."
             )
-        kinds = ("image", "sound") + (("site",) if self.protocol == "site" else ())
+        kinds = ("image", "sound") + (("site",) if self.protocol != "pair" else ())
         for kind in kinds:
             shared = self._shared(kind)
             if shared:
@@ -213,9 +214,15 @@ class Manifest:
             FileNotFoundError: the file does not exist.
         """
         path = pathlib.Path(path)
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            first, pairs, assigned = _read_rows(path, rows)
+        # Not `csv_tables`: a million pairs are read in seconds.
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                first, pairs, assigned = _read_rows(path, csv.reader(file))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} must be a manifest in UTF-8; reading it failed: {error}. "
+                "Restore it, or create one with `advance split`."
+            ) from error
         try:
             manifest = cls(
                 tuple(pairs),
@@ -283,10 +290,11 @@ def _check_row(where: str, values: Sequence[str], first: dict[str, str]) -> None
         raise ValueError(
             f"{where}: protocol and split_seed must be the same in every row."
         )
-    if not site or site != pairing.site_of(stem):
+    # The site is that of the stem, or that of sites.csv in the data folder.
+    if not site or site != pairing.site_of(site) or not pairing.site_of(stem):
         raise ValueError(
-            f"{where}: the site must be the first five digits of the stem; received "
-            f"'{site}' for '{stem}'."
+            f"{where}: the site must be five digits, and a stem must begin with five; "
+            f"received '{site}' for '{stem}'."
         )
     for file in (image, sound):
         if file.startswith("/") or ".." in file.split("/"):
@@ -297,6 +305,9 @@ def _check_row(where: str, values: Sequence[str], first: dict[str, str]) -> None
 
 def make_manifest(data_config: DataConfig) -> Manifest:
     """Scans a data set and splits it.
+
+    Where the folder has a sites.csv (see `advance_tf.data.places`), it determines the
+    sites, and distances and shared recordings are audited.
 
     Args:
         data_config: folder, and protocol, fractions and seed of the split. Files that
@@ -334,23 +345,31 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         manifest = Manifest(found.pairs, published, "site", splits.PUBLISHED_SEED)
         manifest.audit()
         return manifest
-    by_site = data_config.split_protocol == "site"
-    split = splits.split_by_site if by_site else splits.split_by_pair
-    assigned = split(
-        found.pairs,
+    placed = places.read_places(data_config.data_dir)
+    pairs = places.with_places(found.pairs, placed)
+    rule = (
         data_config.train_fraction,
         data_config.validation_fraction,
         data_config.split_seed,
     )
+    if data_config.split_protocol == "block":
+        side = data_config.block_kilometres
+        assigned = places.split_by_block(pairs, placed, *rule, block_kilometres=side)
+    elif data_config.split_protocol == "site":
+        assigned = splits.split_by_site(pairs, *rule)
+    else:
+        assigned = splits.split_by_pair(pairs, *rule)
     if splits.TRAINING not in assigned:
         raise ValueError(
             "train_fraction must leave pairs for training; with "
-            f"{data_config.train_fraction} none of {len(found.pairs)} pairs is in the "
+            f"{data_config.train_fraction} none of {len(pairs)} pairs is in the "
             "training split. Raise it, or add sites: it is applied to each scene and "
             "rounded down."
         )
     manifest = Manifest(
-        found.pairs, assigned, data_config.split_protocol, data_config.split_seed
+        pairs, assigned, data_config.split_protocol, data_config.split_seed
     )
     manifest.audit()
+    if data_config.split_protocol != "pair":
+        places.audit_places(pairs, assigned, placed)
     return manifest

@@ -7,11 +7,24 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
-from advance_tf.data.pairing import Pair
-from advance_tf.features.errors import media_problem, names_its_file
+from advance_tf.data.pairing import IMAGE_ENDINGS, Pair
+from advance_tf.data.shards import media_path
+from advance_tf.features.errors import (
+    MediaError,
+    media_problem,
+    names_its_file,
+    unreadable,
+)
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.media_files import damaged_record
 
-_MEDIA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.NotFoundError)
+_MEDIA_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    # A record of a shard.
+    tf.errors.DataLossError,
+)
 
 
 @contextlib.contextmanager
@@ -21,6 +34,7 @@ def media_errors(
     features: FeatureConfig | None = None,
     *,
     images: bool = True,
+    image_dir: str | pathlib.Path = "",
 ) -> Iterator[None]:
     """Converts TensorFlow's errors of reading and decoding to ValueError.
 
@@ -32,6 +46,7 @@ def media_errors(
         data_dir: folder of the data set.
         features: settings of image and sound; None does not search for the file.
         images: whether images are read too, or only sounds.
+        image_dir: folder whose images are read, at any depth, if they have no pairs.
 
     Raises:
         ValueError: a file is missing or cannot be decoded; the message names it.
@@ -48,6 +63,8 @@ def media_errors(
         found = None
         if features is not None and not names_its_file(error):
             found = find_broken(pairs, data_dir, features, images=images)
+            if image_dir and not found:
+                found = _broken_image(image_dir, features)
         raise ValueError(found or media_problem(error)) from error
 
 
@@ -70,16 +87,33 @@ def find_broken(
         A sentence with the path and the reason; None if every file can be decoded.
     """
     root = pathlib.Path(data_dir)
-    frontend = Frontend(features, normalized=False)
+    decode_image, decode_sound = image_decoder(features), sound_decoder(features)
     for pair in pairs:
-        path = str(root / pair.sound)
+        path = sound = media_path(root, pair.sound)
         try:
-            frontend.decode_waveform(tf.io.read_file(path), name=path)
+            decode_sound(tf.constant(path), tf.constant(0.5))
             if images:
-                path = str(root / pair.image)
-                frontend.decode_image(tf.io.read_file(path), path)
+                path = media_path(root, pair.image)
+                decode_image(tf.constant(path))
         except tf.errors.NotFoundError as error:
             return media_problem(error)
+        except tf.errors.DataLossError:
+            return damaged_record(path)
         except _MEDIA_ERRORS as error:
-            return f"{path} cannot be read: {media_problem(error)}"
+            if names_its_file(error):
+                return media_problem(error)
+            kind = "sound" if path == sound else "image"
+            return unreadable(kind, path, media_problem(error))
+    return None
+
+
+def _broken_image(folder: str | pathlib.Path, features: FeatureConfig) -> str | None:
+    """Finds the first image below a folder that cannot be decoded, as `find_broken`."""
+    frontend = Frontend(features, normalized=False)
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.suffix.lower() in IMAGE_ENDINGS and path.is_file():
+            try:
+                frontend.read_image(path)
+            except MediaError as error:
+                return str(error)
     return None

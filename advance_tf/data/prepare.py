@@ -14,7 +14,11 @@ import soundfile
 from tqdm import tqdm
 
 from advance_tf.data import layout, pairing, recordings
-from advance_tf.data.image_conversion import CONVERTED_ENDINGS, convert_image
+from advance_tf.data.image_conversion import (
+    CONVERTED_ENDINGS,
+    convert_form,
+    convert_image,
+)
 from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
 from advance_tf.files import replacing
@@ -38,6 +42,10 @@ _IMAGE_SIGNATURES = {
     b"BM": (".bmp",),
     b"RIFF": (".webp",),
 }
+# Bytes that hold the header of a BMP or WebP.
+_HEADER_BYTES = 256
+# Formats of which the models read some forms only.
+_FORMS_ENDINGS = (".bmp", ".webp")
 _T = TypeVar("_T")
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
@@ -89,10 +97,11 @@ def prepare_dataset(
     r"""Converts images and recordings to ADVANCE's layout.
 
     Writes vision/<scene>/<stem>.* and sound/<scene>/<stem>.wav: images are copied, or
-    become PNG where models do not read their format (see `convert_image`); sounds
-    become mono 16-bit WAV. A pair whose source files are unchanged is not written
-    again, so that a second call resumes an interrupted one. If a file of a pair
-    cannot be used, neither of its files is in `data_dir` afterwards.
+    become PNG where models do not read their format (see `convert_image`) or their form
+    of BMP or WebP (see `convert_form`); sounds become mono 16-bit WAV. A pair whose
+    source files are unchanged is not written again, so that a second call resumes an
+    interrupted one. If a file of a pair cannot be used, neither of its files is in
+    `data_dir` afterwards.
 
     Args:
         image_dir: folder with <scene>/<stem>.jpg, .png, .bmp, .webp, .tif, .jp2 or
@@ -176,7 +185,7 @@ def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
     settings = root / SETTINGS
     expected = json.dumps(dataclasses.asdict(rule), indent=2, sort_keys=True) + "\n"
     if settings.exists():
-        received = settings.read_text(encoding="utf-8")
+        received = settings.read_text(encoding="utf-8", errors="replace")
         if received != expected:
             raise ValueError(
                 f"{root} must be prepared with a single rule; it was written with "
@@ -204,21 +213,21 @@ def _convert_pair(
     write_sound: Callable[[pathlib.Path, pathlib.Path], str],
 ) -> tuple[str, str]:
     """Writes one pair; returns its outcome and the reason, "" for none."""
-    converted = image.suffix.lower() in CONVERTED_ENDINGS
-    ending = ".png" if converted else image.suffix.lower()
+    convert = _conversion(image)
+    ending = ".png" if convert else image.suffix.lower()
     image_copy = root / "vision" / pair.scene / f"{pair.stem}{ending}"
     sound_copy = root / "sound" / pair.scene / f"{pair.stem}.wav"
     outcome, reason, current = WRITTEN, "", image
     try:
         if _is_current(sound, sound_copy) and _is_current(image, image_copy):
             return UP_TO_DATE, ""
-        if not converted:
+        if image.suffix.lower() not in CONVERTED_ENDINGS:
             _check_image(image)
         current = sound
         reason = _write(sound, sound_copy, lambda path: write_sound(sound, path))
         current = image
-        copy = convert_image if converted else shutil.copyfile
-        _write(image, image_copy, lambda path: copy(image, path))
+        write = convert or shutil.copyfile
+        _write(image, image_copy, lambda path: write(image, path))
     except recordings.TooShortError as error:
         outcome, reason = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
@@ -233,6 +242,30 @@ def _convert_pair(
         if outcome != WRITTEN or other_ending != ending:
             other.unlink(missing_ok=True)
     return outcome, reason
+
+
+def _conversion(
+    image: pathlib.Path,
+) -> Callable[[pathlib.Path, pathlib.Path], None] | None:
+    """The function that converts an image; None for one that is copied."""
+    ending = image.suffix.lower()
+    if ending in CONVERTED_ENDINGS:
+        return convert_image
+    if ending not in _FORMS_ENDINGS:
+        return None
+    # TensorFlow is loaded only for these formats.
+    import tensorflow as tf
+
+    from advance_tf.features.image_header import form_problem
+
+    try:
+        with image.open("rb") as file:
+            start = file.read(_HEADER_BYTES)
+    except OSError:
+        # The check of the copied image raises it again.
+        return None
+    is_read = not form_problem(tf.constant(start)).numpy()
+    return None if is_read else convert_form
 
 
 def _is_current(source: pathlib.Path, copy: pathlib.Path) -> bool:

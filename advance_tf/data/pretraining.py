@@ -13,8 +13,10 @@ from advance_tf.data import augment
 from advance_tf.data.dataset import epoch_indices
 from advance_tf.data.pairing import IMAGE_ENDINGS
 from advance_tf.data.rows import ComputedRows, Rows, add_rows, blocks, path_rows
+from advance_tf.data.sampling import class_rounds
 from advance_tf.data.splits import hash_key
 from advance_tf.data.tagged_clips import TaggedClip
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 from advance_tf.files import is_system_entry
 
@@ -167,9 +169,10 @@ def make_clip_dataset(
     training: bool = False,
     seed: int = 0,
     first_epoch: int = 0,
-    balanced: bool = True,
+    sampling: str = "shuffled",
     masked: bool = True,
     mixup_strength: float = 1.0,
+    keep_last_batch: bool = False,
 ) -> tf.data.Dataset:
     """Batches of log-mel spectrograms and the events of the clips.
 
@@ -185,10 +188,13 @@ def make_clip_dataset(
         training: shuffle and augment.
         seed: seed of order and augmentation.
         first_epoch: epoch number of the first pass, for a resumed run.
-        balanced: draw by `balanced_weights`; otherwise use each clip once per epoch.
+        sampling: clips of an epoch of training. "shuffled": drawn by
+            `balanced_weights`; "balanced": by `class_rounds` of the events; "fixed":
+            each clip once, in the same order in all epochs.
         masked: apply `augment.spec_augment`.
         mixup_strength: parameter of the Beta distribution of `augment.mixup`; 0
             disables mixup.
+        keep_last_batch: use an incomplete last batch in training too.
 
     Returns:
         A data set of ({"log_mel": float32 [B, frames, mel_bins]}, {"events":
@@ -215,10 +221,17 @@ def make_clip_dataset(
         "events": _event_rows(clips),
     }
     cumulative = tf.constant(np.cumsum(balanced_weights(columns["events"])), tf.float64)
+    members: list[list[int]] = [[] for _ in labels.events()]
+    for position, clip in enumerate(clips if sampling == "balanced" else ()):
+        for event in clip.events:
+            members[event].append(position)
+
+    def draw_rounds(epoch: int) -> np.ndarray:
+        return class_rounds(members, len(clips), seed=seed, epoch=epoch)
 
     def draw_clip(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         clip_seed = augment.element_seed(seed, epoch, index)
-        if training and balanced:
+        if training and sampling == "shuffled":
             index = _draw_index(cumulative, clip_seed)
         return clip_seed, index
 
@@ -226,9 +239,9 @@ def make_clip_dataset(
         clip_seed: tf.Tensor, index: tf.Tensor, row: dict[str, tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         path = row["path"]
-        offset = augment.random_offset(clip_seed) if training else 0.5
-        waveform = frontend.decode_waveform(tf.io.read_file(path), offset, path)
-        log_mel = frontend.log_mel(waveform)  # [frames, mel_bins]
+        offset = augment.random_offset(clip_seed) if training else tf.constant(0.5)
+        # [frames, mel_bins]
+        log_mel = frontend.normalize(sound_decoder(features, "log_mel")(path, offset))
         if training and masked:
             log_mel = augment.spec_augment(log_mel, clip_seed)
         return log_mel, row["events"], clip_seed
@@ -241,12 +254,17 @@ def make_clip_dataset(
         return {"log_mel": log_mel}, {"events": events}
 
     indices = epoch_indices(
-        len(clips), shuffle=training, seed=seed, first_epoch=first_epoch
+        len(clips),
+        shuffle=training,
+        seed=seed,
+        first_epoch=first_epoch,
+        fixed=sampling == "fixed",
+        order_of=draw_rounds if sampling == "balanced" else None,
     )
     return (
         add_rows(indices.map(draw_clip), columns, len(clips))
         .map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=training)
+        .batch(batch_size, drop_remainder=training and not keep_last_batch)
         .map(mix_batch)
         .prefetch(2)
     )
@@ -270,23 +288,28 @@ def make_image_dataset(
     training: bool = False,
     seed: int = 0,
     first_epoch: int = 0,
+    sampling: str = "shuffled",
+    augmentation: str = "real",
+    keep_last_batch: bool = False,
 ) -> tf.data.Dataset:
     """Batches of images and their classes.
 
     Args:
         images: (path relative to the folder, class index) of each image.
         images_dir: the folder.
-        features: settings of the image; only `image_size` is used.
+        features: settings of the images.
         batch_size: images in a batch.
         training: shuffle and augment as in `make_dataset`.
         seed: seed of order and augmentation.
         first_epoch: epoch number of the first pass, for a resumed run.
+        sampling: order of training, as in `make_dataset`, with classes as scenes.
+        augmentation: of training, see `augment.augment_image`.
+        keep_last_batch: use an incomplete last batch in training too.
 
     Returns:
         A data set of ({"image": float32 [B, S, S, 3] in [0, 255]}, {"class": int32
         [B]}).
     """
-    frontend = Frontend(features, normalized=False)
     columns: dict[str, Rows] = {
         "path": path_rows(images, images_dir, 0),
         "class": np.array([index for _, index in images], np.int32),
@@ -295,19 +318,23 @@ def make_image_dataset(
     def load_image(
         epoch: tf.Tensor, index: tf.Tensor, row: dict[str, tf.Tensor]
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
-        path = row["path"]
-        image = frontend.decode_image(tf.io.read_file(path), path)  # [S, S, 3]
+        image = image_decoder(features)(row["path"])  # [S, S, 3]
         if training:
             image_seed = augment.element_seed(seed, epoch, index)
-            image = augment.augment_image(image, image_seed)
+            image = augment.augment_image(image, image_seed, augmentation)
         return {"image": image}, {"class": row["class"]}
 
     indices = epoch_indices(
-        len(images), shuffle=training, seed=seed, first_epoch=first_epoch
+        len(images),
+        shuffle=training,
+        seed=seed,
+        first_epoch=first_epoch,
+        balance=np.asarray(columns["class"]) if sampling == "balanced" else None,
+        fixed=sampling == "fixed",
     )
     return (
         add_rows(indices, columns, len(images))
         .map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=training)
+        .batch(batch_size, drop_remainder=training and not keep_last_batch)
         .prefetch(2)
     )

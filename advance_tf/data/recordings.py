@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from advance_tf.config import MAX_RATE_HZ, MIN_RATE_HZ
+from advance_tf.config import MAX_RATE_HZ, MAX_SAMPLE, MIN_RATE_HZ
 from advance_tf.data.truncation import missing_end
 
 _BLOCK_SAMPLES = 1 << 16
@@ -205,8 +205,12 @@ def _mono_blocks(
                 "the recording must have as many samples as its header states; "
                 f"{missing} are missing at the end. {_TRUNCATED}"
             )
-        if not np.isfinite(block).all():
-            raise ValueError("the recording must have finite samples only")
+        # Comparisons with NaN are False.
+        if not (np.abs(block) <= MAX_SAMPLE).all():
+            raise ValueError(
+                f"the recording must have finite samples within ±{MAX_SAMPLE:.0f} "
+                "only; full scale is 1"
+            )
         missing -= len(block)
         yield block.mean(axis=1)
 

@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike
 
+from advance_tf.data.shards import is_shards, open_shards
+
 # Elements whose rows are read in one call, and rows in a block of `blocks`.
 READ_ROWS = 64
 BLOCK_ROWS = 2048
@@ -206,7 +208,7 @@ def path_rows(
 
     Args:
         items: n items with a path relative to the folder.
-        folder: the folder.
+        folder: the folder, or that of its shards.
         key: attribute with the path, such as "image", or its position in a tuple.
 
     Returns:
@@ -217,12 +219,13 @@ def path_rows(
         b'AID/2.jpg'
     """
     prefix = str(pathlib.Path(folder, "x"))[:-1]
+    address = open_shards(folder).address if is_shards(folder) else prefix.__add__
     getter: Callable[[Any], str] = (
         operator.attrgetter(key) if isinstance(key, str) else operator.itemgetter(key)
     )
 
     def read(rows: np.ndarray) -> np.ndarray:
-        paths = [os.fsencode(prefix + getter(items[row])) for row in rows.tolist()]
+        paths = [os.fsencode(address(getter(items[row]))) for row in rows.tolist()]
         return np.array(paths, object)
 
     return ComputedRows(read, (len(items),), object)
@@ -267,7 +270,12 @@ def add_rows(
             tensor.set_shape([None, *rows.shape[1:]])
         return (*element, dict(zip(names, found, strict=True)))
 
-    read_ahead = indices.batch(READ_ROWS).map(add).prefetch(1).unbatch()
+    read_ahead = (
+        indices.batch(READ_ROWS)
+        .map(tf.autograph.experimental.do_not_convert(add))
+        .prefetch(1)
+        .unbatch()
+    )
     return read_ahead.apply(tf.data.experimental.assert_cardinality(count))
 
 

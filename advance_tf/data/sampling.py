@@ -1,11 +1,20 @@
 """The order of the training pairs in an epoch, a function of seed and epoch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from advance_tf.config import TrainingConfig
+
 
 def epoch_order(
-    count: int, *, seed: int, epoch: int, balance: npt.ArrayLike | None = None
+    count: int,
+    *,
+    seed: int,
+    epoch: int,
+    balance: npt.ArrayLike | None = None,
+    fixed: bool = False,
 ) -> np.ndarray:
     """Draws the order of an epoch, so that a resumed run continues with the same one.
 
@@ -15,6 +24,7 @@ def epoch_order(
         epoch: counted from 0.
         balance: int [count], the scene of each pair, for an equal number of pairs of
             every scene; None for each pair once.
+        fixed: the order of epoch 0 in every epoch, as in the authors' code.
 
     Returns:
         int64 [count], positions of pairs. Shuffled, it is a permutation. Balanced,
@@ -28,7 +38,7 @@ def epoch_order(
     >>> scenes[epoch_order(4, seed=0, epoch=1, balance=scenes)].tolist().count(9)
     2
     """
-    rng = np.random.default_rng((seed, epoch))
+    rng = np.random.default_rng((seed, 0 if fixed else epoch))
     if balance is None:
         return rng.permutation(count)
     classes = np.asarray(balance)
@@ -42,6 +52,55 @@ def epoch_order(
         permutations = [rng.permutation(own) for _ in range(rounds)]
         drawn.append(np.concatenate([own[:0], *permutations])[:share])
     return rng.permutation(np.concatenate(drawn))
+
+
+def smallest_split(training: TrainingConfig, split: str) -> int:
+    """The least number of pairs that a split must have.
+
+    Args:
+        training: batch_size and keep_last_batch are used.
+        split: "training" or "validation".
+
+    Returns:
+        A batch in training, unless an incomplete one is kept; otherwise 1.
+    """
+    whole = split == "training" and not training.keep_last_batch
+    return training.batch_size if whole else 1
+
+
+def class_rounds(
+    members: Sequence[npt.ArrayLike], count: int, *, seed: int, epoch: int
+) -> np.ndarray:
+    """Draws the same number of elements of each class, one of each in every round.
+
+    Args:
+        members: int [n_k] of each class, positions of its elements; an element may be
+            in several classes.
+        count: number of draws.
+        seed: seed of the run.
+        epoch: counted from 0.
+
+    Returns:
+        int64 [count], positions. A round has one element of each class that is not
+        empty, in a new order; a class draws all its elements before one again.
+
+    Source: the authors' pretraining on AudioSet, where the passes over the classes
+    continue over all epochs; here every epoch begins anew.
+
+    >>> drawn = class_rounds([[0, 1, 2], [3], []], 6, seed=0, epoch=0)
+    >>> (drawn == 3).sum(), sorted(set(drawn.tolist()))
+    (np.int64(3), [0, 1, 2, 3])
+    """
+    rng = np.random.default_rng((seed, epoch, 2))
+    present = [np.asarray(own, np.int64) for own in members if len(np.atleast_1d(own))]
+    rounds = -(-count // len(present))
+    # [rounds, classes]
+    columns = []
+    for own in present:
+        passes = [rng.permutation(own) for _ in range(-(-rounds // len(own)))]
+        columns.append(np.concatenate(passes)[:rounds])
+    drawn = rng.permuted(np.stack(columns, axis=1), axis=1)
+    return drawn.reshape(-1)[:count]
 
 
 def balanced_weights(classes: npt.ArrayLike, count: int) -> np.ndarray:

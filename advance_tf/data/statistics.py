@@ -11,7 +11,7 @@ from advance_tf.config import FeatureConfig
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import add_rows, number_rows, path_rows
-from advance_tf.features.frontend import Frontend
+from advance_tf.features.file_decoders import sound_decoder
 from advance_tf.features.log_mel import LogMelStats
 
 
@@ -100,13 +100,11 @@ def log_mel_statistics(
         >>> stats.mean_db.shape, stats.std_db.shape
         ((64,), (64,))
     """
-    frontend = Frontend(features, normalized=False)
     columns = {"path": path_rows(pairs, data_dir, "sound")}
 
     def log_mel(index: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
-        path = row["path"]
-        clip = frontend.decode_waveform(tf.io.read_file(path), name=path)
-        return frontend.log_mel_db(clip)  # [frames, mel_bins]
+        decode = sound_decoder(features, "log_mel")
+        return decode(row["path"], tf.constant(0.5))  # [frames, mel_bins]
 
     spectrograms = add_rows(number_rows(len(pairs)), columns, len(pairs)).map(
         log_mel, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True

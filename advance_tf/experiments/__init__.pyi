@@ -1,3 +1,4 @@
+from . import distillation as distillation
 from . import folds as folds
 from . import frozen_heads as frozen_heads
 from . import grid_search as grid_search
@@ -9,6 +10,7 @@ from . import reproduction as reproduction
 from . import scheduler as scheduler
 from . import split_tables as split_tables
 from . import study as study
+from .distillation import distill as distill
 from .paper_tables import paper_rows as paper_rows
 from .protocol import run_grid as run_grid
 from .protocol import run_tables as run_tables

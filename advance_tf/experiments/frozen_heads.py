@@ -30,7 +30,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import TEST
 from advance_tf.experiments.reproduction import predictions_of
 from advance_tf.experiments.scheduler import Job
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.inference.evaluation import true_scenes
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
@@ -41,6 +41,7 @@ from advance_tf.training.frozen import embedding_folder, load_embeddings
 from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
 
 RESULT = "heads.json"
+_RESULT_KEYS = ("config", "manifest_sha256", "best_score")
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -100,6 +101,9 @@ class SharedHeads:
         for name, variable in self._weights.items():
             variable.assign(weight_of.get(name, transfer.alpha))
         self.trained.config = config
+        dropout = self.trained.trainer.modality_dropout
+        if dropout is not None:
+            dropout.seed.assign(config.training.seed)
         self._reset(config)
         return fit_best(self.trained, self.embeddings)
 
@@ -147,7 +151,13 @@ def read_result(job: Job) -> dict[str, Any]:
     path = job.workdir / RESULT
     if not path.exists():
         return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    way_out = "Remove it to train these heads again."
+    with reading(path, "hold the result of trained heads", way_out):
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        missing = [name for name in _RESULT_KEYS if name not in found]
+        if missing:
+            raise KeyError(missing[0])
+    return found
 
 
 def is_trained(job: Job, manifest: Manifest) -> bool:
@@ -175,7 +185,12 @@ def embedding_key(config: Config) -> str:
     """Names the embeddings that a job needs: its inputs and towers."""
     towers = replace_fields(
         config,
-        {"dropout": 0.0, "head_units": 0, "normalize_embeddings": False},
+        {
+            "dropout": 0.0,
+            "head_units": 0,
+            "normalize_embeddings": False,
+            "modality_dropout": 0.0,
+        },
     )
     return json.dumps(to_dict(towers)["model"], sort_keys=True)
 

@@ -9,6 +9,7 @@ import pathlib
 from typing import Any
 
 from advance_tf.config import fields
+from advance_tf.files import reading
 
 _TRUE, _FALSE = {"true", "t", "1", ""}, {"false", "f", "0"}
 
@@ -37,7 +38,9 @@ def read_recipe(path: pathlib.Path) -> dict[str, Any]:
     ('kl_audio', 'both')
     """
     values: dict[str, Any] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    with reading(path, "be text in UTF-8 with a flag in each line", "Save it again."):
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    for number, text in enumerate(lines, 1):
         line = text.strip()
         if not line or line.startswith("#"):
             continue

@@ -14,7 +14,7 @@ from advance_tf.experiments import paper_tables
 from advance_tf.experiments.paper_tables import TableLine, paper_rows
 from advance_tf.experiments.scheduler import Job
 from advance_tf.experiments.study import Study
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.metrics.comparison import (
     PREDICTIONS,
@@ -22,7 +22,12 @@ from advance_tf.metrics.comparison import (
     compare,
     read_predictions,
 )
-from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
+from advance_tf.metrics.epochs import epochs_table
+from advance_tf.reporting.evaluation_report import (
+    METRICS,
+    run_over_epochs,
+    write_evaluation,
+)
 from advance_tf.runs.workdir import load_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
@@ -78,7 +83,10 @@ def _needs_evaluation(job: Job) -> bool:
     path = predictions_of(job).with_name(METRICS)
     if not path.exists():
         return True
-    details = json.loads(path.read_text(encoding="utf-8"))["details"]
+    with reading(
+        path, "hold the metrics of an evaluation", "Remove it to evaluate again."
+    ):
+        details = dict(json.loads(path.read_text(encoding="utf-8"))["details"])
     return (details.get("data_dir"), details.get("weights_sha256")) != (
         job.config.data.data_dir,
         file_sha256(job.workdir / BEST_WEIGHTS),
@@ -122,6 +130,8 @@ def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], s
 def write_table(study: Study, table: int, runs: int) -> str:
     """Writes table<N>.md, .csv and .tex of a study.
 
+    Below the Markdown table is that of `over_epochs`.
+
     Args:
         study: a study whose runs are evaluated.
         table: 1, 2 or 3.
@@ -132,8 +142,9 @@ def write_table(study: Study, table: int, runs: int) -> str:
     """
     lines, label = table_lines(study, table, runs)
     title = TITLES[table]
+    heading = f"Table {table}: {title}"
     texts = {
-        "md": paper_tables.markdown(lines, f"Table {table}: {title}", label),
+        "md": paper_tables.markdown(lines, heading, label) + over_epochs(study, table),
         "csv": paper_tables.to_csv(lines, label),
         "tex": paper_tables.latex(lines, title, label, key=f"table{table}"),
     }
@@ -141,3 +152,28 @@ def write_table(study: Study, table: int, runs: int) -> str:
         with replacing(study.workdir / f"table{table}.{ending}") as temporary:
             temporary.write_text(text, encoding="utf-8")
     return texts["md"]
+
+
+def over_epochs(study: Study, table: int) -> str:
+    """Formats the mean ± deviation as the authors' code computes it.
+
+    Args:
+        study: a study whose runs are trained.
+        table: 1, 2 or 3.
+
+    Returns:
+        Markdown: for the first seed of each row, the test scores over the best epoch
+        and the five after it, see `scores_over_epochs`; "" for runs without
+        `test_epochs`.
+    """
+    found = {
+        row.name: run_over_epochs(study.job(row.recipe, 0).workdir)
+        for row in paper_rows(table)
+    }
+    rows = {name: scores for name, scores in found.items() if scores is not None}
+    if not rows:
+        return ""
+    return (
+        "\nMean ± deviation as in the authors' code, over the best epoch of one run "
+        f"(seed 0) and the five after it:\n\n{epochs_table(rows)}\n"
+    )

@@ -13,7 +13,7 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.models.backbones.registry import named_weights
 from advance_tf.runs.training import (
     find_manifest,
@@ -32,7 +32,7 @@ _SET_BY_ROWS = ("modality", "transfer", "scene_weight", "seed")
 # Stored as absolute paths: the runs may be started from any folder.
 _PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_stats")
 # Settings that may change when a study is resumed.
-_MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy")
+_MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy", "tf_data_service")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +153,9 @@ def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _read_settings(path: pathlib.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
+    way_out = "Remove it and give the settings again."
+    with reading(path, "hold the settings of a study", way_out):
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{path} must hold the settings of a study; reading it failed: {error}. "
-            "Remove it and give the settings again."
-        ) from error
 
 
 def prepare_study(

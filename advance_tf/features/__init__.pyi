@@ -1,7 +1,11 @@
 from . import errors as errors
+from . import file_decoders as file_decoders
 from . import frontend as frontend
 from . import image as image
+from . import image_header as image_header
+from . import input_checks as input_checks
 from . import log_mel as log_mel
+from . import media_files as media_files
 from . import mel as mel
 from . import sources as sources
 from . import wav as wav

@@ -8,15 +8,27 @@ import re
 
 import tensorflow as tf
 
-_RULE = re.compile(r"(The (?:sound|image) .*? must be a valid .*?\.)(?=['\"\s\]]|$)")
+_RULE = re.compile(
+    r"(The (?P<kind>sound|image|cache file) .*? must be a valid .*?\.)(?=['\"\s\]]|$)"
+)
 # The names of the graph's node and of the data set may precede the path.
 _MISSING = re.compile(
     r"^(?:\{\{.*?\}\} )?(?:Error in user-defined .*? Iterator::\S+ )?"
     r"(.+); No such file or directory",
     re.MULTILINE,
 )
-# What TensorFlow adds to the message of an operator that runs outside of a graph.
-_OPERATOR = re.compile(r"^\{\{.*?\}\} | \[Op:\w+\].*$")
+# What TensorFlow adds to the sentence of an operator: the node before it, the operator
+# behind it.
+_OPERATOR = re.compile(r"^(?:\{\{.*?\}\} )+|\s*\[Op:\w+\].*$")
+# In a graph, the sentence is after the stack and before the node.
+_BEFORE_NODE = re.compile(r"^(?P<sentence>\S.*)\n?\s*\[\[\{\{", re.MULTILINE)
+# Bytes beyond ASCII in the string of an assertion.
+_ESCAPED = re.compile(r"(?:\\x[0-9a-f]{2})+")
+_WAYS_OUT = {
+    "sound": " Replace it, or leave the pair out.",
+    "image": " Replace it, or leave the pair out.",
+    "cache file": " Remove it; the next run decodes its pair again.",
+}
 
 
 class MediaError(ValueError):
@@ -32,18 +44,46 @@ def media_problem(error: tf.errors.OpError) -> str:
     Returns:
         One sentence; the first line of the error for errors of other operators.
     """
-    match = _RULE.search(error.message)
+    text = _ESCAPED.sub(_unescaped, str(error.message))
+    match = _RULE.search(text)
     if match:
-        return f"{match.group(1)} Replace it, or leave the pair out."
-    missing = _MISSING.search(error.message)
+        return match.group(1) + _WAYS_OUT[match["kind"]]
+    missing = _MISSING.search(text)
     if missing:
         return (
             f"The file {missing.group(1)} does not exist. Give the folder of the data "
             "set with `data_dir`."
         )
-    return _OPERATOR.sub("", str(error.message).split("\n")[0])
+    found = _BEFORE_NODE.search(text)
+    sentence = found["sentence"] if found else text.strip().split("\n")[0]
+    return _OPERATOR.sub("", sentence)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    contents = bytes.fromhex(match.group(0).replace("\\x", ""))
+    return contents.decode("utf-8", "backslashreplace")
 
 
 def names_its_file(error: tf.errors.OpError) -> bool:
     """Returns whether an error is one of `advance_tf.features`, which name the file."""
     return bool(_RULE.search(error.message))
+
+
+def unreadable(kind: str, path: str, reason: str) -> str:
+    """The message for a file whose decoder gives a reason and no name.
+
+    Args:
+        kind: "image" or "sound".
+        path: path of the file.
+        reason: result of `media_problem`.
+
+    Returns:
+        Rule, reason and way out.
+
+    >>> unreadable("image", "a.png", "Invalid PNG data, size 55")[:54]
+    'The image a.png cannot be decoded: Invalid PNG data, s'
+    """
+    return (
+        f"The {kind} {path} cannot be decoded: {reason.rstrip('.')}. It is damaged or "
+        "cut off: copy or download it again, or leave it out."
+    )

@@ -12,12 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
-from advance_tf.features.errors import MediaError, media_problem
-from advance_tf.features.image import (
-    decode_image,
+from advance_tf.features.errors import (
+    MediaError,
+    media_problem,
+    names_its_file,
+    unreadable,
+)
+from advance_tf.features.image import decode_image, resize_image
+from advance_tf.features.image_header import (
+    FORMATS,
+    form_problem,
     has_too_many_pixels,
     read_image_size,
-    resize_image,
 )
 from advance_tf.features.log_mel import (
     LogMelStats,
@@ -47,7 +53,7 @@ from advance_tf.features.waveform import (
 # delay the tracing of data sets, by seconds.
 _do_not_convert = tf.autograph.experimental.do_not_convert
 
-_INVALID_IMAGE = "the image must be a valid JPEG, PNG, BMP or WebP"
+_INVALID_IMAGE = f"the image must be a valid {FORMATS}: "
 _INVALID_SOUND = "the sound must be a valid WAV file: "
 
 
@@ -169,11 +175,13 @@ class Frontend:
             name,
             jpeg_scaling=features.jpeg_scaling,
             max_pixels=features.max_image_pixels,
+            method=features.image_resize,
         )
 
     def resize_image(self, image: tf.Tensor) -> tf.Tensor:
         """Resizes images [..., H, W, 3], 0..255, to float32 [..., S, S, 3]."""
-        return resize_image(image, self.features.image_size)
+        features = self.features
+        return resize_image(image, features.image_size, features.image_resize)
 
     @_do_not_convert
     def decode_recording(
@@ -245,15 +253,24 @@ class Frontend:
         too_many = f"the image must have at most {max_pixels} pixels"
 
         def decode(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            too_large = has_too_many_pixels(read_image_size(content), max_pixels)
-            image = tf.cond(
-                too_large,
-                lambda: tf.zeros([side, side, 3]),
-                lambda: self.decode_image(content),
+            form = form_problem(content)
+            is_read = tf.equal(form, "")
+            # The reader of another form would take other bytes for the size.
+            too_large = tf.cond(
+                is_read,
+                lambda: has_too_many_pixels(read_image_size(content), max_pixels),
+                lambda: tf.constant(False),
             )
-            return image, tf.where(too_large, too_many, "")
+            image = tf.cond(
+                is_read & ~too_large,
+                lambda: self.decode_image(content),
+                lambda: tf.zeros([side, side, 3]),
+            )
+            unread = tf.where(is_read, "", tf.strings.join([_INVALID_IMAGE, form]))
+            return image, tf.where(too_large, too_many, unread)
 
-        return _decode_batch(contents, decode, (side, side, 3), _INVALID_IMAGE)
+        failure = f"{_INVALID_IMAGE}it is damaged or cut off"
+        return _decode_batch(contents, decode, (side, side, 3), failure)
 
     def decode_waveforms(self, contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes a batch of WAV files; an invalid file does not fail the others.
@@ -339,6 +356,6 @@ class Frontend:
             return np.asarray(decode(tf.constant(contents), tf.constant(name)))
         except tf.errors.InvalidArgumentError as error:
             message = media_problem(error)
-            if name not in message:
-                message = f"{name} cannot be decoded: {message}"
+            if not names_its_file(error):
+                message = unreadable(kind, name, message)
             raise MediaError(message) from error

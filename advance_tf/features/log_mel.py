@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
+from advance_tf.csv_tables import read_table
 from advance_tf.features.mel import mel_matrix, mel_product
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 
 # Size of the padded frames of a block. With their spectrum, they fit the second-level
 # cache of current processors.
@@ -286,16 +287,11 @@ def load_stats(features: FeatureConfig) -> LogMelStats:
             f"log_mel_stats must be 'authors' or an existing CSV; received {name!r}. "
             "Compute one with `advance stats`."
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
+    rows = [row.values for row in read_table(path).rows]
+    rule = f"have the columns {', '.join(STATS_COLUMNS)} with numbers"
+    with reading(path, rule, "Compute it again with `advance stats`."):
         mean = np.array([float(row["mean_db"]) for row in rows], np.float32)
         deviation = np.array([float(row["std_db"]) for row in rows], np.float32)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} must have the columns {', '.join(STATS_COLUMNS)} with numbers; "
-            f"reading it failed: {error!r}. Compute it again with `advance stats`."
-        ) from error
     finite = np.isfinite(mean).all() and np.isfinite(deviation).all()
     if len(mean) != features.mel_bins or not finite or not (deviation > 0).all():
         raise ValueError(

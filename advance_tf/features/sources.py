@@ -30,7 +30,9 @@ def read_contents(source: object, kind: str) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         return source, "(bytes)"
     if isinstance(source, str | pathlib.Path):
-        return pathlib.Path(source).read_bytes(), str(source)
+        from advance_tf.features.media_files import read_media_bytes
+
+        return read_media_bytes(str(source)), str(source)
     raise MediaError(
         f"The {kind} must be a path, bytes or an array; received "
         f"{type(source).__name__}. Convert it to one of these."

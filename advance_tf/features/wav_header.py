@@ -375,28 +375,3 @@ def _problem(
         )
 
     return tf.cond(valid, lambda: tf.constant(""), reason)
-
-
-def checked_header(contents: tf.Tensor, name: tf.Tensor | str = "") -> WavHeader:
-    """Reads a header as `read_header`; a file with a problem raises an error.
-
-    Args:
-        contents: string scalar, the bytes of the complete file.
-        name: name of the file, for the error.
-
-    Returns:
-        The header; its rate is 8,000 to 192,000 Hz.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the header has a problem.
-    """
-    header = read_header(contents)
-    message = tf.strings.join(
-        ["The sound ", name, " must be a valid WAV file; ", header.problem, "."]
-    )
-    readable = tf.equal(header.problem, "")
-    with tf.control_dependencies([tf.debugging.Assert(readable, [message])]):
-        # An invalid rate must fail this check before it fails a later operator.
-        rate_hz = tf.clip_by_value(header.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
-        samples = tf.identity(header.samples)
-    return header._replace(rate_hz=rate_hz, samples=samples)

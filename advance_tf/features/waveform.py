@@ -5,16 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from advance_tf.config import MAX_RATE_HZ, MIN_RATE_HZ, FeatureConfig
+from advance_tf.config import MAX_RATE_HZ, MAX_SAMPLE, MIN_RATE_HZ, FeatureConfig
 from advance_tf.features.errors import MediaError
 from advance_tf.features.resample import input_span, resample, resampled_length
-from advance_tf.features.wav import decode_wav, read_samples
-from advance_tf.features.wav_header import (
-    MAX_CHANNELS,
-    WavHeader,
+from advance_tf.features.wav import (
     checked_header,
-    read_header,
+    decode_wav,
+    read_checked,
+    read_samples,
 )
+from advance_tf.features.wav_header import MAX_CHANNELS, WavHeader, read_header
 
 
 def fit_clip(
@@ -191,7 +191,7 @@ def waveform_or_problem(
         float32 [clip_samples], zeros for an invalid file; and the problem of the
         file, a string scalar, "" for a valid file.
     """
-    header = read_header(contents)
+    header = read_checked(contents)
     rate_hz = tf.clip_by_value(header.rate_hz, MIN_RATE_HZ, MAX_RATE_HZ)
     waveform = tf.cond(
         tf.equal(header.problem, ""),
@@ -243,7 +243,8 @@ def mono_waveform(samples: np.ndarray) -> np.ndarray:
         float32 [n].
 
     Raises:
-        MediaError: the array has another shape or type, is empty or not finite.
+        MediaError: the array has another shape or type, is empty, not finite or
+            beyond ±65,536.
     """
     valid_shape = samples.ndim == 1 or (
         samples.ndim == 2 and 1 <= samples.shape[1] <= MAX_CHANNELS
@@ -255,10 +256,12 @@ def mono_waveform(samples: np.ndarray) -> np.ndarray:
             f"{samples.dtype} {list(samples.shape)}. Divide int16 by 32,768 and "
             "put time first."
         )
-    if not np.isfinite(samples).all():
+    # Comparisons with NaN are False.
+    if not (np.abs(samples) <= MAX_SAMPLE).all():
         raise MediaError(
-            "A sound array must be finite; received NaN or infinity. Replace these "
-            "samples."
+            "The samples of a sound array must be finite and within "
+            f"±{MAX_SAMPLE:.0f}; received NaN, infinity or a larger sample. Replace "
+            "it, and scale the array to [-1, 1]."
         )
     mono = samples if samples.ndim == 1 else samples.mean(axis=1)
     return np.ascontiguousarray(mono, np.float32)

@@ -1,4 +1,5 @@
 from . import backends as backends
+from . import beam_pipelines as beam_pipelines
 from . import evaluation as evaluation
 from . import events as events
 from . import examples as examples
@@ -9,10 +10,14 @@ from . import model as model
 from . import onnx_backend as onnx_backend
 from . import prediction as prediction
 from . import predictor as predictor
+from . import rejection as rejection
+from . import shared_prediction as shared_prediction
+from . import stored_outputs as stored_outputs
 from .evaluation import evaluate as evaluate
 from .examples import Example as Example
 from .examples import find_examples as find_examples
 from .loading import load_model as load_model
+from .loading import model_sha256 as model_sha256
 from .model import Embedding as Embedding
 from .model import Model as Model
 from .prediction import Prediction as Prediction

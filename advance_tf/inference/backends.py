@@ -4,7 +4,7 @@ import io
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,17 +19,53 @@ from advance_tf.features.sources import (
     split_rate,
 )
 from advance_tf.features.waveform import check_rate, mono_waveform
+from advance_tf.files import reading
 from advance_tf.inference.events import describe_events
 from advance_tf.inference.examples import Example
 from advance_tf.inference.model import KINDS, Model, Scores
 from advance_tf.inference.prediction import OK
-from advance_tf.inference.predictor import Predictor
+from advance_tf.inference.predictor import Predictor, Probabilities
+from advance_tf.inference.rejection import (
+    REASONS,
+    distance_flags,
+    flag_matrix,
+    input_flags,
+)
+from advance_tf.models.heads import PRESENT
 
 # In the folder of a SavedModel, and in the ZIP archive of a LiteRT file.
 METADATA = "metadata.json"
 SAVED_MODEL_METADATA = f"assets.extra/{METADATA}"
+# In a row of inputs: the reasons that follow from the decoded inputs.
+_CHECKS = "checks"
 # The signature that returns embeddings, in both formats.
 EMBED = "embed"
+EXPORT_AGAIN = "Export the run again with this version."
+_METADATA_TYPES = {
+    "modality": str,
+    "label": str,
+    "events_source": str,
+    "events_of_sound": bool,
+    "sample_rate_hz": int,
+    "clip_samples": int,
+    "image_size": int,
+}
+
+
+class Measured(NamedTuple):
+    """What decides about the answers of n examples.
+
+    Attributes:
+        confidence: float32 [n], the largest scene probability.
+        distances: "image" and "sound" → float32 [n], distance of the embedding from
+            the training pairs; empty without a calibration.
+        flags: float [n, 5], above 0 for each reason of `rejection.REASONS` apart from
+            low confidence.
+    """
+
+    confidence: np.ndarray
+    distances: Mapping[str, np.ndarray]
+    flags: np.ndarray
 
 
 class RunModel(Model):
@@ -43,6 +79,7 @@ class RunModel(Model):
     def __init__(self, predictor: Predictor, label: str = "") -> None:
         self.predictor = predictor
         self.modality = predictor.modality
+        self.takes_mask = predictor.takes_mask
         self.label = label
         events = describe_events(predictor.sizes, predictor.knowledge)
         self.event_source = events.source
@@ -55,19 +92,68 @@ class RunModel(Model):
         row = {
             "image": np.zeros((side, side, 3), np.float32),
             sound_input: np.zeros(features.sound_shape(sound_input), np.float32),
+            PRESENT: np.zeros(len(KINDS), np.float32),
         }
+        image = waveform = None
         if example.image is not None and self.uses("image"):
             row["image"] = frontend.read_image(example.image)
+            image = tf.constant(row["image"][None], tf.float32)
+            row[PRESENT][0] = 1
         if example.sound is not None and self.uses("sound"):
-            waveform = frontend.read_waveform(example.sound)
-            row[sound_input] = np.asarray(frontend.encode_sound(waveform))
+            clip = frontend.read_waveform(example.sound)
+            row[sound_input] = np.asarray(frontend.encode_sound(clip))
+            waveform = tf.constant(clip[None], tf.float32)
+            row[PRESENT][1] = 1
+        if self.predictor.calibration is not None:
+            row[_CHECKS] = flag_matrix(input_flags(image, waveform), 1)[0].numpy()
         return row
 
-    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
-        found = self.predictor.predict(_stack(rows), batch_size=len(rows))
-        return Scores(
-            [OK] * len(rows), found.scene_probs, found.events.probs, found.events.known
+    def measure(self, examples: Sequence[Example], batch_size: int = 16) -> Measured:
+        """Confidence, distances and reasons of examples with the same inputs.
+
+        Args:
+            examples: at least one.
+            batch_size: examples in memory at once.
+
+        Returns:
+            The measures, in the order of the examples.
+
+        Raises:
+            ValueError: a file cannot be read.
+        """
+        parts = []
+        for start in range(0, len(examples), batch_size):
+            batch = examples[start : start + batch_size]
+            found, flags = self._predict([self._inputs(example) for example in batch])
+            none = np.zeros((len(batch), len(REASONS) - 1))
+            parts.append((found, none if flags is None else flags))
+        return Measured(
+            np.concatenate([found.scene_probs.max(axis=1) for found, _ in parts]),
+            {
+                kind: np.concatenate([found.distances[kind] for found, _ in parts])
+                for kind in parts[0][0].distances
+            },
+            np.concatenate([flags for _, flags in parts]),
         )
+
+    def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
+        found, flags = self._predict(rows)
+        status, events = [OK] * len(rows), found.events
+        return Scores(status, found.scene_probs, events.probs, events.known, flags)
+
+    def _predict(
+        self, rows: Sequence[dict[str, Any]]
+    ) -> tuple[Probabilities, np.ndarray | None]:
+        """Probabilities and flags of rows."""
+        inputs = _stack(rows)
+        checks, present = inputs.pop(_CHECKS, None), inputs[PRESENT]
+        found = self.predictor.predict(inputs, batch_size=len(rows))
+        flags = None
+        if checks is not None:
+            far = distance_flags(self.predictor.calibration, found.distances)
+            # The distance of a missing input is that of zeros and has no meaning.
+            flags = np.hstack([checks, flag_matrix(far, len(rows)).numpy() * present])
+        return found, flags
 
     def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         found = self.predictor.embed(_stack([row]))
@@ -89,8 +175,30 @@ class ExportedModel(Model):
         self.metadata = metadata
         self.modality = metadata["modality"]
         self.label = metadata["label"]
+        self.takes_mask = metadata.get("modality_dropout", False)
+        self.min_confidence = metadata.get("min_confidence", 0.0)
         self.event_source = metadata["events_source"]
         self.events_from_sound = metadata["events_of_sound"]
+
+
+def check_metadata(metadata: Any) -> dict[str, Any]:
+    """Checks that metadata has the entries that a model needs.
+
+    Args:
+        metadata: the contents of metadata.json.
+
+    Returns:
+        The same entries.
+
+    Raises:
+        KeyError: an entry is missing.
+        TypeError: an entry has another type.
+    """
+    found = dict(metadata)
+    for name, kind in _METADATA_TYPES.items():
+        if not isinstance(found[name], kind):
+            raise TypeError(f"{name} must be of type {kind.__name__}")
+    return found
 
 
 class SavedModel(ExportedModel):
@@ -107,8 +215,15 @@ class SavedModel(ExportedModel):
         super().__init__(_saved_model_metadata(path))
         self.path = path
         # The signatures hold no reference to the object that owns their weights.
-        self._loaded = tf.saved_model.load(str(path))
-        self._signatures = self._loaded.signatures
+        # Errors of TensorFlow and of protocol buffers have no common base class.
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            self._signatures = self._loaded.signatures
+        except Exception as error:
+            raise ValueError(
+                f"{path} must be a complete SavedModel of `advance export`; reading it "
+                f"failed: {error}. {EXPORT_AGAIN}"
+            ) from error
 
     def _read(self, example: Example) -> dict[str, Any]:
         row = {}
@@ -121,6 +236,7 @@ class SavedModel(ExportedModel):
     def _scores(self, rows: Sequence[dict[str, Any]]) -> Scores:
         status = [""] * len(rows)
         scenes = np.zeros((len(rows), len(labels.scenes())), np.float32)
+        flags = np.zeros((len(rows), len(REASONS) - 1), np.float32)
         events = np.zeros((len(rows), len(labels.events())), np.float32)
         has_events = False
         # Rows with the same inputs share one call.
@@ -132,10 +248,13 @@ class SavedModel(ExportedModel):
             for place, text in zip(group, outputs["status"], strict=True):
                 status[place] = text.decode()
             scenes[group] = outputs["scene_probs"]
+            # Exports of versions before 0.2.0 have no reasons.
+            if "reason_flags" in outputs:
+                flags[group] = outputs["reason_flags"][:, :-1]
             if "event_probs" in outputs:
                 has_events = True
                 events[group] = outputs["event_probs"]
-        return Scores(status, scenes, events if has_events else None)
+        return Scores(status, scenes, events if has_events else None, flags=flags)
 
     def _call(
         self, names: tuple[str, ...], rows: Sequence[dict[str, Any]]
@@ -197,10 +316,10 @@ def no_embeddings(path: pathlib.Path) -> str:
 
 def _saved_model_metadata(folder: pathlib.Path) -> dict[str, Any]:
     path = folder / SAVED_MODEL_METADATA
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    if not path.is_file():
         raise ValueError(
-            f"{path} must describe the SavedModel; reading it failed: {error}. "
-            "Export the run again with this version."
-        ) from error
+            f"{path} must describe the SavedModel; it does not exist. Export the run "
+            "again with this version."
+        )
+    with reading(path, "describe the SavedModel", EXPORT_AGAIN):
+        return check_metadata(json.loads(path.read_text(encoding="utf-8")))

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,10 +12,14 @@ from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.pairing import Pair
-from advance_tf.inference.predictor import Predictor
+from advance_tf.inference.predictor import Predictor, Probabilities
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
+from advance_tf.metrics.scores import confusion_matrix, weighted_scores
+from advance_tf.models.heads import build_heads, copy_heads
 from advance_tf.runs.workdir import Run, as_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
+from advance_tf.training.embeddings import compute_embeddings
+from advance_tf.training.frozen import embedding_folder, trains_heads_only
 
 
 def run_names(workdirs: Sequence[str | pathlib.Path]) -> list[str]:
@@ -46,6 +51,85 @@ def true_scenes(pairs: Sequence[Pair]) -> np.ndarray:
     return np.array([labels.scenes().index(pair.scene) for pair in pairs], np.int64)
 
 
+def predict_pairs(
+    run: Run,
+    pairs: Sequence[Pair],
+    *,
+    batch_size: int | None = None,
+    progress: bool = False,
+) -> Probabilities:
+    """Predicts pairs of the data set of a run, without its temperature.
+
+    A run whose heads were trained on stored embeddings of frozen towers uses these:
+    the towers compute, and store, only the embeddings of pairs that lack them. One
+    with modality_dropout runs its towers, for both inputs and for each alone.
+
+    Args:
+        run: a loaded run.
+        pairs: the pairs, at least one.
+        batch_size: pairs in a batch; None for the value of the training.
+        progress: whether to show a progress bar on a terminal.
+
+    Returns:
+        The probabilities, in the order of the pairs.
+
+    Raises:
+        ValueError: a file cannot be read, or the logits are not finite.
+    """
+    predictor = Predictor.from_run(run, calibrated=False)
+    folder = embedding_folder(run.config, run.workdir)
+    is_single = not run.config.model.modality_dropout
+    if is_single and trains_heads_only(run.config) and folder.is_dir():
+        data = dataclasses.replace(run.config.data, data_dir=str(run.data_dir))
+        embeddings = compute_embeddings(
+            run.recognizer,
+            dataclasses.replace(run.config, data=data),
+            pairs,
+            folder,
+            progress=progress and sys.stderr.isatty(),
+        )
+        heads = build_heads(
+            run.config.model, embeddings.sizes, run.config.transfer.transfer
+        )
+        copy_heads(run.recognizer, heads)
+        logits = heads(embeddings.rows(range(len(pairs))), training=False)
+        return predictor.probabilities({k: v.numpy() for k, v in logits.items()})
+    return predictor.predict_pairs(
+        pairs,
+        run.data_dir,
+        batch_size=batch_size or run.config.training.batch_size,
+        progress=progress,
+        single=True,
+    )
+
+
+def input_scores(
+    true: np.ndarray, both: np.ndarray, single: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """The scores of a model with modality_dropout for each set of inputs.
+
+    Args:
+        true: int [n].
+        both: scene probabilities [n, 13] from both inputs.
+        single: "image" and "sound" → those from this input alone.
+
+    Returns:
+        "both", "image" and "sound" → weighted precision, recall, f_score and
+        accuracy, in [0, 1]; empty where `single` is.
+    """
+    if not single:
+        return {}
+    return {
+        name: {
+            score: float(value)
+            for score, value in weighted_scores(
+                confusion_matrix(true, probs.argmax(axis=1), probs.shape[1])
+            ).items()
+        }
+        for name, probs in {"both": both, **single}.items()
+    }
+
+
 def evaluate(
     run: Run | str | pathlib.Path,
     split: str = "test",
@@ -56,7 +140,8 @@ def evaluate(
 ) -> Evaluation:
     """Predicts every pair of a split and scores the predictions.
 
-    Nothing is augmented, and each pair is decoded from its files.
+    Nothing is augmented. Each pair is decoded from its files, unless the run stored
+    the embeddings of its frozen towers, see `predict_pairs`.
 
     Args:
         run: a loaded run, or its folder.
@@ -79,18 +164,15 @@ def evaluate(
     """
     run = as_run(run)
     pairs = run.pairs_of(split)
-    found = Predictor.from_run(run).predict_pairs(
-        pairs,
-        run.data_dir,
-        batch_size=batch_size or run.config.training.batch_size,
-        progress=progress,
-    )
+    # Reports compare the probabilities with and without a temperature.
+    found = predict_pairs(run, pairs, batch_size=batch_size, progress=progress)
+    true = true_scenes(pairs)
     events = found.events
     measured = "measured on training pairs" if split in ("training", "all") else ""
     return evaluate_predictions(
         [pair.stem for pair in pairs],
         [pair.site for pair in pairs],
-        true_scenes(pairs),
+        true,
         found.scene_probs,
         event_probs=events.probs,
         event_source=events.source,
@@ -105,6 +187,7 @@ def evaluate(
                 tower: dataclasses.asdict(source)
                 for tower, source in run.weights.items()
             },
+            "inputs": input_scores(true, found.scene_probs, found.single),
             "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),
         },
     )

@@ -15,6 +15,7 @@ from advance_tf.data.pairing import (
     OTHER_SOUND_ENDINGS,
     SOUND_ENDINGS,
 )
+from advance_tf.data.shards import is_shards, open_shards
 from advance_tf.features.sources import ImageSource, SoundSource
 from advance_tf.files import is_system_entry, is_utf8
 from advance_tf.inference.prediction import Prediction
@@ -160,6 +161,15 @@ def find_examples(
             f"data_dir must be a folder; received {root}, which does not exist or is "
             "a file."
         )
+    if is_shards(root):
+        index = open_shards(root)
+        given = (
+            (f"{one.scene}/{one.stem}", one.image, one.sound) for one in index.pairs
+        )
+        return tuple(
+            Example(name, index.address(image), index.address(sound))
+            for name, image, sound in given
+        ), ()
     # Name → path of the image and of the sound; lists only for repeated names.
     found: tuple[dict[str, str], dict[str, str]] = ({}, {})
     repeated: dict[str, list[str]] = {}

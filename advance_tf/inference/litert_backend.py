@@ -12,10 +12,13 @@ from ai_edge_litert.interpreter import Interpreter
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.features.frontend import Frontend
+from advance_tf.files import reading
 from advance_tf.inference.backends import (
     EMBED,
+    EXPORT_AGAIN,
     METADATA,
     ExportedModel,
+    check_metadata,
     no_embeddings,
 )
 from advance_tf.inference.examples import Example
@@ -37,8 +40,9 @@ class LiteRTModel(ExportedModel):
         super().__init__(_lite_metadata(path))
         metadata = self.metadata
         self.path = path
-        self._interpreter = Interpreter(model_path=str(path))
-        self._signatures = self._interpreter.get_signature_list()
+        with reading(path, "be a complete file of `advance export`", EXPORT_AGAIN):
+            self._interpreter = Interpreter(model_path=str(path))
+            self._signatures = self._interpreter.get_signature_list()
         rate = metadata["sample_rate_hz"]
         # The signatures compute the log-mel, with its statistics, from the waveform;
         # the front end only decodes, so that it needs rate, length and image size.
@@ -49,6 +53,8 @@ class LiteRTModel(ExportedModel):
             clip_seconds=metadata["clip_samples"] / rate,
             mel_max_hz=min(FeatureConfig().mel_max_hz, rate / 2),
             image_size=metadata["image_size"],
+            # An export of an earlier version has no entry.
+            image_resize=metadata.get("image_resize", "bilinear"),
         )
         self._frontend = Frontend(features, normalized=False)
 
@@ -73,7 +79,11 @@ class LiteRTModel(ExportedModel):
                 f"{self.path} must predict finite probabilities; received NaN or "
                 "infinity. Its weights are broken: export another run."
             )
-        return Scores([OK] * len(rows), scene_probs, event_probs)
+        flags = None
+        # Files of versions before 0.2.0 have no reasons.
+        if all("reason_flags" in outputs for outputs in found):
+            flags = np.concatenate([o["reason_flags"] for o in found])[:, :-1]
+        return Scores([OK] * len(rows), scene_probs, event_probs, flags=flags)
 
     def _run(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         single = {"image": "image_only", "waveform": "sound_only"}
@@ -97,11 +107,6 @@ class LiteRTModel(ExportedModel):
 
 
 def _lite_metadata(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.read(METADATA)))
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} must be a file of `advance export`, with {METADATA} inside; "
-            f"reading it failed: {error}. Export the run again."
-        ) from error
+    rule = f"be a file of `advance export`, with {METADATA} inside"
+    with reading(path, rule, EXPORT_AGAIN), zipfile.ZipFile(path) as archive:
+        return check_metadata(json.loads(archive.read(METADATA)))

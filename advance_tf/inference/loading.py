@@ -2,28 +2,36 @@
 
 import pathlib
 
+from advance_tf.checksums import file_sha256, path_sha256, verify
 from advance_tf.inference.backends import RunModel, SavedModel
-from advance_tf.inference.formats import LITERT, ONNX, SAVED_MODEL, find_model
+from advance_tf.inference.formats import LITERT, ONNX, RUN, SAVED_MODEL, find_model
 from advance_tf.inference.model import Model
 from advance_tf.inference.predictor import Predictor
+from advance_tf.inference.rejection import check_confidence
 from advance_tf.models.forward import read_forward_pass
 from advance_tf.runs.workdir import Run, load_run, read_run
+from advance_tf.training.callbacks import BEST_WEIGHTS
 
 
-def load_model(path: Run | str | pathlib.Path) -> Model:
+def load_model(
+    path: Run | str | pathlib.Path, *, min_confidence: float | None = None
+) -> Model:
     """Loads a run, an exported SavedModel, a LiteRT or an ONNX file for prediction.
 
     Args:
         path: folder of a run, or the `Run` that `train` and `load_run` return;
             folder of a SavedModel or of an export, whose newest version is loaded;
             or a `.tflite` or `.onnx` file of `advance export`.
+        min_confidence: least probability of the most probable scene, 0 to 1; below it
+            the scene is "unknown". None for that of an export, 0 for a run.
 
     Returns:
         A model with `predict`, `predict_batch` and `embed`.
 
     Raises:
         ImportError: an `.onnx` file needs the extra `onnx`, which is not installed.
-        ValueError: the path is none of these, or a file of it is damaged.
+        ValueError: the path is none of these, a file of it is damaged, or
+            min_confidence is outside 0 to 1.
 
     Example:
         >>> import advance_tf
@@ -31,6 +39,13 @@ def load_model(path: Run | str | pathlib.Path) -> Model:
         >>> answer = model.predict(image="a.jpg", sound="a.wav")  # doctest: +SKIP
         >>> answer.scene, answer.scene_probs["beach"]  # doctest: +SKIP
     """
+    model = _load(path)
+    if min_confidence is not None:
+        model.min_confidence = check_confidence(min_confidence)
+    return model
+
+
+def _load(path: Run | str | pathlib.Path) -> Model:
     if isinstance(path, Run):
         return _of_run(path)
     kind, found = find_model(path)
@@ -50,6 +65,7 @@ def load_model(path: Run | str | pathlib.Path) -> Model:
 def _of_folder(workdir: pathlib.Path) -> RunModel:
     """The model of a run, without its Keras model where that is possible."""
     files = read_run(workdir)
+    verify(files.weights)
     config = files.config
     recognizer = read_forward_pass(files.weights, config.model, config.features)
     if recognizer is None:
@@ -59,9 +75,28 @@ def _of_folder(workdir: pathlib.Path) -> RunModel:
         config.features,
         modality=config.model.modality,
         knowledge=files.knowledge,
+        calibration=files.calibration,
     )
     return RunModel(predictor, files.label)
 
 
 def _of_run(run: Run) -> RunModel:
     return RunModel(Predictor.from_run(run), run.label)
+
+
+def model_sha256(path: str | pathlib.Path) -> str:
+    """The SHA-256 that identifies a model in results.
+
+    Args:
+        path: folder of a run, or an exported model, see `load_model`.
+
+    Returns:
+        That of the weights of a run, or of the files of an exported model.
+
+    Raises:
+        ValueError: the path is no model.
+    """
+    kind, found = find_model(path)
+    if kind == RUN and (found / BEST_WEIGHTS).is_file():
+        return file_sha256(found / BEST_WEIGHTS)
+    return path_sha256(found)

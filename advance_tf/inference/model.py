@@ -14,6 +14,7 @@ from advance_tf.features.errors import MediaError
 from advance_tf.features.sources import ImageSource, SoundSource
 from advance_tf.inference.examples import Example, not_wav, path_text
 from advance_tf.inference.prediction import OK, Prediction, Ranking, rank
+from advance_tf.inference.rejection import REASONS, reason_text
 
 KINDS = ("image", "sound")
 
@@ -42,12 +43,15 @@ class Scores(NamedTuple):
         event_probs: float32 [n, 527], None without events.
         known_events: bool [527], the events that the teacher covers; None where
             the others have the probability 0.
+        flags: [n, 5], above 0 where a reason of `rejection.REASONS` apart from the
+            last one applies; None where no reason is computed.
     """
 
     status: Sequence[str]
     scene_probs: np.ndarray
     event_probs: np.ndarray | None
     known_events: np.ndarray | None = None
+    flags: np.ndarray | None = None
 
 
 class Model(abc.ABC):
@@ -58,8 +62,14 @@ class Model(abc.ABC):
         label: notice about the training data, shown in reports, "" for none.
         event_source: where event probabilities come from, or why there are none.
         events_from_sound: whether events are predicted from the sound alone.
+        takes_mask: whether the model was trained with modality_dropout, so that it
+            answers from image, sound or both.
+        min_confidence: least probability of the most probable scene; below it the
+            scene is "unknown". 0 for never.
     """
 
+    takes_mask: bool = False
+    min_confidence: float = 0.0
     modality: str = "both"
     label: str = ""
     event_source: str = ""
@@ -234,7 +244,16 @@ class Model(abc.ABC):
             image=image,
             sound=sound,
             label=self.label,
+            reason=self._reason(scores, row),
         )
+
+    def _reason(self, scores: Scores, row: int) -> str:
+        """Why the scene of a row is unknown, "" if it is not."""
+        flags = np.zeros(len(REASONS))
+        if scores.flags is not None:
+            flags[:-1] = scores.flags[row]
+        flags[-1] = scores.scene_probs[row].max() < self.min_confidence
+        return reason_text(flags)
 
     def _rank_events(
         self, example: Example, scores: Scores, row: int
@@ -254,7 +273,10 @@ class Model(abc.ABC):
         notes = []
         for kind in KINDS:
             given, used = getattr(example, kind) is not None, self.uses(kind)
-            if used and not given:
+            if used and not given and self.takes_mask:
+                other = {"image": "sound", "sound": "image"}[kind]
+                notes.append(f"no {kind} given: the answer is from the {other} alone")
+            elif used and not given:
                 notes.append(
                     f"no {kind} given: the model, trained on image and sound, "
                     "received zeros for it"

@@ -1,5 +1,6 @@
 """The model of an ONNX file: the front end of the library and ONNX Runtime."""
 
+import base64
 import dataclasses
 import json
 import pathlib
@@ -12,9 +13,12 @@ from advance_tf.config import Config
 from advance_tf.config_io import from_dict, to_dict
 from advance_tf.extras import requires_extra
 from advance_tf.features.log_mel import LogMelStats
-from advance_tf.inference.backends import RunModel, no_embeddings
+from advance_tf.files import reading
+from advance_tf.inference.backends import EXPORT_AGAIN, RunModel, no_embeddings
 from advance_tf.inference.predictor import Predictor
 from advance_tf.models.forward import TOWERS, ForwardPass
+from advance_tf.models.heads import PRESENT
+from advance_tf.runs.calibration import StoredCalibration
 
 # Key of the metadata in the file.
 METADATA_KEY = "advance_tf"
@@ -63,13 +67,14 @@ class OnnxForwardPass(ForwardPass):
         self._inputs = [node.name for node in self._session.get_inputs()]
         if "waveform" in self._inputs:
             self.sound_input = "waveform"
+        self.takes_mask = PRESENT in self._inputs
         outputs = {node.name: node.shape[-1] for node in self._session.get_outputs()}
         self.sizes = {k: n for k, n in outputs.items() if k.endswith("_logits")}
         self._embeddings = [name for name in outputs if name.endswith(_EMBEDDING)]
 
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Computes the logits of a batch; see `ForwardPass`."""
-        return self._run(list(self.sizes), inputs)
+        """Computes logits and embeddings of a batch; see `ForwardPass`."""
+        return self._run([*self.sizes, *self._embeddings], inputs)
 
     def embed(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Computes the embeddings of the towers in use; see `ForwardPass`.
@@ -93,6 +98,12 @@ class OnnxForwardPass(ForwardPass):
         return dict(zip(names, self._session.run(names, given), strict=True))
 
 
+def _calibration(metadata: Mapping[str, Any]) -> StoredCalibration | None:
+    """The calibration in the metadata of a file; files of early versions have none."""
+    text = metadata.get("calibration")
+    return StoredCalibration.from_bytes(base64.b64decode(text)) if text else None
+
+
 class OnnxModel(RunModel):
     """An `.onnx` file of `advance export`.
 
@@ -110,6 +121,14 @@ class OnnxModel(RunModel):
     def __init__(self, path: pathlib.Path) -> None:
         recognizer = OnnxForwardPass(path)
         self.path, self.metadata = path, recognizer.metadata
+        rule = "have the metadata of `advance export` inside"
+        with reading(path, rule, EXPORT_AGAIN):
+            predictor, label = self._predictor(recognizer)
+        super().__init__(predictor, label)
+        self.min_confidence = self.metadata.get("min_confidence", 0.0)
+
+    def _predictor(self, recognizer: OnnxForwardPass) -> tuple[Predictor, str]:
+        """The predictor and the label of the metadata."""
         metadata, teacher = self.metadata, None
         if metadata["teacher_events"] is not None:
             teacher = _Events(
@@ -123,9 +142,10 @@ class OnnxModel(RunModel):
             from_dict(config).features,
             modality=metadata["modality"],
             knowledge=teacher,
+            calibration=_calibration(metadata),
             stats=LogMelStats(
                 np.array(metadata["mean_db"], np.float32),
                 np.array(metadata["std_db"], np.float32),
             ),
         )
-        super().__init__(predictor, metadata["label"])
+        return predictor, str(metadata["label"])

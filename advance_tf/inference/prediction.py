@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 OK = "ok"
+# The scene of an answer that is rejected.
+UNKNOWN = "unknown"
 Ranking = tuple[tuple[str, float], ...]
 
 
@@ -27,6 +29,8 @@ class Prediction:
         image: path of the image, None for none or an image in memory.
         sound: path of the sound, None for none or a sound in memory.
         label: notice about the training data, shown in reports, "" for none.
+        reason: why the scene is "unknown", several reasons separated by "; "; "" for
+            a scene that is not.
 
     Example:
         >>> answer = Prediction("a", scenes=(("beach", 0.75), ("lake", 0.25)))
@@ -49,6 +53,12 @@ class Prediction:
     image: str | None = None
     sound: str | None = None
     label: str = ""
+    reason: str = ""
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the most probable scene in [0, 1], 0 without scenes."""
+        return self.scenes[0][1] if self.scenes else 0.0
 
     @property
     def ok(self) -> bool:
@@ -57,7 +67,12 @@ class Prediction:
 
     @property
     def scene(self) -> str:
-        """The most probable scene, "" for an example that cannot be read."""
+        """The most probable scene; "unknown" where there is a `reason`.
+
+        "" for an example that cannot be read.
+        """
+        if self.reason:
+            return UNKNOWN
         return self.scenes[0][0] if self.scenes else ""
 
     @property
@@ -77,14 +92,18 @@ class Prediction:
             top: number of scenes and of events to keep; None for all.
 
         Returns:
-            The fields and `scene`; `scenes` and `events` are lists of `name` and
-            `probability`.
+            The fields, `scene` and `confidence`; `scenes` and `events` are lists of
+            `name` and `probability`.
         """
         values = dataclasses.asdict(self)
         for kind in ("scenes", "events"):
             ranking = getattr(self, kind)[:top]
             values[kind] = [{"name": n, "probability": p} for n, p in ranking]
-        return values | {"scene": self.scene, "notes": list(self.notes)}
+        return values | {
+            "scene": self.scene,
+            "confidence": self.confidence,
+            "notes": list(self.notes),
+        }
 
     def to_json(self, top: int | None = None) -> str:
         """`to_dict` as one line of JSON."""
@@ -103,6 +122,8 @@ class Prediction:
         lines = [self.name]
         if not self.ok:
             return f"{self.name}\n  status: {self.status}"
+        if self.reason:
+            lines.append(f"  scene: {UNKNOWN} ({self.reason})")
         for title, ranking in (("scenes", self.scenes), ("events", self.events)):
             if ranking:
                 source = self.event_source if title == "events" else ""

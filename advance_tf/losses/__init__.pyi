@@ -1,5 +1,6 @@
 from . import binary_kl as binary_kl
 from . import compound as compound
+from . import distillation as distillation
 from . import event as event
 from . import objective as objective
 from . import scene as scene
@@ -8,6 +9,8 @@ from .binary_kl import binary_kl_from_probs as binary_kl_from_probs
 from .compound import CompoundEventKL as CompoundEventKL
 from .compound import RelevanceAlignment as RelevanceAlignment
 from .compound import compound_events as compound_events
+from .distillation import EmbeddingMatch as EmbeddingMatch
+from .distillation import SoftSceneLoss as SoftSceneLoss
 from .event import EventKL as EventKL
 from .event import EventLoss as EventLoss
 from .event import EventSquaredDistance as EventSquaredDistance

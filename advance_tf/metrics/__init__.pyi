@@ -1,8 +1,10 @@
 from . import bootstrap as bootstrap
 from . import calibration as calibration
 from . import comparison as comparison
+from . import epochs as epochs
 from . import evaluation as evaluation
 from . import probabilities as probabilities
+from . import rejection as rejection
 from . import repeated_splits as repeated_splits
 from . import scores as scores
 from . import tables as tables
@@ -18,6 +20,7 @@ from .calibration import with_temperature as with_temperature
 from .comparison import Predictions as Predictions
 from .comparison import compare as compare
 from .comparison import read_predictions as read_predictions
+from .epochs import scores_over_epochs as scores_over_epochs
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate_predictions as evaluate_predictions
 from .probabilities import sigmoid as sigmoid

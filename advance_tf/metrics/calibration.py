@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize
 
 from advance_tf.metrics.probabilities import check_distributions
 from advance_tf.metrics.scores import check_classes
@@ -176,6 +175,9 @@ def fit_temperature(probs: ArrayLike, true: ArrayLike) -> TemperatureFit:
             "samples, all predicted correctly. Use more samples that the model was "
             "not trained on."
         )
+
+    # Imported here: predictions load this module and fit nothing.
+    from scipy import optimize
 
     def loss(log_temperature: float) -> float:
         return _nll(_log_probs_at(probs, math.exp(log_temperature)), true)

@@ -1,6 +1,5 @@
 """Comparison of methods over several runs, with paired differences to a reference."""
 
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.csv_tables import read_table
+from advance_tf.files import reading
 from advance_tf.metrics.bootstrap import paired_difference
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
 from advance_tf.metrics.tables import markdown_table
@@ -60,6 +61,9 @@ class Row:
     over_runs: Difference | None = None
 
 
+_PREDICTIONS = "contain the predictions of an evaluation"
+
+
 def read_predictions(path: pathlib.Path) -> Predictions:
     """Reads the predictions.csv of an evaluation.
 
@@ -73,9 +77,13 @@ def read_predictions(path: pathlib.Path) -> Predictions:
         ValueError: the file is missing or has another format.
     """
     names = labels.scenes()
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+    if not path.is_file():
+        raise ValueError(
+            f"{path} must contain the predictions of an evaluation; it does not exist. "
+            "Run `advance evaluate` first."
+        )
+    rows = [row.values for row in read_table(path).rows]
+    with reading(path, _PREDICTIONS, "Run `advance evaluate` again."):
         return Predictions(
             stems=tuple(row["stem"] for row in rows),
             sites=tuple(row["site"] for row in rows),
@@ -83,11 +91,6 @@ def read_predictions(path: pathlib.Path) -> Predictions:
             predicted=np.array([names.index(row["predicted"]) for row in rows]),
             label=rows[0].get("label", "") if rows else "",
         )
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"{path} must contain the predictions of an evaluation; reading it failed: "
-            f"{error!r}. Run `advance evaluate` first."
-        ) from error
 
 
 def compare(

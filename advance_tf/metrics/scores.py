@@ -186,6 +186,25 @@ def weighted_f(true: ArrayLike, predicted: ArrayLike) -> float:
     return float(weighted_scores(matrix)["f_score"])
 
 
+def scene_scores(true: ArrayLike, logits: ArrayLike) -> dict[str, float]:
+    """Weighted precision, recall and F of the scenes of the largest logits.
+
+    Args:
+        true: scene indices, int [n].
+        logits: or probabilities, float [n, scenes].
+
+    Returns:
+        "precision", "recall" and "f_score" → value in [0, 1].
+
+    >>> scene_scores([0, 1], [[2.0, 1.0], [3.0, 0.0]])["recall"]
+    0.5
+    """
+    rows = np.asarray(logits)
+    confusion = confusion_matrix(true, rows.argmax(1), rows.shape[1])
+    scores = weighted_scores(confusion)
+    return {name: float(scores[name]) for name in ("precision", "recall", "f_score")}
+
+
 def majority_confusion(confusion: ArrayLike) -> np.ndarray:
     """Confusion matrix of always predicting the most frequent class.
 

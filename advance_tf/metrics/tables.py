@@ -5,7 +5,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from advance_tf.metrics.evaluation import Estimate, Evaluation
 
@@ -199,6 +199,13 @@ def report(evaluation: Evaluation, images: tuple[str, ...] = ()) -> str:
         for name, title in TITLES.items()
     ]
     overall.append(["F of the majority class", baseline_cell(evaluation)])
+    inputs = evaluation.details.get("inputs")
+    if isinstance(inputs, Mapping):
+        # A model with modality_dropout.
+        overall += [
+            [f"F from {name}", f"{100 * scores['f_score']:.2f}"]
+            for name, scores in inputs.items()
+        ]
     parts.append(markdown_table(["Score", "%"], overall))
     parts.append("## Scenes")
     parts.append(

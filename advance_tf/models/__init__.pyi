@@ -1,9 +1,11 @@
 from . import backbones as backbones
 from . import checkpoint_files as checkpoint_files
 from . import conversion as conversion
+from . import embedding_distance as embedding_distance
 from . import folding as folding
 from . import forward as forward
 from . import heads as heads
+from . import initialization as initialization
 from . import recognizer as recognizer
 from . import resnet as resnet
 from . import torch_files as torch_files

@@ -287,19 +287,27 @@ def is_fusion(arrays: Mapping[str, np.ndarray]) -> bool:
 
 
 def convert_fusion(
-    arrays: Mapping[str, np.ndarray], where: str, *, scene_order: str = "authors"
+    arrays: Mapping[str, np.ndarray],
+    where: str,
+    *,
+    scene_order: str = "authors",
+    single_input: str = "image",
 ) -> ConvertedRecognizer:
     """Converts the authors' image_net, audio_net, fusion_fc and KD_fc.
 
     A classifier `fc` of a tower is checked and omitted: the recognizer has its own
     heads. With `KD_fc` on the audio embedding, the result is a model for
-    `kl_audio`; with `KD_fc` on the joint embedding, for `kl_audiovisual`.
+    `kl_audio`; with `KD_fc` on the joint embedding, for `kl_audiovisual`. A
+    `fusion_fc` on the embedding of one tower (FusionNet_uni) gives a model of this
+    input alone: the weights of the other embedding are zeros.
 
     Args:
         arrays: key → array of the checkpoint.
         where: name of the file, for errors.
         scene_order: order of the rows of `fusion_fc`: "authors", as published, or
             "name", sorted by name.
+        single_input: "image" or "sound", the input of a network with one input: the
+            checkpoint does not contain it, and the authors' code has "image".
 
     Returns:
         The weights and their configuration.
@@ -326,10 +334,26 @@ def convert_fusion(
     )
     audio_size = embedding_size(model.audio_depth, model.audio_width)
     image_size = embedding_size(model.image_depth, model.image_width)
+    sizes = {"image": image_size, "sound": audio_size}
+    kernel = remaining.get(f"{_SCENE_HEAD}.weight")
+    if kernel is not None and kernel.ndim == 2 and kernel.shape[1] in sizes.values():
+        model = dataclasses.replace(model, modality=single_input)
+        _widen_heads(remaining, sizes, single_input)
     heads, transfer = _convert_heads(
         remaining, audio_size, audio_size + image_size, where, scene_order
     )
     return ConvertedRecognizer(towers, heads, model, transfer)
+
+
+def _widen_heads(arrays: Arrays, sizes: Mapping[str, int], single_input: str) -> None:
+    """Adds zeros for the embedding of the other tower to the heads of one input."""
+    before = sizes["image"] if single_input == "sound" else 0
+    after = sizes["sound"] if single_input == "image" else 0
+    for head in (_SCENE_HEAD, _EVENT_HEAD):
+        kernel = arrays.get(f"{head}.weight")
+        if kernel is not None and kernel.shape[-1] == sizes[single_input]:
+            # [out, D_v + D_a]
+            arrays[f"{head}.weight"] = np.pad(kernel, ((0, 0), (before, after)))
 
 
 def _check_tower(tower: str, metadata: TowerMetadata, where: str) -> None:

@@ -59,6 +59,10 @@ class ConstantEmbedding(layers.Layer):
         return {**super().get_config(), "size": self.size}
 
 
+# The packages whose layers are created again in a folded model; it shares others.
+_CLONED = ("keras.", "advance_tf.", "tests.", "__main__")
+
+
 def fold_kernel(
     kernel: np.ndarray,
     norm: layers.BatchNormalization,
@@ -191,6 +195,9 @@ class _Folding:
             return self._clone_convolution(layer)
         if isinstance(layer, RepeatOver):
             return self._constant_embedding(layer)
+        if not type(layer).__module__.startswith(_CLONED):
+            # Settings of layers of other packages do not always create them again.
+            return layer
         clone = with_dtype(layer, "float32")
         if layer in self.merged | self.merged_norms or isinstance(
             layer, layers.Dropout

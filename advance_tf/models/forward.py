@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.config import MODALITIES, FeatureConfig, ModelConfig
+from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.resnet import BLOCKS, BOTTLENECK_FROM, embedding_size
 
 # Layer → its arrays, in the order of Keras: kernel and bias; or γ, β, mean, variance.
@@ -34,7 +35,7 @@ _EPSILON = 1e-5
 _FIELDS = {
     *("modality", "image_depth", "audio_depth", "image_width", "audio_width"),
     *("dropout", "image_weights", "audio_weights", "freeze_batch_norm"),
-    *("image_frozen_stages", "audio_frozen_stages"),
+    *("image_frozen_stages", "audio_frozen_stages", "initialization"),
 }
 
 
@@ -44,10 +45,12 @@ class ForwardPass(abc.ABC):
     Attributes:
         sizes: output name, such as "scene_logits" → number of its logits.
         sound_input: name of the input of sounds, "log_mel" or "waveform".
+        takes_mask: whether it has the input "present", see `build_recognizer`.
     """
 
     sizes: dict[str, int]
     sound_input: str = "log_mel"
+    takes_mask: bool = False
 
     @abc.abstractmethod
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -56,11 +59,12 @@ class ForwardPass(abc.ABC):
         Args:
             inputs: `image` [B, S, S, 3], levels 0..255, and `log_mel` [B, frames,
                 mel_bins], normalized, or `waveform` [B, clip_samples]; zeros for a
-                missing input.
+                missing input. With a mask also `present` [B, 2].
 
         Returns:
             `scene_logits` [B, 13] and perhaps event logits [B, 527], float32, as of
-            the recognizer.
+            the recognizer; and, where they are computed, `image_embedding` [B, D_v]
+            and `sound_embedding` [B, D_a] of the towers in use.
         """
 
     @abc.abstractmethod
@@ -160,7 +164,7 @@ class ResNetForwardPass(ForwardPass):
         embeddings = self._embeddings(inputs)
         # [B, D_v + D_a]
         joint = tf.concat([embeddings["image"], embeddings["sound"]], axis=1)
-        logits = {}
+        logits = {f"{kind}_embedding": embeddings[kind] for kind in self._kinds}
         for name, (kernel, bias) in self._heads.items():
             embedding = embeddings["sound"] if _EVENT_HEADS.get(name) else joint
             # [B, 13] or [B, 527]
@@ -340,7 +344,7 @@ def read_forward_pass(
         return None
     try:
         found = read_layer_arrays(path)
-    except (OSError, KeyError):
+    except (*DAMAGED_FILE_ERRORS, OSError):
         return None
     heads = found.pop("", {})
     expected = {

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from advance_tf.models.initialization import convolution_initializer
+
 
 @keras.saving.register_keras_serializable("advance_tf")
 class BatchNorm(keras.layers.BatchNormalization):
@@ -24,10 +26,16 @@ class BatchNorm(keras.layers.BatchNormalization):
         name: name of the layer.
         **kwargs: arguments of `keras.layers.BatchNormalization`; momentum is 0.9
             and epsilon 1e-5 by default.
+
+    Attributes:
+        repeated: whether the batch is one example in place of B equal ones. With n
+            positions of the example, the moving variance is then that of n B values
+            for large B, σ², in place of n/(n−1) σ².
     """
 
     def __init__(self, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(name=name, **{"momentum": 0.9, "epsilon": 1e-5, **kwargs})
+        self.repeated = False
 
     def call(
         self,
@@ -53,6 +61,9 @@ class BatchNorm(keras.layers.BatchNormalization):
         )
         if use_batch:
             # The fused kernel returns the unbiased variance.
+            if self.repeated:
+                count = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
+                variance = variance * (count - 1.0) / count
             self._update_statistics(mean, variance)
         return output
 
@@ -82,7 +93,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         squares = context.all_reduce(
             tf.distribute.ReduceOp.SUM, tf.reduce_sum(tf.square(values - mean), axes)
         )
-        self._update_statistics(mean, squares / tf.maximum(total - 1.0, 1.0))
+        unbiased = squares / tf.maximum(total - 1.0, 1.0)
+        self._update_statistics(mean, squares / total if self.repeated else unbiased)
         return mean, squares / total
 
     def _update_statistics(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
@@ -187,7 +199,7 @@ def embedding_size(depth: int, width: int = 64) -> int:
 
 
 def _convolution(
-    x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str
+    x: keras.KerasTensor, channels: int, kernel: int, stride: int, name: str, init: str
 ) -> keras.KerasTensor:
     """Applies a convolution without bias and with PyTorch's symmetric padding."""
     return Conv2D(
@@ -196,13 +208,13 @@ def _convolution(
         kernel // 2,
         strides=stride,
         use_bias=False,
-        kernel_initializer="he_normal",
+        kernel_initializer=convolution_initializer(channels, (kernel, kernel), init),
         name=name,
     )(x)
 
 
 def _shortcut(
-    x: keras.KerasTensor, channels: int, stride: int, name: str
+    x: keras.KerasTensor, channels: int, stride: int, name: str, init: str
 ) -> keras.KerasTensor:
     """Returns the input of a block with the shape of its output."""
     if stride == 1 and x.shape[-1] == channels:
@@ -211,12 +223,12 @@ def _shortcut(
         # Pooling and a 1×1 convolution equal a strided 1×1 convolution, which crashes
         # in oneDNN's AVX-512 kernels with 8 channels (TensorFlow 2.21).
         x = layers.MaxPooling2D(1, strides=stride, name=f"{name}_downsample_skip")(x)
-    x = _convolution(x, channels, 1, 1, f"{name}_downsample_0")
+    x = _convolution(x, channels, 1, 1, f"{name}_downsample_0", init)
     return BatchNorm(name=f"{name}_downsample_1")(x)
 
 
 def _block(
-    x: keras.KerasTensor, depth: int, width: int, stride: int, name: str
+    x: keras.KerasTensor, depth: int, width: int, stride: int, name: str, init: str
 ) -> keras.KerasTensor:
     """Applies a residual block; the stride is in its first 3×3 convolution.
 
@@ -232,13 +244,13 @@ def _block(
     residual = x
     for number, (filters, kernel, step_stride) in enumerate(steps, start=1):
         residual = _convolution(
-            residual, filters, kernel, step_stride, f"{name}_conv{number}"
+            residual, filters, kernel, step_stride, f"{name}_conv{number}", init
         )
         residual = BatchNorm(name=f"{name}_bn{number}")(residual)
         if number < len(steps):
             residual = layers.ReLU(name=f"{name}_relu{number}")(residual)
     total = layers.Add(name=f"{name}_add")(
-        [residual, _shortcut(x, channels, stride, name)]
+        [residual, _shortcut(x, channels, stride, name, init)]
     )
     return layers.ReLU(name=f"{name}_out")(total)
 
@@ -249,6 +261,7 @@ def build_resnet(
     input_shape: tuple[int, int, int] = (256, 256, 3),
     first_stride: int = 2,
     name: str = "image_tower",
+    initialization: str = "authors",
 ) -> keras.Model:
     """Builds a ResNet tower from an image or a log-mel to its embedding.
 
@@ -265,6 +278,8 @@ def build_resnet(
         input_shape: height, width, channels.
         first_stride: stride of the first convolution; 1 for the audio tower.
         name: name of the model.
+        initialization: distribution of the random kernels, "authors" or "keras", see
+            `convolution_initializer`.
 
     Returns:
         A model [B, *input_shape] → embedding [B, embedding_size(depth, width)].
@@ -288,7 +303,7 @@ def build_resnet(
         )
     inputs = keras.Input(input_shape, name="map")
     # [B, H / first_stride, W / first_stride, width]
-    x = _convolution(inputs, width, 7, first_stride, "conv1")
+    x = _convolution(inputs, width, 7, first_stride, "conv1", initialization)
     x = BatchNorm(name="bn1")(x)
     x = layers.ReLU(name="relu1")(x)
     # Values are ≥ 0 after the ReLU, so padding with zeros does not change the maximum.
@@ -299,7 +314,8 @@ def build_resnet(
     for stage, blocks in enumerate(BLOCKS[depth]):
         for block in range(blocks):
             stride = 2 if stage > 0 and block == 0 else 1
-            x = _block(x, depth, width * 2**stage, stride, f"layer{stage + 1}_{block}")
+            label = f"layer{stage + 1}_{block}"
+            x = _block(x, depth, width * 2**stage, stride, label, initialization)
     # [B, h, w, D]
     x = layers.Identity(name="features")(x)
     # [B, D]

@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import pathlib
-import zipfile
+import warnings
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 
 from advance_tf.config import FeatureConfig, ModelConfig
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.models.backbones.contract import TOWERS
-from advance_tf.models.backbones.registry import tower_backbone
+from advance_tf.models.backbones.registry import initial_weights, tower_backbone
 from advance_tf.models.recognizer import build_audio_tagger
 
 METADATA = "metadata"
@@ -46,18 +46,22 @@ def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variab
     """Returns the variables of a model's layers by name.
 
     Args:
-        model: a model of layers without sublayers.
+        model: a tower, or another model.
         prefix: prefix of every name.
 
     Returns:
         `<prefix><layer>/<variable>` → variable, including batch-normalization
-        statistics.
+        statistics. The variables of a layer of layers have their number in it
+        before their name.
     """
-    return {
-        f"{prefix}{layer.name}/{variable.name}": variable
-        for layer in model.layers
-        for variable in layer.weights
-    }
+    found = {}
+    for layer in model.layers:
+        names = [variable.name for variable in layer.weights]
+        if len(set(names)) < len(names):
+            names = [f"{number}/{name}" for number, name in enumerate(names)]
+        for name, variable in zip(names, layer.weights, strict=True):
+            found[f"{prefix}{layer.name}/{name}"] = variable
+    return found
 
 
 def save_arrays(
@@ -138,19 +142,17 @@ def read_weights(
     Raises:
         ValueError: the file is missing, damaged, or not a file of tower weights.
     """
-    try:
+    if not pathlib.Path(path).exists():
+        raise ValueError(
+            f"The weights file {path} must exist; it does not. Check the path."
+        )
+    way_out = "Create one with `advance convert` or `advance pretrain`."
+    with reading(path, "be a file of tower weights", way_out):
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         metadata = TowerMetadata(**json.loads(str(arrays.pop(METADATA))))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"The weights file {path} must exist; it does not. Check the path."
-        ) from error
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, EOFError) as error:
-        raise ValueError(
-            f"{path} must be a file of tower weights; reading it failed: {error}. "
-            "Create one with `advance convert` or `advance pretrain`."
-        ) from error
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")
     return arrays, metadata
 
 
@@ -243,15 +245,15 @@ def load_pretrained(recognizer: keras.Model, model: ModelConfig) -> None:
 
     Args:
         recognizer: a model of `build_recognizer`; changed in place.
-        model: backbones, `image_weights` and `audio_weights` are used; "" keeps the
-            random initial weights of a tower.
+        model: backbones, `image_weights` and `audio_weights` are used; "" stands for
+            the default of the backbone, see `initial_weights`.
 
     Raises:
         ValueError: a file does not fit its tower.
         ImportError: the package of named weights is not installed.
     """
     for name in TOWERS:
-        weights = getattr(model, f"{name}_weights")
+        weights = initial_weights(name, model)
         if not weights:
             continue
         backbone = tower_backbone(name, model)
@@ -314,3 +316,24 @@ def load_audio_tagger(path: str | pathlib.Path, features: FeatureConfig) -> kera
     variables |= {"head/kernel": head.kernel, "head/bias": head.bias}
     assign_arrays(path, variables, arrays)
     return tagger
+
+
+def load_keras_weights(model: keras.Model, path: str | pathlib.Path) -> None:
+    """Loads a weights file of Keras, all layers of it.
+
+    A warning of Keras about a layer that cannot be loaded is an error.
+
+    Args:
+        model: model to assign the weights to.
+        path: a `.weights.h5` file.
+
+    Raises:
+        ValueError: the file is damaged, or of another model.
+        OSError: the file cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not be loaded")
+        try:
+            model.load_weights(path)
+        except Warning as warning:
+            raise ValueError(str(warning).split(". ")[0]) from warning

@@ -13,6 +13,7 @@ from advance_tf.config import FeatureConfig
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
+from advance_tf.data.shards import media_path
 from advance_tf.data.splits import TRAINING, spread_over_scenes
 from advance_tf.extras import requires_extra
 from advance_tf.inference.evaluation import run_names, true_scenes
@@ -207,7 +208,7 @@ def explain(
         Row(
             pair.stem,
             pair.scene,
-            read_display_image(frontend, columns[0].data_dir / pair.image),
+            read_display_image(frontend, media_path(columns[0].data_dir, pair.image)),
             tuple(column.views[index] for column in columns),
         )
         for index, pair in enumerate(selected)

@@ -23,6 +23,7 @@ from advance_tf.runs.workdir import Run
 _DISPLAY_PIXELS = 320
 # The largest batch: the number of pairs does not determine the memory in use.
 _MAX_BATCH = 8
+_ONE_POSITION = "one_position"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,9 +32,10 @@ class Maps:
 
     Attributes:
         image: M_v, float32 [B, h, w], or [B, k, h, w] for k scenes of each
-            example; None when the model does not use the image.
+            example; None when the model does not use the image, or its tower has no
+            feature map.
         log_mel: M_a, float32 [B, t, f] or [B, k, t, f]; None when the model does
-            not use the sound.
+            not use the sound, or its tower has no feature map.
         image_logits: mean of M_v over the positions for every scene, float32
             [B, scenes]; when the model does not use the image, the logits of an
             all-zero input, equal for every example.
@@ -104,15 +106,24 @@ class ActivationMaps:
     Args:
         recognizer: model of `build_recognizer`.
         modality: "both", "image" or "sound", as the recognizer was built.
+        partial: whether a tower without a feature map has no map and only its part of
+            the logits; otherwise it is an error.
 
     Raises:
-        ValueError: the modality is unknown or the model is not a recognizer.
+        ValueError: the modality is unknown, the model is not a recognizer, or a tower
+            has no feature map.
 
     Source: Zhou et al., "Learning Deep Features for Discriminative
     Localization", CVPR 2016; Figures 1 and 6 of the paper.
     """
 
-    def __init__(self, recognizer: keras.Model, modality: str = "both") -> None:
+    def __init__(
+        self,
+        recognizer: keras.Model,
+        modality: str = "both",
+        *,
+        partial: bool = False,
+    ) -> None:
         if modality not in MODALITIES:
             raise ValueError(
                 f"modality must be one of {', '.join(MODALITIES)}; received "
@@ -121,8 +132,15 @@ class ActivationMaps:
         self.modality = modality
         self.sound_input = sound_input_of(recognizer)
         self._recognizer = recognizer
-        self._image = _feature_model(recognizer, "image_tower")
-        self._sound = _feature_model(recognizer, "audio_tower")
+        self._image = _feature_model(recognizer, "image_tower", partial)
+        self._sound = _feature_model(recognizer, "audio_tower", partial)
+        networks = {"image": self._image, "log_mel": self._sound}
+        unused = {"image": "log_mel", "sound": "image"}.get(modality)
+        self._missing = [
+            name
+            for name, network in networks.items()
+            if name == unused or network.name == _ONE_POSITION
+        ]
         self._compute = tf.function(self._split)
 
     def __call__(self, inputs: Mapping[str, ArrayLike], scenes: ArrayLike) -> Maps:
@@ -160,8 +178,7 @@ class ActivationMaps:
         for name in ("image", "log_mel"):
             size = arrays[name].shape[2:]
             arrays[name] = arrays[name].reshape(*scenes.shape, *size)
-        unused = {"image": "log_mel", "sound": "image"}.get(self.modality)
-        return Maps(**arrays | ({unused: None} if unused else {}))
+        return Maps(**arrays | dict.fromkeys(self._missing))
 
     def _split(
         self,
@@ -220,8 +237,11 @@ def _linear_head(
     )
 
 
-def _feature_model(recognizer: keras.Model, name: str) -> keras.Model:
-    """The part of a tower from its input to its last feature map."""
+def _feature_model(recognizer: keras.Model, name: str, partial: bool) -> keras.Model:
+    """The part of a tower from its input to its last feature map.
+
+    With `partial`, a tower without one has its embedding as a map of one position.
+    """
     try:
         tower = recognizer.get_layer(name)
         recognizer.get_layer("scene_head")
@@ -232,6 +252,10 @@ def _feature_model(recognizer: keras.Model, name: str) -> keras.Model:
             "build_recognizer."
         ) from error
     if FEATURES not in {layer.name for layer in tower.layers}:
+        if partial:
+            shape = (-1, 1, 1, tower.output_shape[-1])
+            embedding = keras.ops.reshape(tower.output, shape)
+            return keras.Model(tower.inputs, embedding, name=_ONE_POSITION)
         raise ValueError(
             f"Activation maps need the feature map of '{name}'; its backbone has an "
             "embedding alone. Choose a backbone with a feature map."
@@ -263,6 +287,8 @@ def compute_maps(
     pairs: Sequence[Pair],
     data_dir: str | pathlib.Path,
     scenes: ArrayLike,
+    *,
+    partial: bool = False,
 ) -> PairMaps:
     """Reads pairs as evaluation does and computes activation maps.
 
@@ -272,6 +298,7 @@ def compute_maps(
         data_dir: folder of the data set.
         scenes: int [n], one scene to map for each pair, or [n, k], several scenes
             for each.
+        partial: as for `ActivationMaps`.
 
     Returns:
         The log-mels and maps of the pairs, computed in one pass through the model.
@@ -282,7 +309,9 @@ def compute_maps(
     features = run.config.features
     size = min(_MAX_BATCH, run.config.training.batch_size)
     requested = np.asarray(scenes, np.int64)
-    activation_maps = ActivationMaps(run.recognizer, run.config.model.modality)
+    activation_maps = ActivationMaps(
+        run.recognizer, run.config.model.modality, partial=partial
+    )
     batches: list[Maps] = []
     sound_input = activation_maps.sound_input
     sounds: list[np.ndarray] = []
@@ -329,12 +358,12 @@ def display_frontend(side: int = _DISPLAY_PIXELS) -> Frontend:
     return Frontend(FeatureConfig(image_size=side), normalized=False)
 
 
-def read_display_image(frontend: Frontend, path: pathlib.Path) -> np.ndarray:
+def read_display_image(frontend: Frontend, path: str | pathlib.Path) -> np.ndarray:
     """Reads an image for display.
 
     Args:
         frontend: as returned by `display_frontend`.
-        path: path of an image file.
+        path: path of an image file, or its address in a shard.
 
     Returns:
         uint8 [side, side, 3].

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from advance_tf import labels
 from advance_tf.extras import requires_extra
 
 with requires_extra("report"):
@@ -22,21 +23,7 @@ _DPI = 120
 
 # Colour and marker of each scene, by its index in the sorted list. The markers
 # distinguish scenes for readers who cannot distinguish two of the colours.
-SCENE_STYLES = (
-    ("#7a7a7a", "s"),
-    ("#f2b701", "o"),
-    ("#8b4513", "P"),
-    ("#8a8a00", "D"),
-    ("#0b5d1e", "^"),
-    ("#5fd35f", "v"),
-    ("#16239a", "X"),
-    ("#35b6f2", "o"),
-    ("#b07cf7", "p"),
-    ("#e0211b", "s"),
-    ("#ff9d7a", "d"),
-    ("#f03fb4", "*"),
-    ("#111111", "h"),
-)
+SCENE_STYLES = tuple(zip(labels.SCENE_COLORS, "soPD^vXopsd*h", strict=True))
 
 
 def percent(share: float, digits: int = 1) -> str:

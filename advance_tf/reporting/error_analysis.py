@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.data.pairing import Pair
+from advance_tf.data.shards import media_path
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.reporting import overlay
@@ -237,7 +238,7 @@ def find_misclassifications(
     scenes = np.stack(
         [evaluation.predicted[indices], evaluation.true[indices]], axis=1
     )  # [n, 2]
-    pair_maps = compute_maps(run, pairs, run.data_dir, scenes)
+    pair_maps = compute_maps(run, pairs, run.data_dir, scenes, partial=True)
     knowledge = run.knowledge
     frontend = Frontend(run.config.features, normalized=False)
     display = display_frontend()
@@ -246,7 +247,7 @@ def find_misclassifications(
             pair,
             run.data_dir,
             frontend,
-            read_display_image(display, run.data_dir / pair.image),
+            read_display_image(display, media_path(run.data_dir, pair.image)),
             evaluation.scene_probs[indices[row]],
             pair_maps,
             row,
@@ -270,7 +271,7 @@ def _misclassification(
     predicted, true = int(probs.argmax()), names.index(pair.scene)
     ranked = [int(k) for k in np.argsort(-probs, kind="stable")[:_RANKING_LENGTH]]
     ranked += [true] if true not in ranked else []
-    waveform = frontend.read_waveform(data_dir / pair.sound)
+    waveform = frontend.read_waveform(media_path(data_dir, pair.sound))
     features = frontend.features
     log_mel_db = pair_maps.log_mel_db[row]
     for_predicted, for_true = _overlays(pair_maps, row, image, features.image_size)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.csv_tables import read_table
 from advance_tf.files import replacing
 from advance_tf.inference.evaluation import run_names
 from advance_tf.metrics import tables
+from advance_tf.metrics.epochs import ScoresOverEpochs, scores_over_epochs
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.runs.workdir import Run
 from advance_tf.training.callbacks import LOG
@@ -161,6 +163,11 @@ def summary(evaluation: Evaluation) -> str:
         cell = tables.percent_cell(evaluation.weighted[name])
         lines.append(f"  {title:<19}{cell}")
     lines.append(f"  {'Majority class F':<19}{tables.baseline_cell(evaluation)}")
+    inputs = evaluation.details.get("inputs")
+    if isinstance(inputs, Mapping) and inputs:
+        # A model with modality_dropout.
+        scores = ", ".join(f"{k} {100 * v['f_score']:.2f}" for k, v in inputs.items())
+        lines.append(f"  Weighted F by input: {scores}")
     return "\n".join(lines)
 
 
@@ -184,6 +191,7 @@ def write_evaluation(
     """
     workdir = run.workdir if isinstance(run, Run) else pathlib.Path(run)
     folder = pathlib.Path(output_dir or workdir / "evaluation" / evaluation.split)
+    evaluation = _with_epochs(workdir, evaluation)
     pictures = _plots(workdir, evaluation)
     if not pictures:
         # Plots of an earlier evaluation do not belong to this one.
@@ -191,6 +199,32 @@ def write_evaluation(
             (folder / name).unlink(missing_ok=True)
     write_report(folder, evaluation, pictures)
     return folder
+
+
+def _with_epochs(workdir: pathlib.Path, evaluation: Evaluation) -> Evaluation:
+    """Adds the scores over epochs to the details of an evaluation of the test split."""
+    found = run_over_epochs(workdir)
+    if found is None or evaluation.split != "test":
+        return evaluation
+    details = {**evaluation.details, "over_epochs": dataclasses.asdict(found)}
+    return dataclasses.replace(evaluation, details=details)
+
+
+def run_over_epochs(workdir: pathlib.Path) -> ScoresOverEpochs | None:
+    """The test scores of a run over its best epoch and the five after it.
+
+    Args:
+        workdir: folder of a run.
+
+    Returns:
+        See `scores_over_epochs`; None for a run without `test_epochs`.
+    """
+    path = workdir / LOG
+    if not path.exists():
+        return None
+    columns, rows = read_table(path)
+    log = {name: [float(row.values[name] or "nan") for row in rows] for name in columns}
+    return scores_over_epochs(log)
 
 
 def _plots(workdir: pathlib.Path, evaluation: Evaluation) -> dict[str, bytes]:

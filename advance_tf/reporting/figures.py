@@ -10,6 +10,7 @@ import numpy as np
 from advance_tf.data.coordinates import place_sites, read_coordinates
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.places import read_places
 from advance_tf.files import replacing
 from advance_tf.inference.evaluation import run_names
 from advance_tf.metrics.calibration import Calibration, Reliability
@@ -86,7 +87,8 @@ def draw_figures(
     Args:
         run: a loaded run with a manifest, or its folder.
         evaluation: evaluation of the run on any split.
-        coordinates: CSV file of the sites, for the world map.
+        coordinates: CSV file of the sites, for the world map; None for sites.csv of
+            the data set.
         batch_size: pairs in a batch; by default as in training.
         seed: seed of the t-SNE.
 
@@ -224,15 +226,25 @@ def _tsne(
     return {TSNE: png(figure)}, ""
 
 
+def _own_places(run: Run) -> dict[str, tuple[float, float]]:
+    """The coordinates of the sites in sites.csv of the data set, by site."""
+    found: dict[str, tuple[float, float]] = {}
+    for _, place in sorted(read_places(run.data_dir).items()):
+        # As in `read_coordinates`, those of the first stem of a site.
+        found.setdefault(place.site, (place.latitude, place.longitude))
+    return found
+
+
 def _world_map(
     run: Run, label: str, coordinates: str | pathlib.Path | None
 ) -> tuple[dict[str, bytes], str]:
-    if not coordinates:
+    found = read_coordinates(coordinates) if coordinates else _own_places(run)
+    if not found:
         return {}, (
             f"No {WORLD_MAP}: give `coordinates`, a CSV file with the columns site (or "
             "stem), latitude and longitude in degrees."
         )
-    places = place_sites(_manifest(run).pairs, read_coordinates(coordinates))
+    places = place_sites(_manifest(run).pairs, found)
     title = f"Sites of {run_names([run.workdir])[0]}"
     figure = world_map_figure(places, title=title, label=label)
     return {WORLD_MAP: png(figure)}, ""

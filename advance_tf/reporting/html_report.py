@@ -19,9 +19,16 @@ from advance_tf.metrics.tables import TITLES
 from advance_tf.reporting import canvas, learning_curves
 from advance_tf.reporting.calibration import calibrate_run, reliability_figure
 from advance_tf.reporting.canvas import png
+from advance_tf.reporting.dataset_pages import evaluation_map
 from advance_tf.reporting.error_analysis import find_misclassifications
 from advance_tf.reporting.media import data_uri
 from advance_tf.reporting.plots import read_log
+from advance_tf.reporting.rejection import (
+    curve_points,
+    evaluation_curve,
+    measure_rejection,
+    risk_coverage_figure,
+)
 from advance_tf.runs.workdir import Run, as_run, read_config
 from advance_tf.training.callbacks import LOG
 from advance_tf.training.runtime import versions
@@ -154,6 +161,7 @@ def page_values(
     *,
     mistakes: int = 6,
     command: str = "",
+    outside_dir: str | pathlib.Path | None = None,
 ) -> dict[str, Any]:
     """Computes the values that the template shows, without markup.
 
@@ -162,6 +170,8 @@ def page_values(
         evaluation: evaluation of the run on a split.
         mistakes: number of the most confident errors to show.
         command: the command that writes the page, "" for none.
+        outside_dir: folder of images of no scene; the page shows how well they are
+            rejected. None for none.
 
     Returns:
         Name → value for `report.html.j2`.
@@ -173,6 +183,7 @@ def page_values(
     _, stored = read_config(run.workdir)
     run_calibration = calibrate_run(run, evaluation)
     calibration = run_calibration.calibration
+    curve = evaluation_curve(run, evaluation)
     log_path = run.workdir / LOG
     log = read_log(log_path) if log_path.exists() else {}
     return {
@@ -193,6 +204,13 @@ def page_values(
         else "",
         "calibration_remark": run_calibration.remark,
         "no_calibration": run_calibration.reason,
+        "risks": curve_points(curve),
+        "risk_curve": data_uri("image/png", png(risk_coverage_figure(curve))),
+        "risk_area": curve.area,
+        "rejection": measure_rejection(run, evaluation.split, outside_dir)
+        if outside_dir
+        else (),
+        "inputs": evaluation.details.get("inputs", {}),
         "mistakes": find_misclassifications(run, evaluation, mistakes),
         "wrong": int((evaluation.predicted != evaluation.true).sum()),
         "knowledge": run.knowledge,
@@ -201,6 +219,7 @@ def page_values(
         "manifest_sha256": stored["manifest_sha256"],
         "weights": run.weights,
         "command": command,
+        "map": evaluation_map(run.data_dir, evaluation),
     }
 
 
@@ -253,6 +272,7 @@ def write_html_report(
     mistakes: int = 6,
     command: str = "",
     progress: bool = False,
+    outside_dir: str | pathlib.Path | None = None,
 ) -> Evaluation:
     """Evaluates a run on a split and writes its HTML report.
 
@@ -265,6 +285,7 @@ def write_html_report(
         mistakes: number of the most confident errors to show.
         command: the command that writes the page, shown on it; "" for none.
         progress: whether to show a progress bar of the evaluation on a terminal.
+        outside_dir: folder of images of no scene, as for `page_values`.
 
     Returns:
         The evaluation that the page shows.
@@ -274,7 +295,10 @@ def write_html_report(
     """
     run = as_run(run)
     evaluation = evaluate(run, split, progress=progress)
-    page = render(page_values(run, evaluation, mistakes=mistakes, command=command))
+    values = page_values(
+        run, evaluation, mistakes=mistakes, command=command, outside_dir=outside_dir
+    )
+    page = render(values)
     with replacing(pathlib.Path(output)) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return evaluation

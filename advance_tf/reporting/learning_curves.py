@@ -16,8 +16,9 @@ WIDTH, HEIGHT = 320, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 10, 24
 _SKIPPED = ("epoch", "seconds")
 # Of each term, the loss and the shares of the transfer terms have a panel: the value is
-# the loss without its weight, and the shares at a place sum to 1.
-_WITHOUT_PANEL = re.compile(r".+_(value|weight)|scene_share_.+")
+# the loss without its weight, and the shares at a place sum to 1. Scores of the test
+# pairs are for `metrics.epochs`.
+_WITHOUT_PANEL = re.compile(r".+_(value|weight)|scene_share_.+|test_.+")
 _SHARE = re.compile(r"(?P<term>.+)_share_(?P<place>.+)")
 _LOGARITHMIC = "learning_rate"
 _MIN_SPAN = 1e-4

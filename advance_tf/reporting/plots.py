@@ -1,13 +1,14 @@
 """Plots of an evaluated run: confusion matrix and learning curves."""
 
-import csv
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from advance_tf.csv_tables import read_table
 from advance_tf.extras import requires_extra
+from advance_tf.files import reading
 from advance_tf.reporting.canvas import INK, add_title, new_figure, png, style_axes
 from advance_tf.reporting.learning_curves import quantities
 
@@ -121,23 +122,18 @@ def read_log(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: a cell is not a number, or the log has no epoch.
     """
-    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or "epoch" not in rows[0]:
+    columns, rows = read_table(path)
+    if not rows or "epoch" not in columns:
         raise ValueError(
             f"{path} must have a column 'epoch' and at least one line below its "
             f"header; received {len(rows)} lines. Give the log.csv of a run."
         )
-    try:
+    rule = "have numbers in all columns of its header"
+    with reading(path, rule, "Give the log.csv of a run."):
         return {
-            name: np.array([float(row[name] or "nan") for row in rows])
-            for name in rows[0]
+            name: np.array([float(row.values[name] or "nan") for row in rows])
+            for name in columns
         }
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} must have numbers in all columns of its header; received "
-            f"{error}. Give the log.csv of a run."
-        ) from error
 
 
 def curves_figure(

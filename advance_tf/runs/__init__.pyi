@@ -1,3 +1,4 @@
+from . import calibration as calibration
 from . import training as training
 from . import workdir as workdir
 from .training import train as train

@@ -1,5 +1,6 @@
 """Prepares and trains a run: configuration, split, event knowledge, training."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -8,16 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from advance_tf.config import Config, ModelConfig
+from advance_tf.config import Config, FeatureConfig, ModelConfig
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.places import audit_places, read_places
 from advance_tf.data.rows import blocks
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
-from advance_tf.models.backbones.registry import export_problems
+from advance_tf.metrics.calibration import MIN_SAMPLES
+from advance_tf.models.backbones.registry import (
+    check_backbones,
+    export_problems,
+    store_backbones,
+    stored_backbones,
+)
 from advance_tf.runs import workdir as workdir_module
+from advance_tf.runs.calibration import (
+    CALIBRATION,
+    StoredCalibration,
+    fit_calibration,
+    read_calibration,
+    uncalibrated,
+)
 from advance_tf.teacher.knowledge import (
     EventKnowledge,
     compute_knowledge,
@@ -28,7 +43,9 @@ from advance_tf.teacher.soft_labels import logits_key
 from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.teacher.yamnet_tower import find_teacher
 from advance_tf.training.checkpoint import Progress
+from advance_tf.training.cluster import join, lost_processes
 from advance_tf.training.recognition import train_recognizer
+from advance_tf.training.session import is_finished, run_progress
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +59,14 @@ class RunSetup:
         config: configuration of the run.
         manifest: its pairs and splits.
         knowledge_dir: folder of the event knowledge, "" when none is needed.
+        initial_weights: origin of the towers' weights as a run to resume states it.
     """
 
     workdir: pathlib.Path
     config: Config
     manifest: Manifest
     knowledge_dir: str
+    initial_weights: Mapping[str, Any] | None = None
 
     def write(self) -> None:
         """Writes manifest.csv and config.json to the work directory."""
@@ -58,6 +77,7 @@ class RunSetup:
             self.manifest,
             label=read_notice(self.config.data.data_dir),
             knowledge_dir=self.knowledge_dir,
+            initial_weights=self.initial_weights,
         )
 
 
@@ -99,7 +119,9 @@ def prepare(
         raise ValueError(
             "data_dir must name a folder in ADVANCE's layout; received none."
         )
-    check_towers(config.model)
+    # Before TensorFlow computes anything, such as the networks of towers.
+    join(config.training.strategy)
+    check_towers(stored_backbones(config.model, workdir), config.features)
     manifest = find_manifest(workdir, config, manifest)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
@@ -112,18 +134,23 @@ def prepare(
         knowledge = ""
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
-    return RunSetup(workdir, config, manifest, knowledge)
+    return RunSetup(
+        workdir, config, manifest, knowledge, contents.get("initial_weights")
+    )
 
 
-def check_towers(model: ModelConfig) -> None:
+def check_towers(model: ModelConfig, features: FeatureConfig) -> None:
     """Checks the backbones, and warns of formats that the run cannot be written in.
 
     Args:
         model: backbones and weights are used.
+        features: sizes of the inputs.
 
     Raises:
-        ValueError: a backbone is unknown or not for its tower.
+        ValueError: a backbone is unknown, or its network does not fit.
+        ImportError: the package of a backbone is not installed.
     """
+    check_backbones(model, features)
     for kind, reason in export_problems(model).items():
         _log.warning("This run cannot be exported as %s. %s", kind, reason)
 
@@ -164,6 +191,8 @@ def find_manifest(
         return own or make_manifest(config.data)
     if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
+    if manifest.protocol != "pair":
+        audit_places(manifest.pairs, manifest.splits, read_places(config.data.data_dir))
     if own is not None and own.sha256 != manifest.sha256:
         raise ValueError(
             f"manifest must equal the manifest in {workdir}; it differs. Leave it out "
@@ -219,19 +248,77 @@ def train_run(setup: RunSetup) -> Progress:
             the run.
         OSError: the disk is full; the run resumes from its last epoch.
     """
-    for warning in setup.manifest.warnings:
-        _log.warning("%s", warning)
-    knowledge = None
-    if setup.knowledge_dir:
-        knowledge = find_or_compute_knowledge(
+    worker = join(setup.config.training.strategy)
+    if worker.is_chief:
+        for warning in setup.manifest.warnings:
+            _log.warning("%s", warning)
+
+    def find_knowledge() -> EventKnowledge | None:
+        if not setup.knowledge_dir:
+            return None
+        return find_or_compute_knowledge(
             setup.knowledge_dir, setup.manifest, setup.config
         )
-    with lock_folder(setup.workdir, "run"):
-        remove_partial_files(setup.workdir)
-        setup.write()
-        return train_recognizer(
-            setup.config, setup.manifest, setup.workdir, knowledge=knowledge
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lost_processes(worker.count))
+        knowledge = worker.after_chief(find_knowledge)
+        if worker.is_chief:
+            stack.enter_context(lock_folder(setup.workdir, "run"))
+        config = worker.after_chief(lambda: _start(setup, worker.is_chief))
+        progress = train_recognizer(
+            config, setup.manifest, setup.workdir, knowledge=knowledge
         )
+        if worker.is_chief:
+            calibrate(setup)
+        return progress
+
+
+def _start(setup: RunSetup, writes: bool) -> Config:
+    """The configuration to train with, after the files of the start are written."""
+    config, workdir = setup.config, setup.workdir
+    if writes:
+        remove_partial_files(workdir)
+        setup.write()
+        if not is_finished(run_progress(workdir), config.training):
+            # It belongs to the weights of the epochs that are trained already.
+            (workdir / CALIBRATION).unlink(missing_ok=True)
+    if run_progress(workdir).epochs:
+        # What the towers are built from may have changed since.
+        model = stored_backbones(config.model, workdir)
+        return dataclasses.replace(config, model=model)
+    if writes:
+        store_backbones(config.model, workdir)
+    return config
+
+
+def calibrate(setup: RunSetup) -> StoredCalibration:
+    """Fits and writes the calibration of a trained run, unless it has one.
+
+    Args:
+        setup: as returned by `prepare`.
+
+    Returns:
+        The calibration.
+
+    Raises:
+        ValueError: a file cannot be read.
+    """
+    stored = read_calibration(setup.workdir)
+    if stored is None:
+        manifest = setup.manifest
+        count = manifest.splits.count("validation")
+        if count < MIN_SAMPLES:
+            # The model need not be built.
+            stored = uncalibrated(count)
+        else:
+            run = workdir_module.load_run(setup.workdir)
+            stored = fit_calibration(
+                run.recognizer, setup.config, manifest, setup.workdir
+            )
+        stored.save(setup.workdir)
+        _log.info("%s", stored.summary())
+    return stored
 
 
 def train(

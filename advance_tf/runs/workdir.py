@@ -16,10 +16,11 @@ from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.contract import WeightsSource
-from advance_tf.models.backbones.registry import weights_sources
+from advance_tf.models.backbones.registry import stored_backbones, weights_sources
 from advance_tf.models.conversion import ConvertedRecognizer
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.models.weights import assign_arrays, layer_arrays
+from advance_tf.models.weights import assign_arrays, layer_arrays, load_keras_weights
+from advance_tf.runs.calibration import StoredCalibration, read_calibration
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
 from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT
@@ -47,6 +48,8 @@ class Run:
         data_dir: folder of its data set.
         weights: "image" and "audio" → backbone, origin and SHA-256 of the tower's
             initial weights; empty for runs of versions before 0.2.0.
+        calibration: temperatures and distances of its answers; None where there are
+            none.
     """
 
     workdir: pathlib.Path
@@ -57,6 +60,7 @@ class Run:
     knowledge: EventKnowledge | None
     data_dir: pathlib.Path
     weights: Mapping[str, WeightsSource] = dataclasses.field(default_factory=dict)
+    calibration: StoredCalibration | None = None
 
     def pairs_of(self, split: str) -> list[Pair]:
         """Returns the pairs of a split.
@@ -85,6 +89,7 @@ def write_config(
     *,
     label: str = "",
     knowledge_dir: str = "",
+    initial_weights: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes config.json: the configuration and the sources of the run.
 
@@ -94,11 +99,15 @@ def write_config(
         manifest: its hash is stored, "" without one.
         label: text that the data set states about itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
+        initial_weights: origin of the towers' weights in a run that is resumed; None
+            to determine it.
     """
-    sources = weights_sources(config.model)
+    if initial_weights is None:
+        sources = weights_sources(config.model)
+        initial_weights = {k: dataclasses.asdict(s) for k, s in sources.items()}
     contents = {
         "config": to_dict(config),
-        "initial_weights": {k: dataclasses.asdict(s) for k, s in sources.items()},
+        "initial_weights": initial_weights,
         "knowledge_dir": knowledge_dir,
         "label": label,
         "manifest_sha256": manifest.sha256 if manifest else "",
@@ -155,6 +164,8 @@ class RunFiles:
         knowledge: its event knowledge, None where there is none.
         data_dir: folder of its data set.
         initial_weights: "image" and "audio" → origin of the tower's initial weights.
+        calibration: temperatures and distances of its answers; None where there are
+            none.
     """
 
     config: Config
@@ -164,6 +175,7 @@ class RunFiles:
     knowledge: EventKnowledge | None
     data_dir: pathlib.Path
     initial_weights: Mapping[str, WeightsSource]
+    calibration: StoredCalibration | None = None
 
 
 def read_run(
@@ -183,6 +195,8 @@ def read_run(
     """
     workdir = pathlib.Path(workdir)
     config, contents = read_config(workdir)
+    model = stored_backbones(config.model, workdir)
+    config = dataclasses.replace(config, model=model)
     manifest = None
     if contents["manifest_sha256"]:
         manifest = Manifest.load(workdir / MANIFEST)
@@ -206,6 +220,7 @@ def read_run(
             tower: WeightsSource(**source)
             for tower, source in contents.get("initial_weights", {}).items()
         },
+        calibration=read_calibration(workdir),
     )
 
 
@@ -247,6 +262,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         knowledge=files.knowledge,
         data_dir=files.data_dir,
         weights=files.initial_weights,
+        calibration=files.calibration,
     )
 
 
@@ -267,7 +283,7 @@ def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> None:
     """Loads weights; raises ValueError if the file is damaged or of another model."""
     verify(path)
     try:
-        recognizer.load_weights(path)
+        load_keras_weights(recognizer, path)
     except (*DAMAGED_FILE_ERRORS, OSError) as error:
         raise ValueError(
             f"{path} must hold the weights of the model in {CONFIG}; reading it "

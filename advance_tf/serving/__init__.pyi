@@ -1,13 +1,16 @@
 from . import agreement as agreement
 from . import export as export
+from . import flatbuffer as flatbuffer
 from . import inference_model as inference_model
 from . import litert as litert
 from . import model_card as model_card
 from . import onnx_model as onnx_model
+from . import onnx_operators as onnx_operators
 from . import parity as parity
 from . import quantization as quantization
 from . import saved_model as saved_model
 from . import signatures as signatures
+from . import weight_rounding as weight_rounding
 from .export import Export as Export
 from .export import export_litert as export_litert
 from .export import export_onnx as export_onnx

@@ -54,6 +54,7 @@ def export_saved_model(
     version: int | None = None,
     split: str = "test",
     events: bool = True,
+    min_confidence: float = 0.0,
     top: int = 5,
     bad_rows: str = "status",
 ) -> Export:
@@ -66,6 +67,8 @@ def export_saved_model(
         split: pairs on which the outputs are compared: "training",
             "validation", "test" or "all".
         events: whether to export event probabilities, where the run has them.
+        min_confidence: least probability of the most probable scene, 0 to 1; below it
+            the scene is "unknown".
         top: number of scenes and events to rank, 1 to 13.
         bad_rows: what the signatures do with an input that cannot be decoded:
             "status" reports it in the output `status`, "error" fails the request.
@@ -83,7 +86,7 @@ def export_saved_model(
     """
     check_extra("serving", "tensorflow_serving.apis")
     run = _exportable(run, "SavedModel")
-    source = Source.from_run(run, events=events)
+    source = Source.from_run(run, events=events, min_confidence=min_confidence)
     pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
     provenance = provenance_of(run)
     model = InferenceModel(source)
@@ -123,6 +126,7 @@ def export_litert(
     version: int | None = None,
     split: str = "test",
     events: bool = True,
+    min_confidence: float = 0.0,
     quantization: str = "none",
     min_agreement: float | None = None,
     calibration_pairs: int = 100,
@@ -136,6 +140,8 @@ def export_litert(
         split: pairs on which the outputs are compared and agreement is measured:
             "training", "validation", "test" or "all".
         events: whether to export event probabilities, where the run has them.
+        min_confidence: least probability of the most probable scene, 0 to 1; below it
+            the scene is "unknown".
         quantization: "none", "float16", "dynamic" or "int8".
         min_agreement: least agreement of the most probable scene with float32, 0 to
             1; None for 0.99, with int8 0.97.
@@ -158,7 +164,7 @@ def export_litert(
     if kind != "none":
         check_extra("export", "ai_edge_quantizer")
     run = _exportable(run, "LiteRT")
-    source = Source.from_run(run, events=events)
+    source = Source.from_run(run, events=events, min_confidence=min_confidence)
     pairs, provenance = parity.EncodedPairs(run), provenance_of(run)
     model = InferenceModel(source, litert=True)
     final = _version_folder(export_dir, version)
@@ -212,6 +218,7 @@ def export_onnx(
     version: int | None = None,
     split: str = "test",
     events: bool = True,
+    min_confidence: float = 0.0,
 ) -> Export:
     """Writes <export_dir>/<version>/<name>.onnx, labels and card.
 
@@ -225,6 +232,8 @@ def export_onnx(
         split: pairs on which the outputs are compared: "training",
             "validation", "test" or "all".
         events: whether to export event probabilities, where the run has them.
+        min_confidence: least probability of the most probable scene, 0 to 1; below it
+            the scene is "unknown".
 
     Returns:
         The file, and the largest differences from the model in memory.
@@ -235,7 +244,7 @@ def export_onnx(
     """
     check_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
     run = _exportable(run, "ONNX")
-    source = Source.from_run(run, events=events)
+    source = Source.from_run(run, events=events, min_confidence=min_confidence)
     final = _version_folder(export_dir, version)
     name = f"{source.name}.onnx"
     with saved_model.new_folder(final) as folder:
@@ -292,9 +301,7 @@ def _litert_skew(
     expected = parity.reference_probs(source, decoded)
     found = model.probs(decoded, litert.main_signature(model.signatures))
     agreement.check_probs(found)
-    skew = {"float32 LiteRT": parity.largest_difference(expected, found)}
-    parity.check_skew("LiteRT model", skew, parity.LITE_TOLERANCE)
-    return skew
+    return parity.litert_skew(source, decoded, expected, found)
 
 
 def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,18 @@ from advance_tf.config import FeatureConfig
 from advance_tf.features.frontend import Frontend
 from advance_tf.inference.events import HEADS, describe_events
 from advance_tf.inference.predictor import Predictor
+from advance_tf.inference.rejection import (
+    REASONS,
+    check_confidence,
+    distance_flags,
+    flag_matrix,
+    input_flags,
+)
 from advance_tf.models.folding import fold_batch_norms, freeze_graph
 from advance_tf.models.forward import TOWERS
-from advance_tf.models.heads import dense_layers
+from advance_tf.models.heads import absent_embeddings, dense_layers, takes_mask
 from advance_tf.models.recognizer import sound_input_of, tower_sound
+from advance_tf.runs.calibration import MASKS, StoredCalibration
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.knowledge import EventKnowledge
 
@@ -33,6 +41,8 @@ class Source:
         label: notice about the training data, shown in reports, "" for none.
         name: name of the model.
         events: whether to predict events, where the recognizer can.
+        calibration: temperatures and distances of its answers; None for T = 1.
+        min_confidence: least probability of a scene that is not "unknown".
     """
 
     recognizer: keras.Model
@@ -42,9 +52,13 @@ class Source:
     label: str = ""
     name: str = "advance"
     events: bool = True
+    calibration: StoredCalibration | None = None
+    min_confidence: float = 0.0
 
     @classmethod
-    def from_run(cls, run: Run, *, events: bool = True) -> "Source":
+    def from_run(
+        cls, run: Run, *, events: bool = True, min_confidence: float = 0.0
+    ) -> "Source":
         """The source of a loaded run."""
         return cls(
             run.recognizer,
@@ -53,6 +67,8 @@ class Source:
             knowledge=run.knowledge,
             label=run.label,
             events=events,
+            calibration=run.calibration,
+            min_confidence=check_confidence(min_confidence),
         )
 
     def predictor(self) -> Predictor:
@@ -62,6 +78,7 @@ class Source:
             self.features,
             modality=self.modality,
             knowledge=self.knowledge,
+            calibration=self.calibration,
         )
 
     @property
@@ -90,13 +107,37 @@ class Source:
         """The logits that an export computes."""
         return tuple(filter(None, ("scene_logits", self.event_output)))
 
+    @property
+    def rounding_factor(self) -> float:
+        """By how much a temperature below 1 increases the rounding of the logits."""
+        if self.calibration is None:
+            return 1.0
+        return max(1.0, 1 / self.calibration.temperatures["both"])
+
+    def describe_answers(self) -> dict[str, Any]:
+        """The entries of the metadata about calibration and rejection."""
+        temperatures = dict.fromkeys(MASKS, 1.0)
+        distances = {}
+        if self.calibration is not None:
+            temperatures = dict(self.calibration.temperatures)
+            found = self.calibration.distances
+            distances = {kind: each.threshold for kind, each in found.items()}
+        return {
+            "modality_dropout": takes_mask(self.recognizer),
+            "temperatures": temperatures,
+            "largest_distances": distances,
+            "min_confidence": self.min_confidence,
+            "reasons": list(REASONS),
+        }
+
 
 class InferenceModel:
     """A recognizer prepared for inference, as functions of the graph.
 
     Batch norms are folded and the weights are constants. The embedding of a missing
-    input is that of zeros, a constant too. An event head that is not requested, or
-    has no meaning, is left out.
+    input is a constant too: the trained one of a model with modality_dropout, whose
+    mask is in the biases of its heads; otherwise that of zeros. An event head that is
+    not requested, or has no meaning, is left out.
 
     Args:
         source: what to export.
@@ -122,9 +163,20 @@ class InferenceModel:
             zeros = tf.zeros((1, *tower.input_shape[1:]))
             self._zero_embeddings[kind] = tower(zeros).numpy()
             self._towers[kind] = freeze_graph(tower)
+        has_mask = takes_mask(source.recognizer)
+        if has_mask:
+            absent = absent_embeddings(source.recognizer).values()
+            self._zero_embeddings = {
+                kind: value[None] for kind, value in zip(TOWERS, absent, strict=True)
+            }
         self._event_output = source.event_output
+        # Inputs → output → matrices; without a mask they are the same.
         self._heads = {
-            name: dense_layers(source.recognizer, name) for name in source.outputs
+            inputs: {
+                name: dense_layers(source.recognizer, name, mask)
+                for name in source.outputs
+            }
+            for inputs, mask in MASKS.items()
         }
         self._events = self._event_constants()
 
@@ -171,12 +223,14 @@ class InferenceModel:
             "sample_rate_hz": features.sample_rate_hz,
             "clip_samples": features.clip_samples,
             "image_size": features.image_size,
+            "image_resize": features.image_resize,
             "modality": source.modality,
             "scenes": scenes,
             "events": events if self.has_events(source.kinds) else [],
             "events_source": self.events_source,
             "events_of_sound": self.events_from_sound,
             "label": source.label,
+            **source.describe_answers(),
             **details,
         }
 
@@ -216,19 +270,54 @@ class InferenceModel:
                 input of the audio tower.
 
         Returns:
-            `scene_probs` [B, 13] and, where events are predicted, `event_probs`
-            [B, 527], float32.
+            `scene_probs` [B, 13] at the temperature of the calibration and, where
+            events are predicted, `event_probs` [B, 527]; `confidence` [B], the
+            largest probability; and `reason_flags` [B, 6], 1 for each reason of
+            `rejection.REASONS` that applies; float32.
         """
+        given = {"image": image, "sound": waveform}
+        used = [k for k in self.source.kinds if given[k] is not None]
+        inputs = used[0] if len(used) == 1 else "both"
         embeddings = self.embed(image, waveform)
         joint = tf.concat(list(embeddings.values()), axis=1)  # [B, D_v + D_a]
-        found = {"scene_probs": tf.nn.softmax(self._dense("scene_logits", joint))}
+        logits = self._dense("scene_logits", joint, inputs)
+        calibration = self.source.calibration
+        if calibration is not None and calibration.temperatures[inputs] != 1:
+            logits = logits / calibration.temperatures[inputs]
+        found = {"scene_probs": tf.nn.softmax(logits)}
         kinds = ("image",) if waveform is None else ("image", "sound")
         if self.has_events(kinds):
             on_sound = self._event_output == "audio_event_logits"
             found["event_probs"] = self._event_probs(
-                embeddings["sound"] if on_sound else joint, found["scene_probs"]
+                embeddings["sound"] if on_sound else joint, found["scene_probs"], inputs
+            )
+        found["confidence"] = tf.reduce_max(found["scene_probs"], axis=1)
+        with tf.name_scope("reasons"):
+            of_inputs = {k: given[k] if k in used else None for k in given}
+            found["reason_flags"] = self._reasons(
+                of_inputs, embeddings, found["confidence"]
             )
         return found
+
+    def _reasons(
+        self,
+        given: Mapping[str, tf.Tensor | None],
+        embeddings: Mapping[str, tf.Tensor],
+        confidence: tf.Tensor,
+    ) -> tf.Tensor:
+        """The reasons of `rejection.REASONS`, [B, 6]."""
+        calibration = self.source.calibration
+        flags: list[tf.Tensor | None] = [None] * (len(REASONS) - 1)
+        if calibration is not None:
+            distances = {
+                kind: distance(embeddings[kind])
+                for kind, distance in calibration.distances.items()
+                if given[kind] is not None
+            }
+            flags = input_flags(given["image"], given["sound"])
+            flags += distance_flags(calibration, distances)
+        flags.append(confidence < self.source.min_confidence)
+        return flag_matrix(flags, tf.shape(confidence)[0])
 
     def _embed(self, kind: str, given: tf.Tensor | None, batch: tf.Tensor) -> tf.Tensor:
         # In training a tower that is not in use receives zeros.
@@ -236,20 +325,22 @@ class InferenceModel:
             return tf.tile(tf.constant(self._zero_embeddings[kind]), [batch, 1])
         return self._towers[kind](given)
 
-    def _dense(self, name: str, inputs: tf.Tensor) -> tf.Tensor:
-        x = inputs
+    def _dense(self, name: str, embedding: tf.Tensor, inputs: str) -> tf.Tensor:
+        x = embedding
         with tf.name_scope(name.replace("_logits", "_head")):
-            for number, (kernel, bias) in enumerate(self._heads[name]):
+            for number, (kernel, bias) in enumerate(self._heads[inputs][name]):
                 # [B, units] of the hidden layer, if there is one
                 x = tf.nn.relu(x) if number else x
                 x = tf.nn.bias_add(tf.matmul(x, tf.constant(kernel)), tf.constant(bias))
         return x  # [B, outputs]
 
-    def _event_probs(self, embedding: tf.Tensor, scene_probs: tf.Tensor) -> tf.Tensor:
+    def _event_probs(
+        self, embedding: tf.Tensor, scene_probs: tf.Tensor, inputs: str
+    ) -> tf.Tensor:
         constants = self._events
         assert constants is not None
         if self._event_output:
-            logits = self._dense(self._event_output, embedding)
+            logits = self._dense(self._event_output, embedding, inputs)
             return tf.sigmoid(logits) * tf.constant(constants["known"])
         # Eq. 7, [B, 527]
         probs = tf.matmul(scene_probs, tf.constant(constants["posteriors"]))

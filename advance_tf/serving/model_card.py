@@ -9,6 +9,7 @@ from typing import Any
 
 from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
+from advance_tf.files import reading
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
 from advance_tf.training.callbacks import BEST_WEIGHTS
@@ -18,11 +19,11 @@ CARD = "model_card.md"
 _METRICS = "evaluation/test/metrics.json"
 
 _LIMITS = """\
-- It distinguishes 13 scenes and predicts one of them for every input, even for one
-  that shows none of them.
-- It was trained on pairs of an aerial image and a sound of the same place; a missing
-  input is replaced by zeros, which lowers the scores.
-- Probabilities are not calibrated, unless their calibration was measured.
+- It distinguishes 13 scenes. An input that shows none of them is "unknown" only where
+  it is blank, silent, clipped or, by its embedding, far from the training pairs.
+- It was trained on pairs of an aerial image and a sound of the same place; without
+  modality_dropout a missing input is replaced by zeros, which lowers the scores.
+- Probabilities have the temperatures above, fitted on validation; 1 is not fitted.
 - EXIF rotation is not applied; of a longer sound the central ten seconds are used.
 - Its scores hold for places similar to those of its test split.
 """
@@ -78,7 +79,9 @@ def provenance_of(run: Run) -> Provenance:
     data |= {f"version of {name}": version for name, version in versions().items()}
     metrics = None
     if path.exists():
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        way_out = "Run `advance evaluate` again, or remove it."
+        with reading(path, "hold the metrics of an evaluation", way_out):
+            metrics = dict(json.loads(path.read_text(encoding="utf-8")))
     return Provenance(
         config=to_dict(run.config),
         data=data,
@@ -163,6 +166,15 @@ def _table(values: Mapping[str, Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def _answers(source: Source) -> dict[str, Any]:
+    """Rows of the card about calibration and rejection."""
+    described = source.describe_answers()
+    rows = {f"temperature, {k}": t for k, t in described["temperatures"].items()}
+    for kind, distance in described["largest_distances"].items():
+        rows[f"largest distance of the {kind}"] = distance
+    return {**rows, "least confidence": described["min_confidence"]}
+
+
 def write_card(
     folder: pathlib.Path,
     source: Source,
@@ -186,7 +198,11 @@ def write_card(
         name=source.name,
         version=version,
         label=source.label,
-        artefact={**artefact, "SHA-256 of the weights": provenance.weights_sha256},
+        artefact={
+            **artefact,
+            **_answers(source),
+            "SHA-256 of the weights": provenance.weights_sha256,
+        },
         data=provenance.data,
         config=provenance.config,
         metrics=provenance.metrics,

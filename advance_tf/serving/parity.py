@@ -1,6 +1,8 @@
 """Parity: differences of exported models from the model in memory."""
 
+import dataclasses
 import io
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,8 +15,10 @@ import soxr
 import tensorflow as tf
 
 from advance_tf.data.pairing import Pair
+from advance_tf.data.shards import media_path
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.media_files import container, read_media_bytes
 from advance_tf.inference.evaluation import true_scenes
 from advance_tf.models.folding import with_dtype
 from advance_tf.runs.workdir import Run
@@ -144,13 +148,13 @@ class EncodedPairs:
     def _read(self, pair: Pair) -> EncodedPair:
         contents = []
         for name in (pair.image, pair.sound):
-            path = self._run.data_dir / name
-            if not path.is_file():
+            path = media_path(self._run.data_dir, name)
+            if not os.path.isfile(container(path)):
                 raise ValueError(
                     f"{path} must exist: an export is checked on pairs of the run's "
                     "data set. Give the folder of the data set as `data_dir`."
                 )
-            contents.append(path.read_bytes())
+            contents.append(read_media_bytes(path))
         return EncodedPair(*contents)
 
 
@@ -214,11 +218,53 @@ def saved_model_skew(
                 "versions in config.json."
             )
     skew = {name: largest_difference(expected, o) for name, o in outputs.items()}
-    tolerance = SAVED_MODEL_TOLERANCE
+    tolerance = SAVED_MODEL_TOLERANCE * source.rounding_factor
     if max(skew.values()) > tolerance:
         skew[_ROUNDING] = rounding(source, decoded, expected)
         tolerance = max(tolerance, _ROUNDINGS * skew[_ROUNDING])
     check_skew("SavedModel", skew, tolerance)
+    return skew
+
+
+def litert_skew(
+    source: Source, decoded: Decoded, expected: Probs, found: Probs
+) -> dict[str, float]:
+    """Differences of a float32 LiteRT model from the model in memory.
+
+    LiteRT computes the log-mel in float32, and its Fourier transform rounds otherwise
+    than TensorFlow's. Next to a pure tone, bands of low energy differ by 1 dB. On
+    pairs where that changes a probability, the rounding of a float32 log-mel is
+    measured, and differences of its size are allowed.
+
+    Args:
+        source: what the model was built from.
+        decoded: pairs.
+        expected: result of `reference_probs`.
+        found: the probabilities of LiteRT.
+
+    Returns:
+        "float32 LiteRT" → largest difference of a probability; and, where it exceeds
+        1e-4, the difference of the model with a float32 log-mel from float64.
+
+    Raises:
+        ValueError: a difference exceeds both 1e-4 and four times that rounding.
+    """
+    skew = {"float32 LiteRT": largest_difference(expected, found)}
+    tolerance = LITE_TOLERANCE * source.rounding_factor
+    if max(skew.values()) > tolerance:
+        single, double = (
+            dataclasses.replace(
+                source,
+                features=dataclasses.replace(
+                    source.features, log_mel_precision=precision
+                ),
+            )
+            for precision in ("float32", "float64")
+        )
+        rounded = reference_probs(single, decoded)
+        skew[_ROUNDING] = rounding(double, decoded, rounded)
+        tolerance = max(tolerance, _ROUNDINGS * skew[_ROUNDING])
+    check_skew("LiteRT model", skew, tolerance)
     return skew
 
 
@@ -244,7 +290,10 @@ def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
     exact.set_weights(source.recognizer.get_weights())
     inputs = source.predictor().inputs(*decoded)
     logits = exact({name: tf.cast(x, tf.float64) for name, x in inputs.items()})
-    probs = tf.nn.softmax(logits["scene_logits"])
+    scale = 1.0
+    if source.calibration is not None:
+        scale = 1 / source.calibration.temperatures["both"]
+    probs = tf.nn.softmax(logits["scene_logits"] * scale)
     return largest_difference(expected, {"scene_probs": probs})
 
 
@@ -263,6 +312,16 @@ def check_skew(artefact: str, skew: Mapping[str, float], tolerance: float) -> No
         if not value <= tolerance:
             raise ValueError(
                 f"The {artefact} must predict what the model in memory predicts, "
-                f"within {tolerance:g}; by {name} it differs by {value:.2g}. Nothing "
-                "was exported; please report this with the versions in config.json."
+                f"within {tolerance:.2g}{_measured(skew)}; by {name} it differs by "
+                f"{value:.2g}. Nothing was exported. Choose another `format`, and "
+                "report this with the versions in config.json."
             )
+
+
+def _measured(skew: Mapping[str, float]) -> str:
+    """How a tolerance follows from the measured rounding, "" where none is measured."""
+    if _ROUNDING not in skew:
+        return ""
+    return (
+        f" ({_ROUNDINGS} times the {_ROUNDING}, {skew[_ROUNDING]:.2g}, on these pairs)"
+    )

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
+from advance_tf.config import MAX_SAMPLE
 from advance_tf.inference.backends import EMBED
-from advance_tf.inference.prediction import OK
+from advance_tf.inference.prediction import OK, UNKNOWN
+from advance_tf.inference.rejection import REASONS
 from advance_tf.serving.inference_model import InferenceModel, label_names
 
 DEFAULT = "serving_default"
@@ -15,7 +17,10 @@ Tensors = dict[str, tf.Tensor]
 # Files [B] → values [B, …] and problems [B], see `Frontend.decode_images`.
 _Decoder = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 _EMPTY = "A request must hold at least one row; received none."
-_NOT_FINITE = "the waveform must be finite and hold at least one sample"
+_NOT_FINITE = (
+    f"the waveform must be finite, within ±{MAX_SAMPLE:.0f} and hold at least one "
+    "sample"
+)
 
 
 def status_of(*problems: tf.Tensor) -> tf.Tensor:
@@ -31,9 +36,26 @@ def status_of(*problems: tf.Tensor) -> tf.Tensor:
     >>> status_of(image, sound).numpy().tolist()
     [b'ok', b'a', b'a; b']
     """
-    joined = tf.strings.reduce_join(tf.stack(problems, 1), axis=1, separator="; ")
-    stripped = tf.strings.regex_replace(joined, "^; |; $", "")
-    return tf.where(tf.equal(stripped, ""), OK, stripped)
+    joined = join_texts(problems)
+    return tf.where(tf.equal(joined, ""), OK, joined)
+
+
+def join_texts(texts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Joins the texts of each row that are not empty by "; ".
+
+    Args:
+        texts: string [B] each.
+
+    Returns:
+        string [B].
+
+    >>> rows = [tf.constant(["", "a"]), tf.constant(["", ""]), tf.constant(["b", "c"])]
+    >>> join_texts(rows).numpy().tolist()
+    [b'b', b'a; c']
+    """
+    ends = [tf.where(tf.equal(text, ""), "", text + "; ") for text in texts]
+    joined = tf.strings.reduce_join(tf.stack(ends, 1), axis=1)
+    return tf.strings.regex_replace(joined, "; $", "")
 
 
 class Signatures:
@@ -128,7 +150,9 @@ class Signatures:
         @tf.function(input_signature=specs)
         def predict(image: tf.Tensor, waveform: tf.Tensor) -> Tensors:
             samples = tf.shape(waveform)[1]
-            finite = tf.reduce_all(tf.math.is_finite(waveform), axis=1) & (samples > 0)
+            # Comparisons with NaN are False.
+            within = tf.reduce_all(tf.abs(waveform) <= MAX_SAMPLE, axis=1)
+            finite = within & (samples > 0)
             # A waveform without samples is padded to one: `fit_clip` needs it.
             padding = [[0, 0], [0, tf.cast(samples < 1, tf.int32)]]
             clips = tf.map_fn(frontend.fit_clip, tf.pad(waveform, padding))
@@ -155,7 +179,18 @@ class Signatures:
         for label in ("scene", "event"):
             if f"{label}_probs" in probs:
                 outputs |= self._rank(label, probs[f"{label}_probs"], ok)
-        return outputs
+        return outputs | self._answers(probs, outputs["top_scene_names"][:, 0], ok)
+
+    def _answers(self, probs: Tensors, best: tf.Tensor, ok: tf.Tensor) -> Tensors:
+        """Scene or "unknown", its confidence and the reasons."""
+        flags = tf.where(ok[:, None], probs["reason_flags"], 0.0)  # [B, reasons]
+        names = tf.where(flags > 0, tf.constant(REASONS), "")
+        return {
+            "scene": tf.where(tf.reduce_any(flags > 0, axis=1), UNKNOWN, best),
+            "confidence": tf.where(ok, probs["confidence"], 0.0),
+            "reason": join_texts(tf.unstack(names, axis=1)),
+            "reason_flags": flags,
+        }
 
     def _rank(self, label: str, probs: tf.Tensor, ok: tf.Tensor) -> Tensors:
         names = tf.constant(self._names[label])  # [names]

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from advance_tf.data.rows import BLOCK_ROWS, Rows, StoredRows, blocks
-from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
+from advance_tf.files import reading, replacing
 
+_RULE = "be a complete file of event knowledge"
 RECOMPUTE = "Compute it again with `advance teach`."
 Shape = tuple[int | None, ...]
 # The header of a member of a zip file: its length, and the position in it of the
@@ -88,21 +89,15 @@ def read_arrays(
         >>> arrays["rows"].shape, str(arrays["name"])
         ((3, 2), 'yamnet')
     """
-    try:
+    with reading(path, _RULE, f"Remove it. {RECOMPUTE}"):
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in shapes}
-    except DAMAGED_FILE_ERRORS as error:
-        raise _damaged(path, error) from error
+        # A member without the header of an array is bytes.
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("a member is no array")
     for name, shape in shapes.items():
         _check_shape(path, name, arrays[name].shape, shape)
     return arrays
-
-
-def _damaged(path: pathlib.Path, reason: Exception) -> ValueError:
-    return ValueError(
-        f"{path} must be a complete file of event knowledge; reading it failed: "
-        f"{reason}. Remove it. {RECOMPUTE}"
-    )
 
 
 def _check_shape(
@@ -148,10 +143,11 @@ def read_rows(path: pathlib.Path, name: str, shape: tuple[int, ...]) -> Rows:
     """
     file = path.open("rb", buffering=0)
     try:
-        rows, is_finite = _open_rows(file, name, shape)
-    except DAMAGED_FILE_ERRORS as error:
+        with reading(path, _RULE, f"Remove it. {RECOMPUTE}"):
+            rows, is_finite = _open_rows(file, name, shape)
+    except ValueError:
         file.close()
-        raise _damaged(path, error) from error
+        raise
     _check_shape(path, name, rows.shape, shape)
     if not is_finite:
         raise ValueError(

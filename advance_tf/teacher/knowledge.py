@@ -13,7 +13,9 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.data.splits import TRAINING
+from advance_tf.files import replacing
 from advance_tf.metrics.probabilities import sigmoid
+from advance_tf.parts import Parts, Shard
 from advance_tf.teacher.archives import RECOMPUTE
 from advance_tf.teacher.models import Teacher
 from advance_tf.teacher.posteriors import (
@@ -22,6 +24,8 @@ from advance_tf.teacher.posteriors import (
     event_relevance,
 )
 from advance_tf.teacher.soft_labels import (
+    CHUNK_PAIRS,
+    compute_soft_labels,
     remove_chunks,
     resume_soft_labels,
     soft_labels_key,
@@ -338,3 +342,63 @@ def compute_knowledge(
     _save_posteriors(knowledge_dir, knowledge, key)
     remove_chunks(chunks_dir)
     return knowledge
+
+
+def compute_shard(
+    teacher: Teacher,
+    dataset: AdvanceDataset,
+    knowledge_dir: str | pathlib.Path,
+    shard: Shard,
+    features: FeatureConfig | None = None,
+    *,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> int:
+    """Computes the soft labels of one of several processes.
+
+    Once all parts are done, `compute_knowledge` joins them and computes the rest.
+
+    Args:
+        teacher: frozen audio network.
+        dataset: pairs, splits and folder.
+        knowledge_dir: folder that all processes share.
+        shard: this process.
+        features: sampling rate and length of a clip; the defaults when None.
+        batch_size: number of clips in a batch, the same for every process.
+        progress: show a progress bar.
+
+    Returns:
+        The number of parts that other processes have not done; 0 for one process that
+        can call `compute_knowledge` now.
+
+    Raises:
+        ValueError: a sound cannot be read, or the folder holds the parts of other
+            settings.
+    """
+    manifest, features = dataset.manifest, features or FeatureConfig()
+    key = soft_labels_key(teacher.sha256, manifest.sha256, features)
+    path = soft_labels_path(knowledge_dir, key)
+    if path.exists():
+        return 0
+    parts = Parts(
+        path.with_name(f"{path.stem}-parts"),
+        {"soft_labels": key, "batch_size": batch_size},
+        len(manifest.pairs),
+        -(-CHUNK_PAIRS // batch_size) * batch_size,
+        ".npy",
+    )
+    parts.begin()
+    for start in parts.missing(shard):
+        logits = compute_soft_labels(
+            teacher,
+            manifest.pairs[start : start + parts.part_rows],
+            dataset.data_dir,
+            features,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        with replacing(parts.path(start)) as temporary:
+            np.save(temporary, logits)
+    # Another process may have joined the parts, and removed them, in the meantime.
+    missing = len(parts.missing())
+    return 0 if path.exists() else missing

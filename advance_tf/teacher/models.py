@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.checksums import file_sha256
-from advance_tf.config import FeatureConfig
+from advance_tf.config import IMAGE_SETTINGS, FeatureConfig
 from advance_tf.config_io import key_settings
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import LogMelStats
@@ -286,8 +286,10 @@ def _tower_sha256(
 ) -> str:
     """A hash of the weights, the front-end settings and the log-mel statistics."""
     settings = key_settings(features)
-    # The hash covers the values of the statistics, not the path of their file.
-    del settings["image_size"], settings["log_mel_stats"]
+    # The hash covers the values of the statistics, not the path of their file, and no
+    # setting of images.
+    for name in ("log_mel_stats", *IMAGE_SETTINGS):
+        settings.pop(name, None)
     values = [np.asarray(row, np.float64).tolist() for row in stats]
     text = json.dumps([weights_sha256, settings, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -22,12 +22,12 @@ from advance_tf.data.rows import (
     number_rows,
     path_rows,
 )
-from advance_tf.features.frontend import Frontend
-from advance_tf.files import replacing
+from advance_tf.features.file_decoders import sound_decoder
+from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
 from advance_tf.teacher.models import Teacher
 
 # Number of pairs in a chunk, the most that an interruption loses.
-_CHUNK_PAIRS = 256
+CHUNK_PAIRS = 256
 
 
 class ResumableRows:
@@ -127,7 +127,7 @@ class ResumableRows:
             try:
                 # The map checks the size of the file and reads only its header.
                 chunk = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (ValueError, EOFError) as error:
+            except (*DAMAGED_FILE_ERRORS, OSError) as error:
                 raise ValueError(_chunk_error(path, str(error))) from error
             if chunk.dtype != np.float32 or chunk.shape[1:] != (self._columns,):
                 received = f"received {chunk.dtype} of shape {chunk.shape}"
@@ -289,7 +289,7 @@ def resume_soft_labels(
         for batch in _clips(missing, data_dir, features, batch_size):
             logits = np.asarray(teacher.logits(batch.numpy()), np.float32)  # [B, 527]
             _check_logits(logits, pairs[len(rows) : len(rows) + len(batch)])
-            rows.append(logits, _CHUNK_PAIRS)
+            rows.append(logits, CHUNK_PAIRS)
             bar.update(len(logits))
     return rows
 
@@ -301,12 +301,10 @@ def _clips(
     batch_size: int,
 ) -> tf.data.Dataset:
     """Batches of central clips [B, clip_samples], decoded in parallel."""
-    frontend = Frontend(features, normalized=False)
     columns = {"path": path_rows(pairs, data_dir, "sound")}
 
     def decode(index: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
-        path = row["path"]
-        return frontend.decode_waveform(tf.io.read_file(path), name=path)
+        return sound_decoder(features)(row["path"], tf.constant(0.5))
 
     return (
         add_rows(number_rows(len(pairs)), columns, len(pairs))

@@ -1,8 +1,12 @@
 from . import callbacks as callbacks
 from . import checkpoint as checkpoint
+from . import cluster as cluster
+from . import distillation as distillation
 from . import embeddings as embeddings
+from . import epochs as epochs
 from . import frozen as frozen
 from . import heads as heads
+from . import modality_dropout as modality_dropout
 from . import optimizer as optimizer
 from . import pretraining as pretraining
 from . import pretraining_settings as pretraining_settings
@@ -13,6 +17,9 @@ from . import term_shares as term_shares
 from . import trainer as trainer
 from .callbacks import RunRecord as RunRecord
 from .checkpoint import Progress as Progress
+from .distillation import DistillationSettings as DistillationSettings
+from .distillation import TeacherTargets as TeacherTargets
+from .distillation import train_student as train_student
 from .embeddings import Embeddings as Embeddings
 from .embeddings import compute_embeddings as compute_embeddings
 from .frozen import load_embeddings as load_embeddings

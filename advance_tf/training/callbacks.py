@@ -13,7 +13,9 @@ import tensorflow as tf
 from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import TrainingConfig
 from advance_tf.csv_tables import read_table
-from advance_tf.files import reserve
+from advance_tf.files import reading, reserve
+from advance_tf.models.heads import with_mask
+from advance_tf.models.weights import load_keras_weights
 from advance_tf.training.checkpoint import Progress, save_state
 from advance_tf.training.optimizer import learning_rate_at
 
@@ -64,6 +66,8 @@ class RunRecord(keras.callbacks.Callback):
         progress: progress of the epochs that are trained already.
         saved_model: function of the trainer that returns the model whose weights are
             the best; by default the trained model.
+        writes: False in a process of a cluster that is not its chief: it counts the
+            same epochs and writes nothing.
     """
 
     def __init__(
@@ -73,14 +77,17 @@ class RunRecord(keras.callbacks.Callback):
         patience: int = 0,
         progress: Progress | None = None,
         saved_model: SavedModel = trained_model,
+        *,
+        writes: bool = True,
     ) -> None:
         super().__init__()
         self.workdir = workdir
         self.monitor = monitor
         self.patience = patience
         self.saved_model = saved_model
+        self.writes = writes
         self.progress = progress or Progress()
-        self.rows = _read_log(workdir / LOG, self.progress.epochs)
+        self.rows = _read_log(workdir / LOG, self.progress.epochs) if writes else []
         self.started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -105,7 +112,7 @@ class RunRecord(keras.callbacks.Callback):
             epoch,
             kept=f"{CHECKPOINT} holds the epoch before it. ",
         )
-        if not self.workdir.is_dir():
+        if self.writes and not self.workdir.is_dir():
             raise ValueError(
                 f"The folder of the run must stay while it is trained; {self.workdir} "
                 "has been removed. Start the run again."
@@ -114,10 +121,12 @@ class RunRecord(keras.callbacks.Callback):
         best_epoch, best_score = self.progress.best_epoch, self.progress.best_score
         if score > best_score:
             best_epoch, best_score = epoch + 1, score
-            save_best_weights(self.workdir, self.saved_model(self.model))
+            if self.writes:
+                save_best_weights(self.workdir, self.saved_model(self.model))
         self.progress = Progress(epoch + 1, best_epoch, best_score)
-        self._write_log(epoch, logs)
-        save_state(self.workdir / CHECKPOINT, self.model, self.progress)
+        if self.writes:
+            self._write_log(epoch, logs)
+            save_state(self.workdir / CHECKPOINT, self.model, self.progress)
         if out_of_patience(self.progress, self.patience):
             self.model.stop_training = True
 
@@ -125,7 +134,9 @@ class RunRecord(keras.callbacks.Callback):
         row: dict[str, float] = {
             "epoch": epoch + 1,
             "seconds": round(time.monotonic() - self.started, 3),
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(
+                keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            ),
             **{name: float(value) for name, value in logs.items()},
         }
         self.rows.append({name: str(value) for name, value in row.items()})
@@ -151,6 +162,31 @@ def save_best_weights(workdir: pathlib.Path, model: keras.Model) -> None:
     with replacing_checked(workdir / BEST_WEIGHTS) as temporary:
         reserve(temporary, _weight_bytes(model))
         model.save_weights(temporary)
+
+
+def load_best_weights(workdir: pathlib.Path, model: keras.Model) -> None:
+    """Loads the best weights of a run.
+
+    Args:
+        workdir: folder of the run.
+        model: a model of the same layers.
+
+    Raises:
+        ValueError: the file is missing, damaged or of another model.
+    """
+    path = workdir / BEST_WEIGHTS
+    if not path.exists():
+        raise ValueError(
+            f"{path} must exist; it has been removed. Restore it, or train again in "
+            "another `workdir`."
+        )
+    verify(path)
+    way_out = "Restore it or train again in another `workdir`."
+    with reading(path, "hold the weights of the run's model", way_out):
+        try:
+            load_keras_weights(model, path)
+        except OSError as error:
+            raise ValueError(str(error)) from error
 
 
 def _weight_bytes(model: keras.Model) -> int:
@@ -284,32 +320,40 @@ def collect(
     """
     all_targets, all_outputs = [], []
     for inputs, targets in dataset:
-        all_outputs.append(model.predict_on_batch(inputs)[output])
+        given = with_mask(model, inputs)
+        all_outputs.append(model.predict_on_batch(given)[output])
         all_targets.append(targets[target].numpy())
     return np.concatenate(all_targets), np.concatenate(all_outputs)
 
 
 class ValidationScores(keras.callbacks.Callback):
-    """Adds scores of the whole validation set to the logs of each epoch.
+    """Adds scores of a whole set, such as validation, to the logs of each epoch.
 
     It must precede the callback that records the epoch.
 
     Args:
-        dataset: validation batches of (inputs, targets).
+        dataset: batches of (inputs, targets), such as those of validation.
         target: name of the target.
         output: name of the output.
         scorer: function of targets and outputs that returns score name → value;
-            the names get the prefix `val_`.
+            the names get a prefix.
+        prefix: "val", or "test" for the test set.
     """
 
     def __init__(
-        self, dataset: tf.data.Dataset, target: str, output: str, scorer: Scorer
+        self,
+        dataset: tf.data.Dataset,
+        target: str,
+        output: str,
+        scorer: Scorer,
+        prefix: str = "val",
     ) -> None:
         super().__init__()
         self.dataset = dataset
         self.target = target
         self.output = output
         self.scorer = scorer
+        self.prefix = prefix
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the scores of the epoch to `logs`."""
@@ -317,4 +361,4 @@ class ValidationScores(keras.callbacks.Callback):
             return
         arrays = collect(self.model.model, self.dataset, self.target, self.output)
         scores = self.scorer(*arrays)
-        logs.update({f"val_{name}": value for name, value in scores.items()})
+        logs.update({f"{self.prefix}_{name}": value for name, value in scores.items()})

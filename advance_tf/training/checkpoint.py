@@ -29,12 +29,18 @@ class Progress:
     best_score: float = float("-inf")
 
 
-def _variables(trainer: keras.Model) -> dict[str, keras.Variable]:
+def state_variables(trainer: keras.Model) -> dict[str, keras.Variable]:
     """Every variable that determines the next step, by position.
 
     `Model.variables` includes the seed states of dropout, which Keras' weight
     files do not hold. Variable paths cannot serve as keys: Keras numbers the
     models of a process in them.
+
+    Args:
+        trainer: a compiled trainer whose optimizer is built.
+
+    Returns:
+        Key in a checkpoint → variable.
     """
     variables = [*trainer.model.variables, *trainer.optimizer.variables]
     return {f"variable_{index:05d}": v for index, v in enumerate(variables)}
@@ -50,7 +56,7 @@ def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> 
     """
     arrays = {
         name: keras.ops.convert_to_numpy(variable)
-        for name, variable in _variables(trainer).items()
+        for name, variable in state_variables(trainer).items()
     }
     stored = json.dumps(dataclasses.asdict(progress))
     with replacing_checked(path) as temporary:
@@ -107,7 +113,7 @@ def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
     Raises:
         ValueError: the file is damaged or belongs to another model.
     """
-    variables = _variables(trainer)
+    variables = state_variables(trainer)
     with _reading(path), np.load(path, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
         progress = _parse_progress(arrays.pop("progress"))

@@ -1,6 +1,7 @@
 """Embeddings of the towers, computed once and stored for all runs."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import pathlib
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from advance_tf import labels
-from advance_tf.config import Config, FeatureConfig
+from advance_tf.config import IMAGE_SETTINGS, Config, FeatureConfig
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
+from advance_tf.data.shards import media_state
 from advance_tf.features.log_mel import load_stats
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.backbones.registry import sound_input
 from advance_tf.models.heads import embedding_model
@@ -32,7 +34,7 @@ _BATCH_SIZE = 32
 # The settings of features that do not concern a tower. A setting that is not listed
 # concerns both.
 _OTHER_TOWER = {
-    "audio": {"image_size", "jpeg_scaling", "max_image_pixels"},
+    "audio": IMAGE_SETTINGS,
     "image": {
         *("sample_rate_hz", "clip_seconds", "window_samples", "hop_samples"),
         *("fft_length", "mel_bins", "mel_min_hz", "mel_max_hz", "magnitude_floor"),
@@ -121,7 +123,9 @@ def _architecture(layer: keras.layers.Layer) -> Any:
     if isinstance(layer, keras.Model):
         return [type(layer).__name__, [_architecture(part) for part in layer.layers]]
     settings = layer.get_config()
-    settings.pop("name", None)
+    # A file of a network is identified by its hash.
+    for name in ("name", "path"):
+        settings.pop(name, None)
     return [type(layer).__name__, settings]
 
 
@@ -189,9 +193,13 @@ class EmbeddingStore:
         """
         wanted, found = set(keys), {}
         for path in sorted(self.folder.glob("*.npz")):
-            with np.load(path, allow_pickle=False) as stored:
-                values = stored["embeddings"]
-                for key, row in zip(stored["keys"].tolist(), values, strict=True):
+            way_out = "Remove it; its embeddings are computed again."
+            with reading(path, "be a complete file of embeddings", way_out):
+                with np.load(path, allow_pickle=False) as stored:
+                    keys, values = stored["keys"].tolist(), stored["embeddings"]
+                if values.dtype != np.float32 or not np.isfinite(values).all():
+                    raise ValueError("an embedding must be finite float32")
+                for key, row in zip(keys, values, strict=True):
                     if key in wanted:
                         found[key] = row
         return found
@@ -209,7 +217,7 @@ class EmbeddingStore:
 
 
 def _file_keys(
-    pairs: Sequence[Pair], data_dir: pathlib.Path, tower: str
+    pairs: Sequence[Pair], data_dir: pathlib.Path, tower: str, augmentation: str
 ) -> Callable[[int, int], str]:
     """A function of position and view: the key of an embedding.
 
@@ -220,11 +228,12 @@ def _file_keys(
 
     def key(position: int, view: int) -> str:
         pair = pairs[position]
-        path = root / (pair.image if tower == "image" else pair.sound)
-        status = path.stat()
-        source: list[Any] = [str(path), status.st_size, status.st_mtime_ns]
+        name = pair.image if tower == "image" else pair.sound
+        source: list[Any] = [*media_state(root, name)]
         if view:
             source += [view, position, _VIEW_SEED]
+            if tower == "image" and augmentation != "real":
+                source.append(augmentation)
         return _digest(source)
 
     return key
@@ -247,7 +256,8 @@ def compute_embeddings(
 
     Args:
         recognizer: a model of `build_recognizer`.
-        config: data, features, model.modality and training.cached_views are used.
+        config: data, features, model.modality, training.cached_views and
+            training.augmentation are used.
         pairs: all pairs of the data set: the augmentation of a pair depends on its
             position among them.
         folder: folder of stored embeddings; any number of runs may share it.
@@ -282,6 +292,17 @@ def compute_embeddings(
     return Embeddings(keys, **arrays)
 
 
+def _write_if_permitted(
+    store: EmbeddingStore, embeddings: Mapping[str, np.ndarray]
+) -> None:
+    """Stores embeddings, unless the folder is read-only."""
+    try:
+        store.write(embeddings)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+
+
 class _Computation:
     """The towers, their stores, and what is read from them: (position, view) → [D]."""
 
@@ -305,7 +326,9 @@ class _Computation:
             network = tower_digest(recognizer.get_layer(f"{tower}_tower"))
             name = _digest([_FORMAT_VERSION, network, settings])
             self.stores[tower] = EmbeddingStore(folder / f"{tower}-{name}")
-            self.keys[tower] = _file_keys(pairs, self.data_dir, tower)
+            self.keys[tower] = _file_keys(
+                pairs, self.data_dir, tower, config.training.augmentation
+            )
         self.found: dict[str, dict[str, np.ndarray]] = {}
         self.constant: dict[str, np.ndarray] = {}
 
@@ -339,7 +362,7 @@ class _Computation:
                 values = np.concatenate([part[tower] for part in parts])
                 keys = [self.keys[tower](row, view) for row in own]
                 computed = dict(zip(keys, values, strict=True))
-                self.stores[tower].write(computed)
+                _write_if_permitted(self.stores[tower], computed)
                 self.found[tower].update(computed)
 
     def _batches(
@@ -357,12 +380,31 @@ class _Computation:
             first_epoch=view,
             rows=rows,
             sound_input=sound_input(self.config.model),
+            augmentation=self.config.training.augmentation,
         )
+        start = 0
         with media_errors([self.pairs[row] for row in rows], data_dir, features):
             for inputs, _ in batches:
                 found = self.model.predict_on_batch(inputs)
-                yield {tower: np.asarray(found[tower], np.float32) for tower in TOWERS}
-                done(len(found["image"]))
+                own = rows[start : start + len(found["image"])]
+                yield {t: self._finite(t, found[t], own) for t in TOWERS}
+                start += len(own)
+                done(len(own))
+
+    def _finite(
+        self, tower: str, values: np.ndarray, rows: Sequence[int]
+    ) -> np.ndarray:
+        """The embeddings [n, D] of pairs; ValueError if one is not finite."""
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            pair = self.pairs[rows[bad[0]]]
+            path = self.data_dir / (pair.image if tower == "image" else pair.sound)
+            raise ValueError(
+                f"Embeddings must be finite; received NaN or infinity from the {tower} "
+                f"tower for {len(bad)} of {len(rows)} pairs, the first {path}. Check "
+                "the file, or choose another backbone or other weights."
+            )
+        return np.asarray(values, np.float32)
 
     def _compute_constant(self, row: int) -> None:
         """The embedding of zeros of the tower that is not in use: [1, D]."""

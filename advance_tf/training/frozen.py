@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from advance_tf.config import WHOLE_TOWER, Config
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import spread_over_scenes
+from advance_tf.metrics.scores import scene_scores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import copy_heads
 from advance_tf.models.recognizer import build_recognizer
@@ -169,9 +171,10 @@ def train_frozen(
     recognizer = frozen_recognizer(config)
     if progress.epochs:
         # The towers of the run, whatever has become of their weights files since.
-        recognizer.load_weights(workdir / callbacks.BEST_WEIGHTS)
+        callbacks.load_best_weights(workdir, recognizer)
     splits = np.array(manifest.splits)
-    rows = np.flatnonzero(np.isin(splits, ("training", "validation")))
+    used = ("training", "validation", *["test"] * config.training.test_epochs)
+    rows = np.flatnonzero(np.isin(splits, used))
     is_training = splits[rows] == "training"
     embeddings = compute_embeddings(
         recognizer,
@@ -185,7 +188,7 @@ def train_frozen(
         config,
         embeddings,
         np.flatnonzero(is_training),
-        np.flatnonzero(~is_training),
+        np.flatnonzero(splits[rows] == "validation"),
         knowledge=knowledge,
     )
 
@@ -213,6 +216,7 @@ def train_frozen(
             # The terminal does not show what the shares add.
             keras.callbacks.ProgbarLogger(),
             shares,
+            *_score_test(embeddings, np.flatnonzero(splits[rows] == "test")),
             *session.tensorboard_callbacks(workdir),
             record,
         ],
@@ -220,3 +224,18 @@ def train_frozen(
         verbose=session.verbosity(),
     )
     return record.progress
+
+
+def _score_test(
+    embeddings: Embeddings, rows: np.ndarray
+) -> list[callbacks.ValidationScores]:
+    """The callback that scores test pairs after each epoch; none without pairs."""
+    if not len(rows):
+        return []
+    batch = (embeddings.rows(rows), {"scene": embeddings.scenes[rows]})
+    dataset = tf.data.Dataset.from_tensors(batch)
+    return [
+        callbacks.ValidationScores(
+            dataset, "scene", "scene_logits", scene_scores, "test"
+        )
+    ]

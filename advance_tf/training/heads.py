@@ -11,13 +11,13 @@ import tensorflow as tf
 from advance_tf import labels
 from advance_tf.config import Config
 from advance_tf.data.pairing import Pair
-from advance_tf.data.sampling import balanced_weights, epoch_order
+from advance_tf.data.sampling import balanced_weights, epoch_order, smallest_split
 from advance_tf.losses.objective import Term, build_objective
 from advance_tf.losses.scene import SceneLoss
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.backbones.contract import TOWERS
-from advance_tf.models.heads import build_heads
+from advance_tf.models.heads import build_heads, with_mask
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.callbacks import (
     LearningRateDrops,
@@ -27,6 +27,7 @@ from advance_tf.training.callbacks import (
 )
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.embeddings import Embeddings
+from advance_tf.training.modality_dropout import ModalityDropout
 from advance_tf.training.optimizer import build_optimizer
 from advance_tf.training.trainer import Score, Trainer
 
@@ -71,11 +72,17 @@ def build_terms(
     return build_objective(config.transfer, scene_loss=scene_loss, **of_teacher)
 
 
+def modality_dropout_of(config: Config) -> ModalityDropout | None:
+    """The source of the masks of a training; None without modality_dropout."""
+    probability = config.model.modality_dropout
+    return ModalityDropout(probability, config.training.seed) if probability else None
+
+
 class HeadTrainer:
     """Trains heads on embeddings that are in memory, an epoch in one call of a graph.
 
-    Order, objective, optimizer and the rule for an incomplete last batch, which is
-    left out, are those of the training of a recognizer.
+    Order, objective, optimizer and the rule for an incomplete last batch are those of
+    the training of a recognizer.
 
     Args:
         config: model, transfer and training are used.
@@ -106,7 +113,7 @@ class HeadTrainer:
             "validation": np.asarray(validation, np.int64),
         }
         for split, rows in self.rows.items():
-            least = config.training.batch_size if split == "training" else 1
+            least = smallest_split(config.training, split)
             if len(rows) < least:
                 raise ValueError(
                     f"The {split} split must have at least {least} pairs; it has "
@@ -125,6 +132,7 @@ class HeadTrainer:
             heads,
             build_terms(config, knowledge, self._scenes),
             [Score(ConfusionScores(name="scores"), "scene", "scene_logits")],
+            modality_dropout_of(config),
         )
         self.trainer.compile(
             optimizer=build_optimizer(config.training), jit_compile=False
@@ -171,26 +179,30 @@ class HeadTrainer:
     def _test_step(self, rows: tf.Tensor) -> None:
         self.trainer.test_step(self._gather(rows))
 
-    def batches(self, epoch: int) -> np.ndarray:
+    def batches(self, epoch: int) -> list[np.ndarray]:
         """The rows of an epoch's batches.
 
         Args:
             epoch: counted from 0.
 
         Returns:
-            int64 [steps, batch_size]; view · n + row, for n pairs in all.
+            int64 [steps, batch_size]: view · n + row, for n pairs in all; and with
+            `keep_last_batch` the rest as int64 [1, rest], where there is one.
         """
         training = self.config.training
         balance = self._scenes if training.sampling == "balanced" else None
         count, seed = len(self.rows["training"]), training.seed
-        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance)
-        steps = count // training.batch_size
-        order = order[: steps * training.batch_size]
+        fixed = training.sampling == "fixed"
+        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance, fixed=fixed)
+        size = training.batch_size
+        whole = count - count % size
+        order = order[: count if training.keep_last_batch else whole]
         # A separate stream, so that the order does not depend on the views.
         rng = np.random.default_rng((seed, epoch, 1))
         views = rng.integers(self._views, size=len(order))
         rows = views * self._pairs + self.rows["training"][order]
-        return rows.reshape(steps, training.batch_size)
+        parts = (rows[:whole].reshape(-1, size), rows[np.newaxis, whole:])
+        return [part for part in parts if part.size]
 
     def train_epoch(self, epoch: int) -> Logs:
         """Trains one epoch and scores the validation pairs.
@@ -202,7 +214,8 @@ class HeadTrainer:
             Losses and scores, those of validation with the prefix `val_`.
         """
         self.trainer.reset_metrics()
-        self._train(tf.constant(self.batches(epoch)))
+        for batches in self.batches(epoch):
+            self._train(tf.constant(batches))
         logs = self._results()
         self.trainer.reset_metrics()
         self._test(tf.constant(self.rows["validation"]))
@@ -233,7 +246,7 @@ class HeadTrainer:
             model=self.trainer,
             verbose=verbose,
             epochs=self.config.training.epochs,
-            steps=len(self.batches(0)),
+            steps=sum(map(len, self.batches(0))),
         )
         self.trainer.stop_training = False
         chain.on_train_begin()
@@ -304,29 +317,37 @@ class HeadModel:
     progress: Progress
     history: tuple[Mapping[str, float], ...]
 
-    def logits(self, pairs: npt.ArrayLike) -> dict[str, np.ndarray]:
+    def logits(
+        self, pairs: npt.ArrayLike, mask: tuple[float, float] = (1.0, 1.0)
+    ) -> dict[str, np.ndarray]:
         """The logits of pairs, not augmented.
 
         Args:
             pairs: int [m], rows of the embeddings.
+            mask: 1 or 0 for image and sound: which inputs the heads use, if they were
+                trained with modality_dropout.
 
         Returns:
             "scene_logits" → float32 [m, 13] and, depending on the transfer,
             "audio_event_logits" or "audiovisual_event_logits" → float32 [m, 527].
         """
-        outputs = self.heads(self.embeddings.rows(pairs), training=False)
+        inputs = with_mask(self.heads, self.embeddings.rows(pairs), mask)
+        outputs = self.heads(inputs, training=False)
         return {name: np.asarray(value) for name, value in outputs.items()}
 
-    def scene_probs(self, pairs: npt.ArrayLike) -> np.ndarray:
+    def scene_probs(
+        self, pairs: npt.ArrayLike, mask: tuple[float, float] = (1.0, 1.0)
+    ) -> np.ndarray:
         """The scene probabilities of pairs.
 
         Args:
             pairs: int [m], rows of the embeddings.
+            mask: as for `logits`.
 
         Returns:
             float32 [m, 13]; each row sums to 1.
         """
-        return softmax(self.logits(pairs)["scene_logits"])
+        return softmax(self.logits(pairs, mask)["scene_logits"])
 
 
 def train_heads(

@@ -1,4 +1,4 @@
-"""Adam with coupled or decoupled weight decay, and the schedule of its rate."""
+"""Adam and SGD as in PyTorch, with weight decay, and the schedule of their rate."""
 
 import math
 from collections.abc import Iterable
@@ -131,14 +131,20 @@ class DecayedAdam(keras.optimizers.Adam):
         dtype = variable.dtype
         gradient = tf.cast(gradient, dtype)
         index = self._get_variable_index(variable)
-        rate_factor, epsilon_factor = self._factors or self._correction()
         own_rate = tf.cast(learning_rate, tf.float64) * self._rate_factors[index]
         if self.decay and self.decay_mode == "l2":
             gradient = gradient + tf.cast(self.decay, dtype) * variable
         elif self.decay:
             share = tf.cast(own_rate * self.decay, dtype)
             self.assign_sub(variable, share * tf.convert_to_tensor(variable))
-        rate = own_rate * rate_factor
+        self._step(gradient, variable, own_rate)
+
+    def _step(
+        self, gradient: tf.Tensor, variable: keras.Variable, rate: tf.Tensor
+    ) -> None:
+        """Runs the step of one variable, after its decay, with its own rate η."""
+        dtype, index = variable.dtype, self._get_variable_index(variable)
+        rate_factor, epsilon_factor = self._factors or self._correction()
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[index]),
@@ -146,7 +152,7 @@ class DecayedAdam(keras.optimizers.Adam):
             # The kernel's own correction, which leaves ε as it is, is not used.
             beta1_power=tf.zeros((), dtype),
             beta2_power=tf.zeros((), dtype),
-            lr=tf.cast(rate, dtype),
+            lr=tf.cast(rate * rate_factor, dtype),
             beta1=tf.cast(self.beta_1, dtype),
             beta2=tf.cast(self.beta_2, dtype),
             epsilon=tf.cast(self.epsilon * epsilon_factor, dtype),
@@ -159,6 +165,51 @@ class DecayedAdam(keras.optimizers.Adam):
         config.pop("weight_decay")
         config.pop("amsgrad")
         return {**config, "decay": self.decay, "decay_mode": self.decay_mode}
+
+
+@keras.saving.register_keras_serializable("advance_tf")
+class MomentumSGD(DecayedAdam):
+    """Gradient descent with momentum as PyTorch computes it, with weight decay.
+
+    With the symbols of `DecayedAdam` and the momentum μ:
+
+        step:      m ← μ m + g,  w ← w − η m
+
+    Keras' own SGD includes η in m, which differs after the rate has changed.
+
+    Args:
+        learning_rate: float > 0.
+        momentum: μ in [0, 1).
+        **kwargs: of `DecayedAdam`: decay, decay_mode.
+
+    >>> weight = keras.Variable([1.0])
+    >>> optimizer = MomentumSGD(learning_rate=0.1, momentum=0.5)
+    >>> for _ in range(2):
+    ...     optimizer.apply([tf.ones(1)], [weight])
+    >>> round(float(weight[0]), 4)
+    0.75
+    """
+
+    def __init__(
+        self, learning_rate: float = 1e-3, momentum: float = 0.9, **kwargs: Any
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.momentum = momentum
+
+    def _step(
+        self, gradient: tf.Tensor, variable: keras.Variable, rate: tf.Tensor
+    ) -> None:
+        tf.raw_ops.ResourceApplyMomentum(
+            var=_handle(variable),
+            accum=_handle(self._momentums[self._get_variable_index(variable)]),
+            lr=tf.cast(rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that `from_config` needs."""
+        return {**super().get_config(), "momentum": self.momentum}
 
 
 def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
@@ -196,11 +247,12 @@ def learning_rate_at(config: TrainingConfig, epoch: int) -> float:
     Args:
         config: learning_rate, learning_rate_schedule, warmup_epochs and the settings
             of the schedule are used.
-        epoch: counted from 0; a drop "after epoch 30" applies from epoch 30 on.
+        epoch: counted from 0; a drop at 31 applies from epoch 31 on, the 32nd.
 
     Returns:
         A float > 0. Source of the drops: the authors' code (the paper does not
-        mention them).
+        mention them), which lowers the rate when the epochs 30, 60 and 90, counted
+        from 0, are done.
 
     >>> config = TrainingConfig(learning_rate=1.0, drop_epochs=(2,), drop_factor=0.5)
     >>> [learning_rate_at(config, epoch) for epoch in range(4)]
@@ -229,17 +281,23 @@ def build_optimizer(
     """Builds the optimizer of a configuration, with loss scaling for float16.
 
     Args:
-        config: learning_rate, weight_decay and weight_decay_mode are used.
+        config: optimizer, momentum, learning_rate, weight_decay and
+            weight_decay_mode are used.
         mixed_float16: whether gradients are computed in float16 and need
             dynamic loss scaling.
 
     Returns:
-        A `DecayedAdam`, wrapped in a `LossScaleOptimizer` for float16.
+        A `DecayedAdam` or `MomentumSGD`, wrapped in a `LossScaleOptimizer` for float16.
     """
-    optimizer = DecayedAdam(
-        learning_rate=config.learning_rate,
-        decay=config.weight_decay,
-        decay_mode=config.weight_decay_mode,
+    settings: dict[str, Any] = {
+        "learning_rate": config.learning_rate,
+        "decay": config.weight_decay,
+        "decay_mode": config.weight_decay_mode,
+    }
+    optimizer = (
+        MomentumSGD(momentum=config.momentum, **settings)
+        if config.optimizer == "sgd"
+        else DecayedAdam(**settings)
     )
     if mixed_float16:
         return keras.optimizers.LossScaleOptimizer(optimizer)

@@ -41,7 +41,8 @@ class Pretraining:
         scorer: function of targets and outputs of the validation set that
             returns score name → value.
         monitor: the score that selects the best weights.
-        plateau_patience: epochs without a better score before the rate drops.
+        plateau_patience: epochs without a better score before the rate drops; 0 for
+            the schedule of the configuration.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Pretraining:
             before_record=[scoring],
             plateau_patience=self.plateau_patience,
         )
-        self.trainer.model.load_weights(self.workdir / callbacks.BEST_WEIGHTS)
+        callbacks.load_best_weights(self.workdir, self.trainer.model)
         targets, outputs = collect(
             self.trainer.model, validation, self.target, self.output
         )
@@ -182,6 +183,9 @@ def build_image_pretraining(
         features=config.features,
         batch_size=config.training.batch_size,
         seed=config.training.seed,
+        sampling=config.training.sampling,
+        augmentation=config.training.augmentation,
+        keep_last_batch=config.training.keep_last_batch,
     )
     training = make_batches(
         folder.training, training=True, first_epoch=run.progress.epochs
@@ -244,6 +248,9 @@ def build_audio_pretraining(
         batch_size=config.training.batch_size,
         seed=config.training.seed,
         mixup_strength=settings.mixup,
+        sampling=config.training.sampling,
+        masked=config.training.augmentation != "none",
+        keep_last_batch=config.training.keep_last_batch,
     )
     training = make_batches(train_clips, training=True, first_epoch=run.progress.epochs)
     return run, training, make_batches(held_out)
@@ -279,8 +286,10 @@ def train_tower(
     Raises:
         ValueError: the data or the tags are not valid, or a file cannot be read.
     """
-    with media_errors():
-        if settings.tower == "image":
+    is_image = settings.tower == "image"
+    image_dir = config.data.data_dir if is_image else ""
+    with media_errors(features=config.features, image_dir=image_dir):
+        if is_image:
             build = build_image_pretraining
         else:
             build = build_audio_pretraining

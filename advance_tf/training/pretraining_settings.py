@@ -8,10 +8,12 @@ from typing import Any
 
 from advance_tf.config import Config
 from advance_tf.config_io import check_resume, from_dict, replace_fields, to_dict
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.training.runtime import versions
 
 SETTINGS = "pretrain.json"
+
+_RULE = "hold the settings of a pretraining"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,8 @@ class PretrainingSettings:
         tower: "image" or "audio".
         tags: CSV of the events of each clip, "" for images.
         held_out: fraction of the data held out for validation.
-        plateau_patience: epochs without a better score before the rate drops.
+        plateau_patience: epochs without a better score before the rate drops; 0 for
+            the schedule of the configuration.
         mixup: parameter of mixup's beta distribution, for clips.
     """
 
@@ -58,8 +61,10 @@ def write_settings(
     path = workdir / SETTINGS
     stored: dict[str, Any] = {}
     if path.exists():
-        contents = json.loads(path.read_text(encoding="utf-8"))
-        earlier, stored = from_dict(contents["config"]), contents["run"]
+        with reading(path, _RULE, "Restore it, or use another `workdir`."):
+            contents = json.loads(path.read_text(encoding="utf-8"))
+            earlier = from_dict(contents["config"])
+            stored = dataclasses.asdict(PretrainingSettings(**contents["run"]))
         config = replace_fields(earlier, changes)
         check_resume(earlier, config)
         changed = [f"`{name}`" for name in given if given[name] != stored[name]]

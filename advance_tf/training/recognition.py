@@ -1,33 +1,49 @@
 """Trains the two-tower recognizer with any objective of the paper."""
 
+import functools
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset, scene_numbers
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import Rows
+from advance_tf.data.sampling import smallest_split
+from advance_tf.data.served import ServedBatches
 from advance_tf.data.splits import spread_over_scenes
-from advance_tf.metrics.scores import ConfusionScores
+from advance_tf.metrics.scores import ConfusionScores, scene_scores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.backbones.registry import sound_input
 from advance_tf.models.recognizer import build_recognizer, freeze
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import runtime, session
+from advance_tf.training.callbacks import ValidationScores
 from advance_tf.training.checkpoint import Progress
+from advance_tf.training.cluster import Worker, join
+from advance_tf.training.epochs import Batches
 from advance_tf.training.frozen import (
     adapt_normalization,
     train_frozen,
     trains_heads_only,
 )
-from advance_tf.training.heads import build_terms
+from advance_tf.training.heads import build_terms, modality_dropout_of
 from advance_tf.training.optimizer import scale_rates
 from advance_tf.training.term_shares import SHARE_PAIRS, TermShares
 from advance_tf.training.trainer import Score, Trainer
+
+
+class PairTargets(Protocol):
+    """What batches need of `EventKnowledge`, or of the outputs of another teacher."""
+
+    def targets_for(self, pairs: Sequence[Pair]) -> Mapping[str, Rows]:
+        """Targets of pairs in their order: name → [n, …]."""
 
 
 def build_trainer(
@@ -61,18 +77,28 @@ def build_trainer(
     freeze(recognizer, config.model)
     objective = build_terms(config, knowledge, training_scenes)
     scores = [Score(ConfusionScores(name="scores"), "scene", "scene_logits")]
-    trainer = Trainer(recognizer, objective, scores)
+    trainer = Trainer(recognizer, objective, scores, modality_dropout_of(config))
+    compile_with_rates(trainer, config)
+    return trainer
+
+
+def compile_with_rates(trainer: Trainer, config: Config) -> None:
+    """Compiles a trainer; the towers get the learning rate of their own.
+
+    Args:
+        trainer: a trainer of a model with the layers `image_tower` and `audio_tower`.
+        config: training is used.
+    """
     session.compile_trainer(trainer, config.training)
     if config.training.tower_learning_rate:
         factor = config.training.tower_learning_rate / config.training.learning_rate
         for tower in TOWERS:
-            variables = recognizer.get_layer(f"{tower}_tower").trainable_variables
-            scale_rates(trainer.optimizer, variables, factor)
-    return trainer
+            layer = trainer.model.get_layer(f"{tower}_tower")
+            scale_rates(trainer.optimizer, layer.trainable_variables, factor)
 
 
 def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
-    """Decodes the training and validation pairs that the cache lacks.
+    """Decodes the pairs of `used_splits` that the cache lacks.
 
     Args:
         config: data, features and the audio backbone are used.
@@ -85,18 +111,34 @@ def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
         return None
     cache = PairCache(config.data.cache_dir, config.features, sound_input(config.model))
     cache.fill(
-        manifest.of("training") + manifest.of("validation"), config.data.data_dir
+        [
+            pair
+            for split in used_splits(config, manifest)
+            for pair in manifest.of(split)
+        ],
+        config.data.data_dir,
     )
     return cache
+
+
+def used_splits(config: Config, manifest: Manifest) -> tuple[str, ...]:
+    """The splits whose pairs a training reads; "test" only with `test_epochs`.
+
+    A fold of the training split, on which α and β are searched, has no test pairs.
+    """
+    splits = ("training", "validation")
+    tests = config.training.test_epochs and "test" in manifest.splits
+    return (*splits, "test") if tests else splits
 
 
 def make_datasets(
     config: Config,
     manifest: Manifest,
-    knowledge: EventKnowledge | None,
+    knowledge: PairTargets | None,
     *,
     first_epoch: int = 0,
-) -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    share: tuple[int, int] = (0, 1),
+) -> tuple[Batches, Batches]:
     """Builds the training and the validation batches of a run.
 
     Args:
@@ -104,10 +146,12 @@ def make_datasets(
         manifest: pairs and splits.
         knowledge: if given, adds the teacher's targets to every pair.
         first_epoch: the epoch of the first pass over the training batches.
+        share: (i, n) for the part i of n processes.
 
     Returns:
         Training batches (augmented, reshuffled in every epoch) and validation
-        batches (neither augmented nor shuffled), see `make_dataset`.
+        batches (neither augmented nor shuffled), see `make_dataset`, or, with
+        `tf_data_service`, `ServedBatches`.
 
     Raises:
         ValueError: a split has no pair, or training has less than a batch.
@@ -116,14 +160,16 @@ def make_datasets(
     datasets = []
     for split in ("training", "validation"):
         pairs = manifest.of(split)
-        least = config.training.batch_size if split == "training" else 1
+        least = smallest_split(config.training, split)
         if len(pairs) < least:
             raise ValueError(
                 f"The {split} split must have at least {least} pairs; it has "
                 f"{len(pairs)}. Lower `batch_size` or add data."
             )
+        service = config.data.tf_data_service
+        make = functools.partial(ServedBatches, service) if service else make_dataset
         datasets.append(
-            make_dataset(
+            make(
                 pairs,
                 config.data.data_dir,
                 config.features,
@@ -135,16 +181,42 @@ def make_datasets(
                 first_epoch=first_epoch if split == "training" else 0,
                 sound_input=sound_input(config.model),
                 sampling=config.training.sampling,
+                augmentation=config.training.augmentation,
+                keep_last_batch=config.training.keep_last_batch,
+                share=share,
             )
         )
     return datasets[0], datasets[1]
+
+
+def score_test_epochs(config: Config, manifest: Manifest) -> list[ValidationScores]:
+    """The callback that logs the scores of the test pairs after each epoch.
+
+    Args:
+        config: data, features and training are used.
+        manifest: pairs and splits.
+
+    Returns:
+        One callback, or none without `test_epochs` or test pairs.
+    """
+    if "test" not in used_splits(config, manifest):
+        return []
+    dataset = make_dataset(
+        manifest.of("test"),
+        config.data.data_dir,
+        config.features,
+        config.training.batch_size,
+        cache=fill_cache(config, manifest),
+        sound_input=sound_input(config.model),
+    )
+    return [ValidationScores(dataset, "scene", "scene_logits", scene_scores, "test")]
 
 
 def term_shares(
     trainer: Trainer,
     config: Config,
     manifest: Manifest,
-    knowledge: EventKnowledge | None,
+    knowledge: PairTargets | None,
     *,
     warn: bool = True,
 ) -> TermShares:
@@ -216,24 +288,41 @@ def train_recognizer(
         ValueError: a split is too small, a file cannot be read, or the loss is
             not finite.
     """
+    worker = join(config.training.strategy)
     if trains_heads_only(config):
+        _check_one_process(config)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
-    strategy = runtime.start(config.training)
+    strategy = runtime.start(config.training, worker)
+    _check_processes(config, manifest, worker, strategy.num_replicas_in_sync)
     with strategy.scope():
         scenes = scene_numbers(manifest.of("training"))
         trainer = build_trainer(config, knowledge, scenes)
-        progress = session.start_or_resume(trainer, workdir)
+        if worker.is_chief:
+            progress = session.start_or_resume(trainer, workdir)
+        else:
+            trainer.optimizer.build(trainer.model.trainable_variables)
+            progress = Progress()
+    progress = worker.share_state(trainer, progress)
     if config.model.normalize_embeddings and not progress.epochs:
         adapt_normalization(trainer.model, config, manifest, workdir)
+    if worker.count > 1:
+        worker.after_chief(lambda: fill_cache(config, manifest))
     training, validation = make_datasets(
-        config, manifest, knowledge, first_epoch=progress.epochs
+        config,
+        manifest,
+        knowledge,
+        first_epoch=progress.epochs,
+        share=(worker.index, worker.count),
     )
-    pairs = manifest.of("training") + manifest.of("validation")
+    pairs = [
+        pair for split in used_splits(config, manifest) for pair in manifest.of(split)
+    ]
     with media_errors(pairs, config.data.data_dir, config.features):
         with strategy.scope():
             # The warning is given once in a run.
             warn = not progress.epochs
             measured = term_shares(trainer, config, manifest, knowledge, warn=warn)
+        of_chief = [measured, *score_test_epochs(config, manifest)]
         return session.fit(
             trainer,
             training,
@@ -242,5 +331,42 @@ def train_recognizer(
             workdir,
             progress=progress,
             monitor="val_f_score",
-            diagnostics=[measured],
+            diagnostics=of_chief,
+            worker=worker,
+        )
+
+
+def _check_one_process(config: Config) -> None:
+    """Raises ValueError for heads on stored embeddings in a cluster."""
+    if config.training.strategy == "multi_worker":
+        raise ValueError(
+            "strategy must be 'auto', 'one' or 'mirrored' with frozen towers, whose "
+            "heads are trained on stored embeddings; received 'multi_worker'. Choose "
+            "one of these, or set `cached_views=0`."
+        )
+
+
+def _check_processes(
+    config: Config, manifest: Manifest, worker: Worker, replicas: int
+) -> None:
+    """Raises ValueError for settings that need one process, or one replica in each."""
+    training = config.training
+    if config.data.tf_data_service and replicas > worker.count:
+        raise ValueError(
+            "tf_data_service needs one device for each process; received "
+            f"`strategy={training.strategy}` with {replicas} devices. Use "
+            "`strategy=one` or `strategy=multi_worker`."
+        )
+    if worker.count == 1:
+        return
+    rest = len(manifest.of("training")) % training.batch_size
+    if training.keep_last_batch and rest:
+        raise ValueError(
+            "keep_last_batch needs whole batches in a cluster, whose processes have "
+            f"equal shares; the last one has {rest} pairs. Set it to False, or use "
+            "`strategy=one`."
+        )
+    if config.model.normalize_embeddings:
+        raise ValueError(
+            "normalize_embeddings must be False in a cluster. Use `strategy=one`."
         )

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import advance_tf
 from advance_tf.config import TrainingConfig
+from advance_tf.training.cluster import Worker
 
 # NVIDIA compute capability from which the type has fast matrix units.
 _BFLOAT16_CAPABILITY = (8, 0)
@@ -66,21 +67,33 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def start(config: TrainingConfig) -> tf.distribute.Strategy:
+def start(
+    config: TrainingConfig, worker: Worker | None = None
+) -> tf.distribute.Strategy:
     """Sets seeds and precision of this process and returns the strategy.
 
     Args:
         config: seed, precision, strategy and batch_size are used.
+        worker: this process of a cluster, for a training that can use several.
 
     Returns:
         The strategy; build the model and the optimizer inside its scope.
 
     Raises:
-        ValueError: the global batch does not divide evenly among the replicas.
+        ValueError: the global batch does not divide evenly among the replicas, or the
+            training cannot use several machines.
     """
+    if config.strategy == "multi_worker" and worker is None:
+        raise ValueError(
+            "strategy must be 'auto', 'one' or 'mirrored' in pretraining; received "
+            "'multi_worker'. Choose one of these."
+        )
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(resolve_precision(config.precision))
-    strategy = build_strategy(config.strategy)
+    if worker is not None and config.strategy == "multi_worker":
+        strategy = worker.strategy
+    else:
+        strategy = build_strategy(config.strategy)
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % replicas:
         raise ValueError(

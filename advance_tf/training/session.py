@@ -11,6 +11,8 @@ import tensorflow as tf
 from advance_tf.config import TrainingConfig
 from advance_tf.training import callbacks
 from advance_tf.training.checkpoint import Progress, read_progress, restore_state
+from advance_tf.training.cluster import Worker
+from advance_tf.training.epochs import Batches, train_epochs
 from advance_tf.training.optimizer import build_optimizer
 from advance_tf.training.trainer import Trainer
 
@@ -125,8 +127,8 @@ def verbosity() -> int:
 
 def fit(
     trainer: Trainer,
-    training: tf.data.Dataset,
-    validation: tf.data.Dataset,
+    training: Batches,
+    validation: Batches,
     config: TrainingConfig,
     workdir: pathlib.Path,
     *,
@@ -135,6 +137,8 @@ def fit(
     before_record: Sequence[keras.callbacks.Callback] = (),
     diagnostics: Sequence[keras.callbacks.Callback] = (),
     plateau_patience: int = 0,
+    worker: Worker | None = None,
+    saved_model: callbacks.SavedModel = callbacks.trained_model,
 ) -> Progress:
     """Trains the remaining epochs and keeps the best weights.
 
@@ -154,6 +158,9 @@ def fit(
         diagnostics: callbacks that add to the logs what the terminal does not show.
         plateau_patience: above 0, the learning rate drops after this many
             epochs without a better score instead of at `drop_epochs`.
+        worker: this process of a cluster; the chief writes and runs `before_record`
+            and `diagnostics`.
+        saved_model: as for `callbacks.RunRecord`.
 
     Returns:
         The progress after the last epoch.
@@ -161,26 +168,50 @@ def fit(
     Raises:
         ValueError: the loss or the monitored score is not finite.
     """
-    record = callbacks.RunRecord(workdir, monitor, config.patience, progress)
+    writes = worker is None or worker.is_chief
+    record = callbacks.RunRecord(
+        workdir,
+        monitor,
+        config.patience,
+        progress,
+        saved_model=saved_model,
+        writes=writes,
+    )
     if is_finished(progress, config):
         return progress
     rates: keras.callbacks.Callback = callbacks.LearningRateDrops(config)
     if plateau_patience:
         rates = callbacks.PlateauDrops(config, record, plateau_patience)
-    trainer.fit(
-        training,
-        validation_data=validation,
-        initial_epoch=progress.epochs,
-        epochs=config.epochs,
-        # The record is last: it writes what the others add to the logs.
-        callbacks=[
+    if not writes:
+        handlers = [rates, record]
+    else:
+        handlers = [
             rates,
             *before_record,
             keras.callbacks.ProgbarLogger(),
             *diagnostics,
             *tensorboard_callbacks(workdir),
+            # The record is last: it writes what the others add to the logs.
             record,
-        ],
+        ]
+    in_cluster = worker is not None and worker.count > 1
+    if in_cluster or not isinstance(training, tf.data.Dataset):
+        train_epochs(
+            trainer,
+            training,
+            validation,
+            handlers,
+            first_epoch=progress.epochs,
+            epochs=config.epochs,
+            verbose=verbosity(),
+        )
+        return record.progress
+    trainer.fit(
+        training,
+        validation_data=validation,
+        initial_epoch=progress.epochs,
+        epochs=config.epochs,
+        callbacks=handlers,
         # The dataset shuffles itself; with True, Keras warns that it cannot.
         shuffle=False,
         verbose=verbosity(),

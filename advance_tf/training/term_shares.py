@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from advance_tf.config import TransferConfig
 from advance_tf.losses.objective import Term
-from advance_tf.models.heads import embedding_model
+from advance_tf.models.heads import embedding_model, heads_model, with_mask
 
 TOWER_LAYERS = ("image_tower", "audio_tower")
 SCENE_LOGITS = "scene_logits"
@@ -48,7 +48,7 @@ def gradient_norms(
     of_towers = [embeddings[name.removesuffix("_tower")] for name in TOWER_LAYERS]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(of_towers)
-        outputs = heads(embeddings, training=False)
+        outputs = heads(with_mask(heads, embeddings), training=False)
         losses = {
             name: _SCALE
             * term.weight
@@ -134,7 +134,7 @@ class TermShares(keras.callbacks.Callback):
         self.places = (SCENE_LOGITS, *towers)
         self.warn = warn
         embed = embedding_model(model)
-        heads = keras.Model(embed.output, model.output)
+        heads = heads_model(model)
 
         @tf.function
         def norms(inputs: Tensors, targets: Tensors) -> dict[str, tf.Tensor]:

@@ -7,6 +7,8 @@ import keras
 import tensorflow as tf
 
 from advance_tf.losses.objective import Term
+from advance_tf.models.heads import PRESENT, with_mask
+from advance_tf.training.modality_dropout import ModalityDropout
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -31,6 +33,8 @@ class Trainer(keras.Model):
         model: a functional model whose inputs and outputs are dictionaries.
         objective: term name → `Term`, as returned by `build_objective`.
         scores: metrics that are reported together with the losses.
+        modality_dropout: draws the input "present" of `model` in training; in
+            evaluation all inputs are present.
 
     Raises:
         ValueError: the objective is empty, or a term or score names an output
@@ -53,6 +57,7 @@ class Trainer(keras.Model):
         model: keras.Model,
         objective: Mapping[str, Term],
         scores: Sequence[Score] = (),
+        modality_dropout: ModalityDropout | None = None,
     ) -> None:
         super().__init__(name="trainer")
         # The model is built already; without this Keras would build the trainer
@@ -62,6 +67,7 @@ class Trainer(keras.Model):
         self.model = model
         self.objective = dict(objective)
         self.scores = list(scores)
+        self.modality_dropout = modality_dropout
         self.total_tracker = keras.metrics.Mean(name="loss")
         self.trackers = {
             name: keras.metrics.Mean(name=f"{name}_loss") for name in objective
@@ -86,6 +92,8 @@ class Trainer(keras.Model):
         Returns:
             Output name → tensor [B, ...].
         """
+        if self.modality_dropout is not None:
+            inputs = with_mask(self.model, inputs)
         outputs: dict[str, tf.Tensor] = self.model(inputs, training=training)
         return outputs
 
@@ -100,6 +108,10 @@ class Trainer(keras.Model):
             Metric name → running value.
         """
         inputs, targets = data[:2]
+        if self.modality_dropout is not None:
+            batch = tf.shape(next(iter(inputs.values())))[0]
+            step = tf.cast(self.optimizer.iterations, tf.int64)
+            inputs = {**inputs, PRESENT: self.modality_dropout.draw(batch, step)}
         with tf.GradientTape() as tape:
             outputs = self.model(inputs, training=True)
             losses = self._weighted_losses(targets, outputs)
@@ -127,7 +139,7 @@ class Trainer(keras.Model):
             Metric name → running value.
         """
         inputs, targets = data[:2]
-        outputs = self.model(inputs, training=False)
+        outputs = self(inputs, training=False)
         losses = self._weighted_losses(targets, outputs)
         total = tf.add_n(list(losses.values()))
         return self._update_metrics(targets, outputs, losses, total)

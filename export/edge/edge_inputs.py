@@ -27,6 +27,9 @@ _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _CROSSINGS, _KAISER_BETA, _CUTOFF = 64, 9.5, 0.9525
 # Outputs of the filter that one matrix product computes.
 _GROUP = 64
+# Largest magnitude of a sample, as in training; full scale is 1.
+MAX_SAMPLE = 65_536
+_BLOCK_FRAMES = 1 << 16
 # Sizes that encoders write to a pipe, where the size is unknown.
 _UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
 
@@ -166,6 +169,7 @@ def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
     with soundfile.SoundFile(path) as sound:
         rate_hz = sound.samplerate
         check_stream(rate_hz, sound.channels)
+        _check_samples(sound)
         first, last, before = _centre_frames(sound.frames, rate_hz, clip_samples)
         sound.seek(first)
         frames = sound.read(last - first, dtype="float32", always_2d=True)
@@ -176,10 +180,21 @@ def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
     )
 
 
+def _check_samples(sound: soundfile.SoundFile) -> None:
+    """Raises ValueError for samples beyond float32's spectra, in the whole file."""
+    if sound.subtype not in ("FLOAT", "DOUBLE"):
+        return
+    for block in sound.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
+        # The comparison is False for NaN.
+        if not (np.abs(block) <= MAX_SAMPLE).all():
+            raise ValueError(
+                f"it has a sample that is NaN, infinite or beyond ±{MAX_SAMPLE}"
+            )
+
+
 def to_mono(frames: np.ndarray) -> np.ndarray:
-    """The mean over channels, [n, channels] → [n]; 0 where it is not finite."""
-    waveform = frames.mean(axis=1, dtype=np.float32)
-    return np.where(np.isfinite(waveform), waveform, np.float32(0))
+    """The mean over channels, [n, channels] → [n]."""
+    return frames.mean(axis=1, dtype=np.float32)
 
 
 def check_stream(rate_hz: int, channels: int) -> None:
@@ -192,21 +207,42 @@ def check_stream(rate_hz: int, channels: int) -> None:
         raise ValueError(f"it must have 1 to {MAX_CHANNELS} channels; has {channels}")
 
 
-def _triangle_weights(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+def _triangle(x: np.ndarray) -> np.ndarray:
+    return np.maximum(np.float32(1) - x, np.float32(0))
+
+
+def _keys_cubic(x: np.ndarray) -> np.ndarray:
+    """The bicubic filter of Keys with a = -0.5, for x ≥ 0."""
+    x = x.astype(np.float32)
+    near = ((np.float32(1.5) * x - np.float32(2.5)) * x) * x + np.float32(1)
+    far = ((np.float32(-0.5) * x + np.float32(2.5)) * x - np.float32(4)) * x
+    far = far + np.float32(2)
+    return np.where(x < 1, near, np.where(x < 2, far, np.float32(0)))
+
+
+# Interpolation → filter and its radius.
+_FILTERS = {"bilinear": (_triangle, 1), "bicubic": (_keys_cubic, 2)}
+
+
+def _filter_weights(
+    inputs: int, outputs: int, method: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices and weights, [outputs, span] each, of the inputs of every output.
 
     Computed in float32, as in TensorFlow: a level halfway between two integers must
     be rounded in the same direction.
     """
+    kernel, radius = _FILTERS[method]
     one, half = np.float32(1), np.float32(0.5)
     scale = one / (np.float32(outputs) / np.float32(inputs))
     width = max(scale, one)
+    reach = np.float32(radius) * width
     centres = (np.arange(outputs, dtype=np.float32) + half) * scale
-    first = np.clip(np.ceil(centres - width - half), 0, inputs - 1).astype(int)
-    last = np.clip(np.floor(centres + width - half), 0, inputs - 1).astype(int)
+    first = np.clip(np.ceil(centres - reach - half), 0, inputs - 1).astype(int)
+    last = np.clip(np.floor(centres + reach - half), 0, inputs - 1).astype(int)
     places = first[:, None] + np.arange((last - first).max() + 1)
     distances = places.astype(np.float32) + half - centres[:, None]
-    weights = np.maximum(one - np.abs(distances * (one / width)), np.float32(0))
+    weights = kernel(np.abs(distances * (one / width)))
     weights[places > last[:, None]] = 0
     total = np.zeros(outputs, np.float32)
     for column in weights.T:
@@ -214,37 +250,47 @@ def _triangle_weights(inputs: int, outputs: int) -> tuple[np.ndarray, np.ndarray
     return np.minimum(places, inputs - 1), weights * (one / total)[:, None]
 
 
-def _resize_rows(image: np.ndarray, rows: int) -> np.ndarray:
+def _resize_rows(image: np.ndarray, rows: int, method: str) -> np.ndarray:
+    if method == "nearest":
+        scale = np.float32(len(image)) / np.float32(rows)
+        centres = (np.arange(rows, dtype=np.float32) + np.float32(0.5)) * scale
+        return image[np.minimum(centres.astype(int), len(image) - 1)]
     if len(image) == rows:
         return image.astype(np.float32)
     resized = np.zeros((rows, *image.shape[1:]), np.float32)
-    places, weights = _triangle_weights(len(image), rows)
+    places, weights = _filter_weights(len(image), rows, method)
     for place, weight in zip(places.T, weights.T, strict=True):
         resized += weight[:, None, None] * image[place].astype(np.float32)
     return resized
 
 
-def resize_image(image: np.ndarray, image_size: int) -> np.ndarray:
-    """Resizes an image to a square, bilinear with antialiasing, rounded to integers.
+def resize_image(
+    image: np.ndarray, image_size: int, method: str = "bicubic"
+) -> np.ndarray:
+    """Resizes an image to a square with antialiasing and rounds to integers.
 
     Args:
         image: uint8 [H, W, 3].
         image_size: S in pixels.
+        method: "bicubic", "bilinear" or "nearest".
 
     Returns:
         uint8 [S, S, 3]; the aspect ratio is not kept.
     """
-    tall = _resize_rows(image, image_size)
-    wide = _resize_rows(tall.swapaxes(0, 1), image_size).swapaxes(0, 1)
+    tall = _resize_rows(image, image_size, method)
+    wide = _resize_rows(tall.swapaxes(0, 1), image_size, method).swapaxes(0, 1)
     return np.clip(np.round(wide), 0, 255).astype(np.uint8)
 
 
-def read_image(path: pathlib.Path, image_size: int) -> np.ndarray:
+def read_image(
+    path: pathlib.Path, image_size: int, method: str = "bicubic"
+) -> np.ndarray:
     """The image of a JPEG, PNG, BMP or WebP file; EXIF rotation is not applied.
 
     Args:
         path: of the file.
         image_size: S in pixels.
+        method: interpolation, `image_resize` of the metadata.
 
     Returns:
         uint8 [S, S, 3], RGB.
@@ -256,8 +302,10 @@ def read_image(path: pathlib.Path, image_size: int) -> np.ndarray:
         if picture.mode.startswith("I"):
             # The upper eight of 16 bits, as in TensorFlow.
             levels = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)
-            return resize_image(np.repeat(levels[..., None], 3, axis=-1), image_size)
-        return resize_image(np.asarray(picture.convert("RGB")), image_size)
+            levels = np.repeat(levels[..., None], 3, axis=-1)
+        else:
+            levels = np.asarray(picture.convert("RGB"))
+        return resize_image(levels, image_size, method)
 
 
 def find_files(paths: list[pathlib.Path], endings) -> dict[str, list[pathlib.Path]]:

@@ -1,5 +1,6 @@
 """An exported model on LiteRT, and the metadata in its file."""
 
+import functools
 import json
 import struct
 import zipfile
@@ -90,8 +91,11 @@ class Model:
             ValueError: a file cannot be read; the message names it.
         """
         inputs = {}
+        # A file of an earlier version has no entry.
+        resize = self.metadata.get("image_resize", "bilinear")
+        read_resized = functools.partial(read_image, method=resize)
         for kind, path, wanted, reader, size in (
-            ("image", example.image, self.reads_image, read_image, "image_size"),
+            ("image", example.image, self.reads_image, read_resized, "image_size"),
             ("waveform", example.sound, self.reads_sound, read_sound, "clip_samples"),
         ):
             if path is None or not wanted:
@@ -112,7 +116,8 @@ class Model:
 
         Returns:
             `scene_probs` [13] and, where the model predicts events, `event_probs`
-            [527].
+            [527]; `confidence`, and `reason_flags`, 1 for each of the `reasons` of
+            the metadata that makes the scene unknown.
 
         Raises:
             ValueError: there is no input that the model uses, or an output is not

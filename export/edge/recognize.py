@@ -53,6 +53,18 @@ class Report:
         order = np.argsort(-probs, kind="stable")[: self._top]
         return [[names[index], float(probs[index])] for index in order]
 
+    def _answer(self, scenes, probs) -> dict:
+        """Scene or "unknown", confidence and reason; {} for files without them."""
+        if "reason_flags" not in probs:
+            return {}
+        names = zip(self._metadata["reasons"], probs["reason_flags"], strict=True)
+        reason = "; ".join(name for name, flag in names if flag > 0)
+        return {
+            "scene": "unknown" if reason else scenes[0][0],
+            "confidence": scenes[0][1],
+            "reason": reason,
+        }
+
     def show(self, name: str, inputs, probs, seconds: float, one_line=False) -> None:
         """Prints a prediction.
 
@@ -67,6 +79,7 @@ class Report:
         for kind in ("scenes", "events"):
             kind_probs = probs.get(f"{kind[:-1]}_probs")
             values[kind] = self._rank(kind_probs, self._metadata[kind])
+        values |= self._answer(values["scenes"], probs)
         if self._metadata["label"]:
             values["label"] = self._metadata["label"]
         print(json.dumps(values) if self._json else _text(values, one_line), flush=True)
@@ -74,6 +87,8 @@ class Report:
 
 def _text(values: dict, one_line: bool) -> str:
     lines = [f"{values['name']} ({' + '.join(values['inputs'])})"]
+    if values.get("reason"):
+        lines.append(f"unknown: {values['reason']}")
     for kind in ("scenes", "events"):
         if values[kind]:
             lines.append(kind)

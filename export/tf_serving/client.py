@@ -146,10 +146,14 @@ def show(name, files, row, arguments):
     """Prints the prediction of a pair, or its status on stderr; returns success."""
     kinds = {f"{k}s": ranking(row, k, arguments.top) for k in ("scene", "event")}
     if arguments.json:
-        shown = {"name": name, **files, "status": row["status"], **kinds}
+        # Exports of versions before 0.2.0 have no such outputs.
+        answer = {k: row[k] for k in ("scene", "confidence", "reason") if k in row}
+        shown = {"name": name, **files, "status": row["status"], **answer, **kinds}
         print(json.dumps(shown, ensure_ascii=False, default=str), flush=True)
     elif row["status"] == "ok":
         lines = [name]
+        if row.get("reason"):
+            lines.append(f"  scene: unknown ({row['reason']})")
         for title, best in kinds.items():
             lines += [f"  {title}"] if best else []
             lines += [f"  {100 * b['probability']:7.2f} %  {b['name']}" for b in best]

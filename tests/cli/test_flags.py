@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 from absl.flags import FlagValues
 
-from advance_tf.cli import flags
+from advance_tf.cli import flags, pretrain
 from advance_tf.config import Config, ModelConfig, groups
+from advance_tf.config_io import replace_fields
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.labels import asset_path
 
@@ -50,6 +51,53 @@ def test_a_given_flag_changes_its_field_only():
         "allow_missing": True,
         "beta": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "settings"),
+    [
+        (
+            "aid",
+            {
+                "optimizer": "sgd",
+                "learning_rate": 1e-3,
+                "momentum": 0.9,
+                "weight_decay": 0.0,
+                "image_size": 512,
+                "batch_size": 32,
+                "epochs": 50,
+                "learning_rate_schedule": "constant",
+                "augmentation": "none",
+            },
+            {"tower": "image", "held_out": 0.2, "plateau_patience": 0},
+        ),
+        (
+            "audioset",
+            {
+                "optimizer": "adam",
+                "learning_rate": 1e-3,
+                "weight_decay": 0.0,
+                "batch_size": 64,
+                "epochs": 30,
+                "drop_factor": 0.8,
+                "sampling": "balanced",
+                "augmentation": "none",
+            },
+            {"tower": "audio", "mixup": 0.0, "plateau_patience": 4},
+        ),
+    ],
+)
+def test_the_recipes_of_pretraining_are_those_of_the_authors_scripts(
+    name, expected, settings
+):
+    values = FlagValues()
+    pretrain.define(values)
+    path = asset_path(f"pretraining/{name}.flags")
+    flags.parse("pretrain", values, [f"--flagfile={path}"])
+    given = flags.given_config(values)
+    assert given.items() >= expected.items()
+    assert {key: values[key].value for key in settings} == settings
+    assert replace_fields(Config(), given) is not None
 
 
 def test_a_flag_of_the_command_is_not_one_of_the_configuration():

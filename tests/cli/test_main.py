@@ -89,11 +89,11 @@ def test_help_of_fit_has_groups_defaults_and_choices(capsys):
         for name in ("", *(f" of {n}" for n in ["data", "features", "model"]))
     ]
     assert places == sorted(places)
-    assert "--learning_rate=X Adam's learning rate. (default: 1e-05)" in printed
+    assert "--learning_rate=X Learning rate. (default: 1e-05)" in printed
     assert "One of both, image, sound. (default: both)" in printed
     assert "--clip_seconds=X Length of a clip in seconds. (default: 10.0)" in printed
     main(["pretrain", "--help"])
-    assert "Adam's learning rate. (default: 0.001)" in capsys.readouterr().out
+    assert "Learning rate. (default: 0.001)" in capsys.readouterr().out
 
 
 def test_the_version_is_that_of_the_package(capsys):

@@ -150,7 +150,7 @@ def test_pictures_and_sounds_load(browser, page):
     sizes = browser.execute_script(
         "return [...document.images].map(image => image.naturalWidth)"
     )
-    assert len(sizes) == 1 + 2 * 6
+    assert len(sizes) == 2 + 2 * 6
     assert min(sizes) > 0
     durations = browser.execute_async_script(_LOADED)
     assert durations == [pytest.approx(1.0, abs=0.08)] * 2
@@ -163,7 +163,7 @@ def test_headings_and_links_are_complete(browser, page):
     )
     assert titles == [
         *("Scores", "Learning curves", "Scenes", "Confusion matrix", "Calibration"),
-        *("Most confident mistakes", "Configuration", "Origin"),
+        *("Rejection", "Most confident mistakes", "Configuration", "Origin"),
     ]
     levels = browser.execute_script(
         "return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"
@@ -175,7 +175,7 @@ def test_headings_and_links_are_complete(browser, page):
         "return [...document.querySelectorAll('nav a')].map(a =>"
         " document.querySelector(a.getAttribute('href')) !== null)"
     )
-    assert len(links) == 8
+    assert len(links) == 9
     assert all(links)
 
 

@@ -65,3 +65,25 @@ def test_missing_flags_are_named(fabricated_advance, tower, tmp_path):
         assert status == 1
         assert message in error
     assert not list(tmp_path.iterdir())
+
+
+def test_processes_share_the_soft_labels(fabricated_advance, tower, tmp_path):
+    common = [f"--data_dir={fabricated_advance}", f"--teacher={tower}"]
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert teach(*common, f"--workdir={alone}")[0] == 0
+    flags = [*common, f"--workdir={shared}"]
+    # 130 pairs are one part: that of the first process.
+    status, printed, error = teach(*flags, "--shard=1/2")
+    assert status == 0, error
+    assert "1 of others" in printed
+    status, printed, error = teach(*flags, "--shard=0/2")
+    assert status == 0, error
+    assert "Event knowledge of 130 pairs" in printed
+    first, second = (
+        load_knowledge(
+            folder / "event_knowledge", Manifest.load(folder / "manifest.csv")
+        )
+        for folder in (alone, shared)
+    )
+    np.testing.assert_array_equal(first.teacher_logits[:], second.teacher_logits[:])
+    np.testing.assert_array_equal(first.posteriors, second.posteriors)

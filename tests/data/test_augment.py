@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image, ImageEnhance
 
 from advance_tf.data import augment
 
@@ -44,6 +45,26 @@ def test_augmented_bytes_equal_the_formula_in_float64():
             np.testing.assert_allclose(found, expected, atol=1e-4)
         flipped.add(bool(draws[0] < 0.5))
     assert flipped == {False, True}
+
+
+def test_whole_levels_equal_pil():
+    """The authors' code applies `ImageEnhance` to images of 8 bits."""
+    rng = np.random.default_rng(4)
+    levels = rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    for index in range(8):
+        seed = augment.element_seed(2, tf.constant(1), tf.constant(index))
+        draws = tf.random.stateless_uniform([3], seed).numpy()
+        factors = (np.float32(0.7) + np.float32(1.3 - 0.7) * draws)[1:]
+        picture = Image.fromarray(levels[:, ::-1] if draws[0] < 0.5 else levels)
+        picture = ImageEnhance.Brightness(picture).enhance(float(factors[0]))
+        picture = ImageEnhance.Color(picture).enhance(float(factors[1]))
+        found = augment.augment_image(tf.constant(levels), seed, "levels")
+        np.testing.assert_array_equal(found, np.asarray(picture))
+        real = augment.augment_image(tf.constant(levels), seed)
+        # Three roundings down.
+        assert 0.5 < np.mean(real - found) < 1.5
+        none = augment.augment_image(tf.constant(levels), seed, "none")
+        np.testing.assert_array_equal(none, levels)
 
 
 def test_factors_are_uniform_and_half_of_the_images_are_flipped():

@@ -1,18 +1,23 @@
 """The cache stores decoded pairs exactly and detects changed sources."""
 
 import dataclasses
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
+import soundfile
 import tensorflow as tf
 
 from advance_tf.config import DataConfig, FeatureConfig
+from advance_tf.config_variants import RESIZINGS
 from advance_tf.data import cache as cache_module
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import make_manifest
+from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import log_mel_db
@@ -58,6 +63,7 @@ def test_stores_image_log_mel_and_length(
         expected = log_mel_db(waveform_from_bytes(contents, features), features)
         np.testing.assert_allclose(log_mel, expected, atol=1e-4)
         assert bool(found_long) == is_long
+    assert cache.has_long_recordings(pairs, fabricated_advance) == is_long
 
 
 def test_training_reads_a_repeated_sound_from_the_cache(pairs, copied_data, tmp_path):
@@ -75,6 +81,29 @@ def test_training_reads_a_repeated_sound_from_the_cache(pairs, copied_data, tmp_
         os.remove(copied_data / pair.sound)
     for dataset in datasets:
         assert sum(len(targets["scene"]) for _, targets in dataset) == len(pairs)
+
+
+def test_one_long_recording_among_repeated_ones_is_cut_at_random(tmp_path):
+    pairs = []
+    for number, seconds in enumerate((0.5, 0.5, 4.0)):
+        pair = Pair(f"{number}", "lake", f"{number}", f"{number}.png", f"{number}.wav")
+        (tmp_path / pair.image).write_bytes(
+            tf.io.encode_png(np.zeros((4, 4, 3), np.uint8)).numpy()
+        )
+        wave = np.random.default_rng(number).normal(0, 0.1, int(16_000 * seconds))
+        soundfile.write(tmp_path / pair.sound, wave, 16_000)
+        pairs.append(pair)
+    cache = PairCache(tmp_path / "cache", REPEATED)
+    fill(cache, pairs, tmp_path)
+    assert cache.has_long_recordings(pairs, tmp_path)
+    assert not cache.has_long_recordings(pairs[:2], tmp_path)
+    dataset = make_dataset(
+        pairs, tmp_path, REPEATED, 3, training=True, cache=cache, rows=range(3)
+    )
+    centre = make_dataset(pairs, tmp_path, REPEATED, 3, cache=cache)
+    (trained, _), (evaluated, _) = next(iter(dataset)), next(iter(centre))
+    gaps = np.abs(trained["log_mel"] - evaluated["log_mel"]).max(axis=(1, 2))
+    assert (gaps > 1e-3).tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("changed", ["image", "sound"])
@@ -148,6 +177,38 @@ def test_the_error_names_a_missing_source(pairs, copied_data, tmp_path):
 
 def test_caches_of_earlier_versions_are_used(tmp_path):
     """Version 0.1.0 had no `log_mel_precision` and computed float64."""
-    earlier = FeatureConfig(log_mel_precision="float64")
+    earlier = FeatureConfig(log_mel_precision="float64", image_resize="bilinear")
     assert PairCache(tmp_path, earlier).folder.name == "cf998219a4603ce7"
+    folders = {
+        PairCache(tmp_path, dataclasses.replace(earlier, image_resize=method)).folder
+        for method in RESIZINGS
+    }
+    assert len(folders) == len(RESIZINGS)
     assert PairCache(tmp_path, FeatureConfig()).folder.name != "cf998219a4603ce7"
+
+
+def test_a_cache_file_cut_off_is_named_with_a_way_out(pairs, copied_data, tmp_path):
+    cache = PairCache(tmp_path / "cache", CUT)
+    fill(cache, pairs, copied_data)
+    path = cache.path(pairs[1], copied_data)
+    path.write_bytes(path.read_bytes()[:-7])
+    dataset = make_dataset(pairs, copied_data, CUT, 2, cache=cache)
+    rule = f"The cache file {path} must be a valid file of .*; it has .* Remove it; the"
+    with pytest.raises(ValueError, match=rule):
+        with media_errors(pairs, copied_data, CUT):
+            list(dataset)
+
+
+def test_a_bmp_of_an_earlier_cache_is_decoded_again(pairs, copied_data, tmp_path):
+    pair = dataclasses.replace(pairs[0], image="vision/a.bmp")
+    shutil.copy(copied_data / pairs[0].image, copied_data / pair.image)
+    names = [cache_module._source_keys([one], copied_data) for one in (pairs[0], pair)]
+    sources = []
+    for name in (pair.image, pair.sound):
+        path = copied_data.resolve() / name
+        status = path.stat()
+        sources.append([str(path), status.st_size, status.st_mtime_ns])
+    before = cache_module._digest(json.dumps(sources))
+    found = [next(name) for name in names]
+    assert before != found[1]
+    assert found[0] != found[1]

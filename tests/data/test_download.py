@@ -3,15 +3,15 @@
 import hashlib
 import http.server
 import io
-import re
-import threading
+import json
 import zipfile
 
 import numpy as np
 import pytest
 
-from advance_tf.data import download, layout
+from advance_tf.data import download, layout, transfers
 from advance_tf.data.download import Archive
+from tests.data.file_server import FileServer, create_handler, serving
 
 
 @pytest.fixture(autouse=True)
@@ -19,86 +19,23 @@ def _no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-class FileServer:
-    """The files of a test server, its failures, and the requests it received."""
-
-    def __init__(self):
-        self.contents: dict[str, bytes] = {}
-        self.ranges: list[str | None] = []
-        self.statuses: list[int] = []  # of the first requests
-        self.drop_after: list[int] = []  # bytes sent before the connection is closed
-        self.supports_range = True
-
-
-def create_handler(files):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *arguments):
-            """Logs nothing."""
-
-        def do_GET(self):
-            files.ranges.append(self.headers.get("Range"))
-            contents = files.contents.get(self.path)
-            status = files.statuses.pop(0) if files.statuses else 200
-            if contents is None or status != 200:
-                self.send_error(404 if contents is None else status)
-                return
-            begin = 0
-            requested = re.match(r"bytes=(\d+)-$", self.headers.get("Range") or "")
-            if requested and files.supports_range:
-                begin = int(requested.group(1))
-                if begin >= len(contents):
-                    self.send_response(416)
-                    self.send_header("Content-Range", f"bytes */{len(contents)}")
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-                    return
-                self.send_response(206)
-                last = len(contents) - 1
-                total = len(contents)
-                self.send_header("Content-Range", f"bytes {begin}-{last}/{total}")
-            else:
-                self.send_response(200)
-            rest = contents[begin:]
-            self.send_header("Content-Length", str(len(rest)))
-            self.end_headers()
-            if files.drop_after:
-                rest = rest[: files.drop_after.pop(0)]
-                self.close_connection = True
-            self.wfile.write(rest)
-
-    return Handler
-
-
 @pytest.fixture
 def server():
-    files = FileServer()
-    http_server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), create_handler(files)
-    )
-    thread = threading.Thread(
-        target=http_server.serve_forever, args=(0.01,), daemon=True
-    )
-    thread.start()
-    files.url = f"http://127.0.0.1:{http_server.server_port}"
-    yield files
-    http_server.shutdown()
-    http_server.server_close()
-    thread.join()
+    with serving() as files:
+        yield files
 
 
 def random_bytes(size=300_000):
     return np.random.default_rng(0).bytes(size)
 
 
-def create_archive(contents, name="a.zip"):
-    return Archive(name, hashlib.md5(contents).hexdigest(), "vision")
+def create_archive(contents, name="a.zip", folder="vision"):
+    return Archive(name, f"md5:{hashlib.md5(contents).hexdigest()}", folder)
 
 
 def fetch(server, folder, contents, **settings):
     settings = {"wait_seconds": 0.0, "progress": False} | settings
-    return download.fetch(
+    return transfers.fetch(
         create_archive(contents), f"{server.url}/a.zip", folder, **settings
     )
 
@@ -213,7 +150,7 @@ def test_too_little_disk_space_is_an_error_before_downloading(
 ):
     server.contents["/a.zip"] = random_bytes()
     usage = type("Usage", (), {"free": 299_999})
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ValueError, match=r"300,000 bytes free.*it has 299,999"):
         fetch(server, tmp_path, random_bytes())
     assert (tmp_path / "a.zip.part").stat().st_size == 0
@@ -232,8 +169,8 @@ def test_both_archives_are_unpacked_to_the_layout(server, tmp_path):
     sound = zip_bytes(**{"ADVANCE_sound/lake/00001.wav": b"sound"})
     server.contents = {"/v.zip": vision, "/s.zip": sound}
     archives = (
-        Archive("v.zip", hashlib.md5(vision).hexdigest(), "vision"),
-        Archive("s.zip", hashlib.md5(sound).hexdigest(), "sound"),
+        create_archive(vision, "v.zip"),
+        create_archive(sound, "s.zip", "sound"),
     )
     created = download.download_advance(
         tmp_path / "new", server.url, archives, progress=False
@@ -249,14 +186,73 @@ def test_both_archives_are_unpacked_to_the_layout(server, tmp_path):
     assert len(server.ranges) == 2
 
 
+def test_a_file_without_a_checksum_is_resumed_and_not_compared(server, tmp_path):
+    server.contents["/a.zip"] = random_bytes()
+    server.drop_after = [150_000]
+    file = transfers.PublishedFile("a.zip")
+    settings = {"wait_seconds": 0.0, "progress": False}
+    for _ in range(2):
+        path = transfers.fetch(file, f"{server.url}/a.zip", tmp_path, **settings)
+        assert path.read_bytes() == random_bytes()
+    assert server.ranges == [None, "bytes=150000-"]
+
+
+def test_sha256_is_compared(server, tmp_path):
+    server.contents["/a.zip"] = random_bytes()
+    digest = hashlib.sha256(random_bytes()).hexdigest()
+    right = transfers.PublishedFile("a.zip", f"sha256:{digest}")
+    wrong = transfers.PublishedFile("b.zip", f"sha256:{digest[::-1]}")
+    settings = {"wait_seconds": 0.0, "progress": False}
+    transfers.fetch(right, f"{server.url}/a.zip", tmp_path, **settings)
+    with pytest.raises(ValueError, match=f"SHA-256 checksum {digest[::-1]}"):
+        transfers.fetch(wrong, f"{server.url}/a.zip", tmp_path, **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+
+
+def record(*entries):
+    keys = ("key", "checksum", "self")
+    files = [dict(zip(keys, entry, strict=True)) for entry in entries]
+    for file in files:
+        file["links"] = {"self": file.pop("self")}
+    return json.dumps({"files": files}).encode()
+
+
+def test_a_record_lists_its_files(server):
+    server.contents["/r"] = record(("a.pt", "md5:12", "http://x/a"))
+    expected = {transfers.PublishedFile("a.pt", "md5:12"): "http://x/a"}
+    assert transfers.zenodo_files(f"{server.url}/r") == expected
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"<html>",
+        b"[]",
+        b"{}",
+        record(("../a.pt", "md5:12", "")),
+        record(("..", "md5:12", "")),
+        record(("a.pt", "crc32:12", "")),
+    ],
+)
+def test_another_answer_than_a_record_is_an_error(server, contents):
+    server.contents["/r"] = contents
+    with pytest.raises(ValueError, match="must describe a record of Zenodo"):
+        transfers.zenodo_files(f"{server.url}/r")
+
+
+def test_a_missing_record_is_an_error(server):
+    with pytest.raises(ValueError, match=r"must be reachable.*404"):
+        transfers.zenodo_files(f"{server.url}/r")
+
+
 def test_other_protocols_than_http_are_an_error(tmp_path):
     with pytest.raises(ValueError, match="^base_url must begin with http"):
         download.download_advance(tmp_path, "file:///etc")
 
 
 def test_the_archives_are_those_of_zenodo():
-    names = {archive.name: archive.md5 for archive in download.ARCHIVES}
+    names = {archive.name: archive.checksum for archive in download.ARCHIVES}
     assert names == {
-        "ADVANCE_vision.zip": "a9e8748219ef5864d3b5a8979a67b471",
-        "ADVANCE_sound.zip": "a2d12f2d2a64f5c3d3a9d8c09aaf1c31",
+        "ADVANCE_vision.zip": "md5:a9e8748219ef5864d3b5a8979a67b471",
+        "ADVANCE_sound.zip": "md5:a2d12f2d2a64f5c3d3a9d8c09aaf1c31",
     }

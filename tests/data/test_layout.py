@@ -188,3 +188,8 @@ def test_composed_and_decomposed_accents_are_one_stem(tmp_path):
     write_files(tmp_path, f"vision/lake/{decomposed}.jpg")
     with pytest.raises(ValueError, match=r"two files of one stem \(3\).*00001_fore\\u"):
         layout.scan(tmp_path)
+
+
+def test_a_notice_in_another_encoding_is_read(tmp_path):
+    (tmp_path / layout.NOTICE).write_bytes("Aufnahmen aus Köln\n".encode("cp1252"))
+    assert layout.read_notice(tmp_path).startswith("Aufnahmen aus K")

@@ -12,6 +12,7 @@ import tensorflow as tf
 from advance_tf.data import layout, prepare, recordings
 from advance_tf.data.recordings import ClipRule
 from tests.data.factories import write_files
+from tests.features.image_forms import READ, REFUSED, pillow_levels
 
 JPEG = b"\xff\xd8\xff\xe0 and the rest of it"
 PNG = b"\x89PNG\r\n\x1a\n and the rest of it"
@@ -62,6 +63,19 @@ def test_files_are_converted_to_the_layout(source):
     expected = soundfile.read(source / "sounds/lake/00001.flac", dtype="int16")
     received = soundfile.read(source / "out/sound/lake/00001.wav", dtype="int16")
     np.testing.assert_array_equal(received[0], expected[0])
+
+
+def test_a_form_of_bmp_that_is_not_read_becomes_png(source):
+    bmps = {"00001": READ["BMP palette"], "00002": REFUSED["BMP RLE8"][0]}
+    for stem, contents in bmps.items():
+        (source / f"images/lake/{stem}.{'JPG' if stem == '00001' else 'jpg'}").unlink()
+        write_files(source / "images", f"lake/{stem}.bmp", contents=contents)
+    assert prepare_source(source).count("written") == 3
+    folder = source / "out/vision/lake"
+    assert sorted(p.name for p in folder.iterdir()) == ["00001.bmp", "00002.png"]
+    found = tf.io.decode_png((folder / "00002.png").read_bytes())
+    np.testing.assert_array_equal(found, pillow_levels(bmps["00002"]))
+    assert prepare_source(source).count("up to date") == 3
 
 
 def test_a_second_run_writes_no_file(source):

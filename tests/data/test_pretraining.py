@@ -131,9 +131,29 @@ def test_training_draws_rare_events_as_often_as_common_ones(clips, tmp_path):
     assert abs(share - 0.5) < 0.15
 
 
+def test_balanced_clips_are_drawn_in_rounds_over_the_events(clips, tmp_path):
+    """As many clips of every event, exactly, in each pair of consecutive draws."""
+    settings = {"masked": False, "mixup_strength": 0}
+    batches = make_clip_dataset(
+        clips * 4,
+        tmp_path,
+        FEATURES,
+        20,
+        training=True,
+        sampling="balanced",
+        **settings,
+    )
+    ((_, targets),) = batches
+    events = targets["events"].numpy()
+    used = np.flatnonzero(events.sum(0))
+    assert len(used) == 2
+    np.testing.assert_array_equal(events[:, used].sum(0), [10, 10])
+    np.testing.assert_array_equal(events[0::2, used] + events[1::2, used], 1)
+
+
 def test_mixup_mixes_the_targets_of_a_training_batch(clips, tmp_path):
     batches = make_clip_dataset(
-        clips, tmp_path, FEATURES, 5, training=True, balanced=False, seed=2
+        clips, tmp_path, FEATURES, 5, training=True, sampling="fixed", seed=2
     )
     ((_, targets),) = batches
     events = targets["events"].numpy()

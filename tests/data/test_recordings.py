@@ -158,7 +158,7 @@ def test_an_mp3_without_its_exact_length_is_read_to_the_end(tmp_path):
     assert len(convert(source, tmp_path)[0]) == len(decoded)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e20])
 def test_samples_must_be_finite(tmp_path, value):
     source = tmp_path / "00001.wav"
     soundfile.write(source, np.r_[tone(3), value], RATE_HZ, "FLOAT")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from advance_tf.data.sampling import balanced_weights, epoch_order
+from advance_tf.data.sampling import balanced_weights, class_rounds, epoch_order
 
 # 7, 2, 1 and 11 pairs of four scenes.
 SCENES = np.repeat([0, 3, 5, 12], [7, 2, 1, 11])
@@ -35,6 +35,29 @@ def test_balanced_orders_have_as_many_pairs_of_each_scene():
             uses = np.bincount(order, minlength=21)[scene == SCENES]
             assert uses.max() - uses.min() <= 1
     assert (extra[[0, 3, 5, 12]] > 0).all()
+
+
+def test_a_fixed_order_is_that_of_every_epoch():
+    orders = [epoch_order(21, seed=1, epoch=k, fixed=True).tolist() for k in range(3)]
+    assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
+    assert sorted(orders[0]) == list(range(21))
+
+
+def test_class_rounds_draw_one_element_of_each_class_in_turn():
+    members = [[0, 1, 2], [], [3], [2, 4]]
+    drawn = class_rounds(members, 11, seed=2, epoch=1)
+    assert len(drawn) == 11
+    first = np.zeros(5, int)
+    for round_ in drawn[:9].reshape(3, 3):
+        (single,) = [k for k in round_ if k == 3]
+        assert single == 3
+        first += np.bincount(round_, minlength=5)
+    # Three rounds draw every element of the first class once.
+    assert (first[[0, 1]] == 1).all()
+    assert first.sum() == 9
+    again = class_rounds(members, 11, seed=2, epoch=1)
+    np.testing.assert_array_equal(again, drawn)
+    assert (class_rounds(members, 11, seed=2, epoch=2) != drawn).any()
 
 
 def test_the_pairs_of_a_balanced_order_are_mixed():

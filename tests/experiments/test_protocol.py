@@ -46,7 +46,8 @@ def test_every_split_is_searched_inside_its_training_split(
                 best = 0.5 + 0.1 * (job.config.transfer.alpha == 0.3)
                 job.workdir.mkdir(parents=True, exist_ok=True)
                 path = job.workdir / frozen_heads.RESULT
-                path.write_text(json.dumps({"best_score": best}))
+                result = dict.fromkeys(frozen_heads._RESULT_KEYS, "")
+                path.write_text(json.dumps(result | {"best_score": best}))
 
     monkeypatch.setattr(protocol, "run_head_jobs", best_of_folds)
     monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)

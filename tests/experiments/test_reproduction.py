@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
@@ -102,3 +103,23 @@ def test_a_run_is_evaluated_again_only_with_other_weights(tmp_path, fabricated_a
     details = json.loads(metrics.read_text())["details"]
     weights = (job.workdir / "best.weights.h5").read_bytes()
     assert details["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+
+
+def test_the_deviation_over_epochs_is_below_the_table(tmp_path):
+    """Of the runs with test scores in their log.csv."""
+
+    class Runs:
+        def job(self, recipe, seed):
+            return types.SimpleNamespace(workdir=tmp_path / recipe / str(seed))
+
+    assert reproduction.over_epochs(Runs(), 3) == ""
+    folder = tmp_path / "table3_event" / "0"
+    folder.mkdir(parents=True)
+    scores = ("precision", "recall", "f_score")
+    lines = [f"epoch,val_f_score,{','.join(f'test_{score}' for score in scores)}"]
+    lines += [f"{epoch},{0.5 - 0.1 * epoch},0.5,0.25,0.{epoch}" for epoch in (1, 2)]
+    (folder / "log.csv").write_text("\n".join(lines) + "\n")
+    text = reproduction.over_epochs(Runs(), 3)
+    assert "the best epoch of one run" in text
+    (row,) = [line for line in text.splitlines() if "1 to 2" in line]
+    assert row.endswith("| 1 to 2 | 50.00 ± 0.00 | 25.00 ± 0.00 | 15.00 ± 5.00 |")

@@ -26,6 +26,10 @@ def edge_module(name: str):
         sys.path.remove(str(EDGE))
 
 
+# Of the small model: the one reason that makes a scene unknown.
+REASONS = ["dark image"]
+
+
 def metadata(**changes) -> dict:
     """metadata.json of the small model."""
     values = {
@@ -34,6 +38,7 @@ def metadata(**changes) -> dict:
         "sample_rate_hz": 16_000,
         "clip_samples": CLIP_SAMPLES,
         "image_size": IMAGE_SIZE,
+        "image_resize": "bicubic",
         "modality": "both",
         "quantization": "none",
         "scenes": list(labels.scenes()),
@@ -41,6 +46,7 @@ def metadata(**changes) -> dict:
         "events_source": "event head",
         "events_of_sound": False,
         "label": "",
+        "reasons": REASONS,
         "sha256_weights": "",
     }
     return values | changes
@@ -86,13 +92,15 @@ def _small_module():
             self.scene = tf.Variable(weights("scene", 13).astype(np.float32))
             self.event = tf.Variable(weights("event", 527).astype(np.float32))
 
-        def probs(self, image, waveform):
+        def probs(self, image, waveform, has_image=True):
             color = tf.reduce_mean(tf.cast(image, tf.float32), [1, 2]) / 255.0
             power = tf.reduce_mean(tf.abs(tf.reshape(waveform, [1, 4, -1])), 2)
             inputs = tf.concat([color, power], 1)
             return {
                 "scene_probs": tf.nn.softmax(inputs @ self.scene),
                 "event_probs": tf.sigmoid(inputs @ self.event),
+                "reason_flags": float(has_image)
+                * tf.cast(tf.reduce_mean(color, 1, keepdims=True) < 0.05, tf.float32),
             }
 
     return Small()
@@ -118,7 +126,8 @@ def write_small_model(path: pathlib.Path, modality="both", **changes) -> pathlib
             lambda image: small.probs(image, silence), input_signature=[image]
         ),
         "sound_only": tf.function(
-            lambda waveform: small.probs(black, waveform), input_signature=[waveform]
+            lambda waveform: small.probs(black, waveform, has_image=False),
+            input_signature=[waveform],
         ),
     }
     if modality != "both":

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from advance_tf.config import FeatureConfig
+from advance_tf.config_variants import RESIZINGS
 from advance_tf.features.frontend import fit_clip, waveform_from_bytes
 from advance_tf.features.image import decode_image, resize_image
 from advance_tf.features.resample import resample
@@ -48,10 +49,11 @@ def test_the_clip_is_that_of_training(count):
     [(32, 32), (64, 64), (512, 512), (100, 41), (31, 33), (20, 30), (7, 1), (1, 500)],
 )
 @pytest.mark.parametrize("image_size", [32, 96, 256])
-def test_resizing_gives_the_levels_of_training(size, image_size):
+@pytest.mark.parametrize("method", RESIZINGS)
+def test_resizing_gives_the_levels_of_training(size, image_size, method):
     levels = np.random.default_rng(size).integers(0, 256, (*size, 3), np.uint8)
-    expected = resize_image(tf.constant(levels), image_size).numpy()
-    found = EDGE.resize_image(levels, image_size)
+    expected = resize_image(tf.constant(levels), image_size, method).numpy()
+    found = EDGE.resize_image(levels, image_size, method)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
 
@@ -153,14 +155,23 @@ def test_a_sound_that_training_refuses_is_refused(tmp_path, contents, message):
         waveform_from_bytes(contents, FeatureConfig())
 
 
-def test_a_sound_of_unknown_size_and_not_finite_samples(tmp_path):
+def test_a_sound_of_unknown_size(tmp_path):
     samples = noise(300).astype(np.float64)
-    samples[7] = np.nan
     contents = wav(samples, 3, 32, rate_hz=16_000, size=0xFFFFFFFF)
     (tmp_path / "a.wav").write_bytes(contents)
     found = EDGE.read_sound(tmp_path / "a.wav", CLIP_SAMPLES)
     expected = waveform_from_bytes(contents, FeatureConfig()).numpy()
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e20])
+@pytest.mark.parametrize("place", [0, 200_000])
+def test_samples_beyond_float32_are_refused_anywhere(tmp_path, value, place):
+    samples = noise(320_000).astype(np.float64)
+    samples[place] = value
+    (tmp_path / "a.wav").write_bytes(wav(samples, 3, 32, rate_hz=16_000))
+    with pytest.raises(ValueError, match="NaN, infinite or beyond ±65536"):
+        EDGE.read_sound(tmp_path / "a.wav", CLIP_SAMPLES)
 
 
 def stream_windows(count, channels=1, every=8000, kept=20_000):

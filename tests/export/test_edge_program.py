@@ -116,10 +116,26 @@ def test_one_place(run, edge_model, places, kinds):
     status, lines, errors = run(edge_model, *flags, "--json", "--top", 3)
     assert (status, errors, len(lines)) == (0, [], 1)
     prediction = json.loads(lines[0])
-    assert prediction.keys() == {"name", "inputs", "scenes", "events", "seconds"}
+    answer = {"scene", "confidence", "reason"}
+    assert prediction.keys() == answer | {
+        *("name", "inputs", "scenes", "events", "seconds")
+    }
+    assert [prediction["scene"], prediction["confidence"]] == prediction["scenes"][0]
     assert prediction["name"] == next(iter(given.values())).stem
     check_ranking(prediction, expected_ranking(**given, top=3))
     assert 0 < prediction["seconds"] < 60
+
+
+def test_a_reason_makes_the_scene_unknown(run, edge_model, tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "black.png")
+    path = tmp_path / "black.png"
+    status, lines, _ = run(edge_model, "--image", path, "--json")
+    prediction = json.loads(lines[0])
+    assert (status, prediction["scene"]) == (0, "unknown")
+    assert prediction["reason"] == "dark image"
+    assert prediction["confidence"] == prediction["scenes"][0][1]
+    _, lines, _ = run(edge_model, "--image", path)
+    assert "  unknown: dark image" in lines
 
 
 def test_a_folder_is_paired_by_stem_and_a_bad_file_is_reported(

@@ -60,7 +60,9 @@ def test_log_mel_is_normalized_and_can_be_denormalized():
 
 def test_batches_equal_single_files_and_report_problems():
     images, problems = FRONTEND.decode_images([PNG, b"text", PNG])
-    expected = b"the image must be a valid JPEG, PNG, BMP or WebP"
+    expected = (
+        b"the image must be a valid JPEG, PNG, BMP or WebP: it is in another format"
+    )
     assert problems.numpy().tolist() == [b"", expected, b""]
     np.testing.assert_array_equal(images[0], FRONTEND.decode_image(PNG))
     np.testing.assert_array_equal(images[1], np.zeros((32, 32, 3)))

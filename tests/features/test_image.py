@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from advance_tf.config_variants import RESIZINGS
 from advance_tf.features.image import decode_image, read_image_size, resize_image
 
 DECODE = tf.function(
@@ -38,22 +39,24 @@ def test_jpeg_equals_pil(quality):
     np.testing.assert_array_equal(DECODE(contents, ""), expected)
 
 
+@pytest.mark.parametrize("method", RESIZINGS)
 @pytest.mark.parametrize("size", [(64, 64), (512, 512), (100, 41), (20, 30)])
-def test_resizing_is_within_one_level_of_pil(size):
+def test_resizing_is_within_one_level_of_pil(size, method):
     image = create_image(size=size)
-    found = DECODE(encoded(image, "PNG"), "").numpy()
-    expected = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR), np.float32)
-    assert np.abs(found - expected).max() <= 1
+    contents = tf.constant(encoded(image, "PNG"))
+    found = decode_image(contents, 32, method=method).numpy()
+    filter = getattr(Image.Resampling, method.upper())
+    expected = np.asarray(image.resize((32, 32), filter), np.float32)
+    assert np.abs(found - expected).max() <= (method != "nearest")
     np.testing.assert_array_equal(found, np.round(found))
     assert 0 <= found.min() <= found.max() <= 255
 
 
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    # TensorFlow does not read a BMP with a palette.
     [
         *(("PNG", mode) for mode in ("RGB", "L", "RGBA", "P")),
-        *(("BMP", mode) for mode in ("RGB", "L", "RGBA")),
+        *(("BMP", mode) for mode in ("RGB", "L", "RGBA", "P")),
     ],
 )
 def test_lossless_formats_in_every_mode_equal_pil(kind, mode):
@@ -114,6 +117,24 @@ def test_size_is_read_from_the_header(kind, options):
     assert decode(contents).shape == (32, 32, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="received 301 x 37"):
         decode_image(tf.constant(contents), 32, "a", max_pixels=301 * 37 - 1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_default_halves_images_of_512_pixels_as_the_authors_code(seed):
+    """Pillow's `resize` without a filter, on aerial images' scale and contrast."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(120, 60, (64, 64, 3)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(coarse).resize((512, 512), Image.Resampling.LANCZOS)
+    noise = rng.normal(0, 8, (512, 512, 3))
+    levels = np.clip(np.asarray(image) + noise, 2, 253).astype(np.uint8)
+    expected = np.asarray(Image.fromarray(levels).resize((256, 256)), int)
+    found = resize_image(levels, 256).numpy()
+    difference = np.abs(found - expected)
+    assert difference.max() <= 1
+    assert difference.mean() < 0.2
+    # The filters of earlier versions are other images.
+    for method in ("bilinear", "nearest"):
+        assert np.abs(resize_image(levels, 256, method) - found).max() > 7
 
 
 def test_header_of_an_image_too_large_raises_before_decoding():

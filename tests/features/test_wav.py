@@ -111,13 +111,27 @@ def test_unknown_size_reads_to_the_end():
     np.testing.assert_allclose(found, samples[:, 0], atol=2**-15)
 
 
-def test_samples_that_are_not_finite_become_zero():
-    samples = random_samples()
-    samples[3] = np.nan
-    samples[5] = np.inf
-    found, _ = TRACED(wav(samples, FLOAT, 32), "a.wav")
-    assert np.isfinite(found).all()
-    assert found[3] == found[5] == 0
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e20, -70_000.0])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_sample_that_is_not_finite_or_too_large_is_a_problem(value, bits):
+    samples = random_samples(2, 30)
+    samples[-1, 1] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a.wav must .* infinite"):
+        TRACED(wav(samples, FLOAT, bits), "a.wav")
+
+
+def test_samples_of_several_blocks_are_checked(monkeypatch):
+    monkeypatch.setattr(wav_module, "_CHECKED_BYTES", 64)
+    read = tf.function(wav_module.read_checked)
+    samples = random_samples(count=100) * 60_000
+    good = read(tf.constant(wav(samples, FLOAT, 32)))
+    assert (good.problem.numpy(), int(good.samples)) == (b"", 100)
+    for place in (0, 20, 99):
+        bad = samples.copy()
+        bad[place] = 1e20
+        header = read(tf.constant(wav(bad, FLOAT, 32)))
+        assert b"beyond" in header.problem.numpy()
+        assert int(header.samples) == 0
 
 
 def test_parallel_map_reads_every_file():

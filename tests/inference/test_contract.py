@@ -2,7 +2,7 @@
 
 import io
 import pathlib
-from typing import Any
+import shutil
 
 import numpy as np
 import pytest
@@ -10,38 +10,16 @@ import soundfile
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.checksums import replacing_checked
+from advance_tf.inference.backends import SAVED_MODEL_METADATA
 from advance_tf.inference.examples import Example
 from advance_tf.inference.loading import load_model
 from advance_tf.runs.workdir import load_run
-from advance_tf.serving.export import (
-    export_litert,
-    export_onnx,
-    export_saved_model,
-)
-from tests.serving.factories import create_run
+from advance_tf.training.callbacks import BEST_WEIGHTS
 
 KINDS = ("run", "saved_model", "litert", "onnx")
 # The tolerances of the exporter.
 TOLERANCE = {"run": 1e-6, "saved_model": 1e-5, "litert": 1e-4, "onnx": 1e-4}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> dict[str, Any]:
-    """The same recognizer in every format, and the folder of the run."""
-    folder = tmp_path_factory.mktemp("run")
-    run = create_run(folder)
-    folders = {name: tmp_path_factory.mktemp(name) for name in KINDS[1:]}
-    export_saved_model(run, folders["saved_model"])
-    lite = export_litert(run, folders["litert"]).path
-    export_onnx(run, folders["onnx"])
-    return {
-        "folder": folder,
-        "run": load_model(folder),
-        # The folder of the versions, and the file itself.
-        "saved_model": load_model(folders["saved_model"]),
-        "litert": load_model(lite),
-        "onnx": load_model(folders["onnx"]),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +56,8 @@ def test_every_form_of_input_gives_the_same_prediction(models, media, kind, form
     assert set(found.scene_probs) == set(labels.scenes())
     assert found.scene_probs == pytest.approx(expected.scene_probs, abs=TOLERANCE[kind])
     assert found.event_probs == pytest.approx(expected.event_probs, abs=TOLERANCE[kind])
-    assert found.scene == max(found.scene_probs, key=found.scene_probs.get)
+    assert found.scenes[0][0] == max(found.scene_probs, key=found.scene_probs.get)
+    assert (found.scene, found.reason) == (expected.scene, expected.reason)
     assert found.event_source == expected.event_source
     assert found.label == expected.label
     path = str(media["folder"] / "a.png")
@@ -93,7 +72,7 @@ def test_one_input_alone(models, media, kind, given):
     found = models[kind].predict(**only)
     assert found.scene_probs == pytest.approx(expected.scene_probs, abs=TOLERANCE[kind])
     assert found.notes == expected.notes
-    assert any("received zeros" in note for note in found.notes)
+    assert any("the answer is from the" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,6 +113,23 @@ def test_a_bad_example_has_a_status_and_the_others_are_predicted(models, media, 
     assert "must have an image or a sound" in found[13].status
     assert "a path, bytes or an array; received list" in found[14].status
     assert found[0].scene_probs == pytest.approx(found[15].scene_probs, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_of_1e20_is_a_status_and_no_probability_is_nan(models, media, kind):
+    sounds = []
+    for value in (0.5, 1e20, np.nan, np.inf):
+        file = io.BytesIO()
+        samples = np.append(np.zeros(16_000, np.float32), np.float32(value))
+        soundfile.write(file, samples, 16_000, format="WAV", subtype="FLOAT")
+        sounds.append(file.getvalue())
+    examples = [media["paths"] | {"sound": sound} for sound in sounds]
+    found = list(models[kind].predict_batch(examples, batch_size=4))
+    assert [one.ok for one in found] == [True, False, False, False]
+    for one in found[1:]:
+        assert "a sample that is NaN, infinite or beyond ±65536" in one.status
+        assert one.scenes == one.events == ()
+    assert np.isfinite(list(found[0].scene_probs.values())).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,3 +196,39 @@ def test_other_paths_are_refused(tmp_path):
         load_model(tmp_path / "b.tflite")
     with pytest.raises(ValueError, match=r"must be an ONNX file of `advance export`"):
         load_model(tmp_path / "c.onnx")
+
+
+def test_damaged_weights_of_a_run_are_refused(models, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(models["folder"], folder)
+    path = folder / BEST_WEIGHTS
+    with replacing_checked(path) as temporary:
+        shutil.copy(models["folder"] / BEST_WEIGHTS, temporary)
+    load_model(folder)
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"best\.weights\.h5 is damaged"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("contents", ["{", "{}", "[]", '{"modality": 3}'])
+def test_damaged_metadata_of_a_saved_model_is_named(contents, tmp_path):
+    path = tmp_path / SAVED_MODEL_METADATA
+    path.parent.mkdir()
+    path.write_text(contents)
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    rule = "metadata.json must describe the SavedModel; reading it failed: .* again"
+    with pytest.raises(ValueError, match=rule):
+        load_model(tmp_path)
+
+
+def test_a_damaged_saved_model_and_litert_file_are_named(models, tmp_path):
+    shutil.copytree(models["saved_model"].path, tmp_path / "1")
+    (tmp_path / "1/saved_model.pb").write_bytes(b"\x0a\x05no")
+    with pytest.raises(ValueError, match="1 must be a complete SavedModel .* again"):
+        load_model(tmp_path / "1")
+    contents = models["litert"].path.read_bytes()
+    (tmp_path / "a.tflite").write_bytes(b"\0" * 64 + contents[64:])
+    with pytest.raises(ValueError, match=r"a\.tflite must be a complete file .* again"):
+        load_model(tmp_path / "a.tflite")

@@ -44,6 +44,8 @@ def test_json_is_one_line():
         "name": "forest/00001",
         "status": "ok",
         "scene": "forest",
+        "confidence": 0.75,
+        "reason": "",
         "image": "a.jpg",
         "sound": None,
         "scenes": [

@@ -169,7 +169,7 @@ def test_format_that_a_tower_lacks_is_an_error(run, tmp_path, caplog):
     with pytest.raises(ValueError, match="possible in ONNX .*tiny: it is tiny"):
         export_onnx(run, tmp_path / "onnx", split="test")
     assert not (tmp_path / "onnx").exists()
-    check_towers(MODEL)
+    check_towers(MODEL, run.config.features)
     assert "cannot be exported as ONNX. tiny: it is tiny" in caplog.text
 
 
@@ -190,5 +190,14 @@ def test_efficientnet_and_yamnet_are_exported_as_they_predict():
 def test_one_input_of_a_tower_is_its_own(run):
     waveform = np.zeros((1, 16_000), np.float32)
     assert tower_sound(run.recognizer, waveform) is waveform
-    resnet = build_recognizer(ModelConfig("both", 18, 18, 2, 2), FEATURES)
+    resnet = build_recognizer(
+        ModelConfig(
+            modality="both",
+            image_depth=18,
+            audio_depth=18,
+            image_width=2,
+            audio_width=2,
+        ),
+        FEATURES,
+    )
     assert tower_sound(resnet, np.zeros((1, 40, 64))).shape == (1, 40, 64, 1)

@@ -86,5 +86,5 @@ def test_a_missing_or_unrelated_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="Run `advance evaluate` first"):
         comparison.read_predictions(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("stem,site\n1,2\n")
-    with pytest.raises(ValueError, match="reading it failed: KeyError"):
+    with pytest.raises(ValueError, match="the entry 'scene' is missing"):
         comparison.read_predictions(tmp_path / "other.csv")

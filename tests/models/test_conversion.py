@@ -169,6 +169,38 @@ def test_recognizer_logits_equal_those_of_pytorch(events_on, transfer, output):
         np.testing.assert_allclose(found[output], events.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("single_input", ["image", "sound"])
+def test_a_recognizer_of_one_input_equals_that_of_pytorch(single_input):
+    """FusionNet_uni: both heads on one embedding; it is "image" in the code."""
+    model = Fusion("audio").eval()
+    size = {"image": 64, "sound": 32}[single_input]
+    model.fusion_fc = torch.nn.Linear(size, 13)
+    model.KD_fc = torch.nn.Linear(size, 527)
+    converted = conversion.convert_fusion(
+        to_arrays(model), "uni.pt", scene_order="name", single_input=single_input
+    )
+    assert converted.model.modality == single_input
+    assert converted.transfer == "kl_audiovisual"
+    config = Config(
+        model=converted.model, transfer=TransferConfig(transfer=converted.transfer)
+    )
+    recognizer = build_converted_recognizer(converted, config)
+    image, log_mel = random_inputs(IMAGE), random_inputs(AUDIO)
+    with torch.no_grad():
+        net, x = (
+            (model.image_net, image)
+            if single_input == "image"
+            else (model.audio_net, log_mel)
+        )
+        embedding = net.embed(to_nchw(x))
+        scenes, events = model.fusion_fc(embedding), model.KD_fc(embedding)
+    found = recognizer({"image": image, "log_mel": log_mel[..., 0]})
+    np.testing.assert_allclose(found["scene_logits"], scenes.numpy(), atol=1e-4)
+    np.testing.assert_allclose(
+        found["audiovisual_event_logits"], events.numpy(), atol=1e-4
+    )
+
+
 def test_scenes_sorted_by_name_keep_their_order():
     arrays = to_arrays(Fusion(""))
     converted = conversion.convert_fusion(arrays, "fusion.pt", scene_order="name")

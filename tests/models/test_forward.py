@@ -51,7 +51,14 @@ def close(found, expected):
 def test_logits_and_embeddings_equal_those_of_keras(
     tmp_path, modality, image_depth, audio_depth, transfer
 ):
-    model = ModelConfig(modality, image_depth, audio_depth, 8, 8, dropout=0.5)
+    model = ModelConfig(
+        modality=modality,
+        image_depth=image_depth,
+        audio_depth=audio_depth,
+        image_width=8,
+        audio_width=8,
+        dropout=0.5,
+    )
     recognizer, path = write(tmp_path, model, transfer)
     forward = read_forward_pass(path, model, FEATURES)
     assert forward is not None
@@ -61,11 +68,12 @@ def test_logits_and_embeddings_equal_those_of_keras(
         given = inputs(rows)
         expected = recognizer(given, training=False)
         found = forward(given)
-        assert found.keys() == expected.keys()
+        kinds = ("image", "sound") if modality == "both" else (modality,)
+        further = {f"{kind}_embedding" for kind in kinds}
+        assert found.keys() == expected.keys() | further
         for name, logits in expected.items():
             close(found[name], logits)
     embeddings = forward.embed(given)
-    kinds = ("image", "sound") if modality == "both" else (modality,)
     assert tuple(embeddings) == kinds
     maps = {"image": given["image"], "sound": given["log_mel"][..., None]}
     towers = {"image": "image_tower", "sound": "audio_tower"}
@@ -74,7 +82,9 @@ def test_logits_and_embeddings_equal_those_of_keras(
 
 
 def test_arrays_have_the_names_of_their_layers(tmp_path):
-    model = ModelConfig("both", 18, 18, 4, 4)
+    model = ModelConfig(
+        modality="both", image_depth=18, audio_depth=18, image_width=4, audio_width=4
+    )
     recognizer, path = write(tmp_path, model)
     found = read_layer_arrays(path)
     assert found.keys() == {"", "image_tower", "audio_tower"}
@@ -87,12 +97,26 @@ def test_arrays_have_the_names_of_their_layers(tmp_path):
 
 
 def test_other_files_and_settings_need_the_keras_model(tmp_path):
-    model = ModelConfig("both", 18, 18, 4, 4)
+    model = ModelConfig(
+        modality="both", image_depth=18, audio_depth=18, image_width=4, audio_width=4
+    )
     _, path = write(tmp_path, model)
     assert read_forward_pass(path, model, FEATURES) is not None
     for other in (
-        ModelConfig("both", 34, 18, 4, 4),
-        ModelConfig("both", 18, 18, 4, 8),
+        ModelConfig(
+            modality="both",
+            image_depth=34,
+            audio_depth=18,
+            image_width=4,
+            audio_width=4,
+        ),
+        ModelConfig(
+            modality="both",
+            image_depth=18,
+            audio_depth=18,
+            image_width=4,
+            audio_width=8,
+        ),
     ):
         assert read_forward_pass(path, other, FEATURES) is None
     with h5py.File(path, "a") as file:

@@ -1,5 +1,7 @@
 """Files of tower weights: round trips and files that do not fit."""
 
+import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -115,3 +117,21 @@ def test_tower_without_a_head_is_not_a_teacher(tmp_path):
 def test_another_suffix_raises(tmp_path):
     with pytest.raises(ValueError, match=r"must be written to \.npz"):
         weights.save_arrays(tmp_path / "tower.h5", {}, AUDIO)
+
+
+def test_a_weights_file_of_keras_without_a_layer_is_refused(tmp_path):
+    def model(units):
+        inputs = keras.Input((3,))
+        outputs = inputs
+        for number in range(units):
+            outputs = keras.layers.Dense(3, name=f"dense_{number}")(outputs)
+        return keras.Model(inputs, outputs)
+
+    model(2).save_weights(tmp_path / "a.weights.h5")
+    target = model(2)
+    weights.load_keras_weights(target, tmp_path / "a.weights.h5")
+    # The group of a layer has another name.
+    with h5py.File(tmp_path / "a.weights.h5", "r+") as file:
+        file["layers"].move("dense_1", "dense_x")
+    with pytest.raises(ValueError, match="dense"):
+        weights.load_keras_weights(target, tmp_path / "a.weights.h5")

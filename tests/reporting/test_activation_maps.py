@@ -114,7 +114,15 @@ def test_maps_of_a_hidden_layer_and_normalization_add_up_to_the_logits():
     keras.utils.set_random_seed(3)
     settings = {"head_units": 9, "normalize_embeddings": True}
     model = build_recognizer(
-        ModelConfig("both", 18, 18, image_width=2, audio_width=4, **settings), FEATURES
+        ModelConfig(
+            modality="both",
+            image_depth=18,
+            audio_depth=18,
+            image_width=2,
+            audio_width=4,
+            **settings,
+        ),
+        FEATURES,
     )
     inputs = batch()
     embeddings = embedding_model(model)(inputs)

@@ -66,3 +66,17 @@ def test_evaluation_of_a_folder_has_plots(run, evaluation, tmp_path):
         assert {"confusion.png", "curves.png"} < {p.name for p in folder.iterdir()}
     for name in ("metrics.json", "confusion.png", "curves.png"):
         assert (by_run / name).read_bytes() == (by_folder / name).read_bytes()
+
+
+def test_the_world_map_is_drawn_from_the_coordinates_of_the_data_set(run, evaluation):
+    stems = [pair.stem for pair in run.pairs_of("all")]
+    lines = [f"{stem},{row},{2 * row}" for row, stem in enumerate(stems)]
+    path = run.data_dir / "sites.csv"
+    path.write_text("\n".join(["stem,latitude,longitude", *lines]))
+    try:
+        figures = draw_figures(run, evaluation)
+        given = draw_figures(run, evaluation, coordinates=path)
+    finally:
+        path.unlink()
+    assert "world_map.png" in figures.files
+    assert figures.files["world_map.png"] == given.files["world_map.png"]

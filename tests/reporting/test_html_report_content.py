@@ -278,3 +278,23 @@ def test_counts_have_enough_contrast(dark, cell):
         ground = np.rint((1 - mix) * surface + mix * full)
         bright, dim = sorted((_luminance(ground), _luminance(ink)), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) >= 4.5, share
+
+
+def test_the_last_section_is_the_map_of_a_data_set_with_coordinates(run, evaluation):
+    path = run.data_dir / "sites.csv"
+    lines = [f"{stem},47.{row:02d},9.5" for row, stem in enumerate(evaluation.stems)]
+    path.write_text("\n".join(["stem,latitude,longitude", *lines]))
+    try:
+        values = html_report.page_values(run, evaluation, mistakes=1)
+    finally:
+        path.unlink()
+    page = parse_page(html_report.render(values))
+    assert [section.attrs["id"] for section in page.all("section")][-2:] == [
+        *("origin", "map"),
+    ]
+    (meta,) = [m for m in page.all("meta") if "http-equiv" in m.attrs]
+    assert meta.attrs["content"] == f"{POLICY}; script-src 'unsafe-inline'"
+    assert len(values["map"].places) == len(evaluation.stems)
+    assert values["map"].places[0]["confidence"] == pytest.approx(
+        evaluation.scene_probs[0].max(), abs=1e-4
+    )

@@ -41,7 +41,9 @@ def knowledge():
 def create_source(transfer="kl_audiovisual", modality="both", **given) -> Source:
     """An untrained recognizer whose batch norms and heads are not trivial."""
     keras.utils.set_random_seed(3)
-    model = ModelConfig(modality, 18, 18, 4, 4)
+    model = ModelConfig(
+        modality=modality, image_depth=18, audio_depth=18, image_width=4, audio_width=4
+    )
     recognizer = build_recognizer(model, FEATURES, transfer)
     rng = np.random.default_rng(4)
     for layer in (recognizer.get_layer(f"{t}_tower") for t in ("image", "audio")):
@@ -79,7 +81,13 @@ def create_run(folder: pathlib.Path, transfer="kl_audiovisual", **given) -> Run:
     config = Config(
         data=DataConfig(data_dir=str(folder / "data")),
         features=FEATURES,
-        model=ModelConfig(source.modality, 18, 18, 4, 4),
+        model=ModelConfig(
+            modality=source.modality,
+            image_depth=18,
+            audio_depth=18,
+            image_width=4,
+            audio_width=4,
+        ),
         transfer=TransferConfig(transfer=transfer),
     )
     manifest = make_manifest(config.data)

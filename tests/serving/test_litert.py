@@ -15,7 +15,8 @@ from tests.serving.factories import create_source
 def test_float32_predictions_equal_those_in_memory(source, decoded, float32):
     expected = parity.reference_probs(source, decoded)
     found = litert.LiteModel(float32).probs(decoded)
-    assert set(found) == {"scene_probs", "event_probs"}
+    outputs = {"scene_probs", "event_probs", "confidence", "reason_flags"}
+    assert set(found) == outputs
     assert parity.largest_difference(expected, found) <= 1e-4
     # The predictions differ between pairs, so that the comparison is meaningful.
     assert np.ptp(found["scene_probs"], axis=0).max() > 1e-3

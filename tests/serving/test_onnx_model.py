@@ -44,7 +44,16 @@ def test_the_file_alone_has_the_settings_of_its_front_end(tmp_path):
     mean, std = rng.normal(-40, 5, 64), rng.uniform(5, 20, 64)
     stats = LogMelStats(mean.astype(np.float32), std.astype(np.float32))
     save_stats(tmp_path / "stats.csv", stats)
-    recognizer = build_recognizer(ModelConfig("sound", 18, 18, 4, 4), features)
+    recognizer = build_recognizer(
+        ModelConfig(
+            modality="sound",
+            image_depth=18,
+            audio_depth=18,
+            image_width=4,
+            audio_width=4,
+        ),
+        features,
+    )
     source = Source(
         recognizer, features, modality="sound", knowledge=knowledge(), label="noise"
     )

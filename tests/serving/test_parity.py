@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from advance_tf import labels
@@ -11,7 +12,14 @@ from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.runs.workdir import Run
-from advance_tf.serving.parity import EncodedPairs
+from advance_tf.serving import parity
+from advance_tf.serving.parity import (
+    Decoded,
+    EncodedPairs,
+    litert_skew,
+    reference_probs,
+)
+from tests.serving.factories import create_source
 
 # 65 or 66 pairs of each scene.
 PAIRS = 857
@@ -74,3 +82,51 @@ def test_a_smaller_split_is_returned_completely(run):
 def test_a_missing_file_is_named(run, tmp_path):
     with pytest.raises(ValueError, match=r"857\.jpg must exist"):
         EncodedPairs(dataclasses.replace(run, data_dir=tmp_path)).some("test", 1)
+
+
+def sounds_and_probs(source, waveforms):
+    """Pairs of these sounds, and their probabilities in memory."""
+    side = source.features.image_size
+    shape = (len(waveforms), side, side, 3)
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    decoded = Decoded(image, np.asarray(waveforms, np.float32))
+    return decoded, reference_probs(source, decoded)
+
+
+def shifted(expected, size):
+    probs = expected["scene_probs"].astype(np.float64)
+    probs[0, 0] += size
+    return {"scene_probs": probs}
+
+
+def measured(source, waveforms):
+    """The rounding that the check measures on pairs of these sounds."""
+    pairs = sounds_and_probs(source, waveforms)
+    with pytest.raises(ValueError, match="4 times the rounding") as raised:
+        litert_skew(source, *pairs, shifted(pairs[1], 0.5))
+    text = str(raised.value).split("in memory, ")[1]
+    return float(text.split(",")[0]), pairs
+
+
+def test_litert_may_differ_as_far_as_a_log_mel_in_float32_rounds(monkeypatch):
+    source = create_source()
+    samples, rate_hz = source.features.clip_samples, source.features.sample_rate_hz
+    times = np.arange(samples) / rate_hz
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, samples))
+    rounding, pairs = measured(source, [np.sin(6.28 * hz * times) for hz in (440, 997)])
+    without, others = measured(source, noise)
+    # Beside a tone, bands of low energy are lost in float32.
+    assert rounding > 10 * without
+    monkeypatch.setattr(parity, "LITE_TOLERANCE", 1e-3 * rounding)
+    skew = litert_skew(source, *pairs, shifted(pairs[1], 3 * rounding))
+    assert skew["float32 LiteRT"] == pytest.approx(3 * rounding, rel=0.01)
+    assert skew["rounding of float32 in memory"] == pytest.approx(rounding, rel=0.1)
+    for (decoded, expected), size in ((pairs, 6), (others, 3)):
+        with pytest.raises(ValueError, match=r"on these pairs\); by float32 LiteRT"):
+            litert_skew(source, decoded, expected, shifted(expected, size * rounding))
+
+
+def test_a_small_difference_of_litert_needs_no_measurement():
+    source = create_source()
+    pairs = sounds_and_probs(source, np.zeros((2, source.features.clip_samples)))
+    assert len(litert_skew(source, *pairs, shifted(pairs[1], 9e-5))) == 1

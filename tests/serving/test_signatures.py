@@ -33,11 +33,18 @@ def test_good_rows_are_those_of_evaluation():
 
 
 @pytest.mark.parametrize(
-    "bad", [b"", b"no image", b"\xff\xd8\xff" + bytes(200), IMAGES[0][:-200]]
+    ("bad", "problem"),
+    [
+        (b"", "the file is empty"),
+        (b"no image", "it is in another format"),
+        (b"\xff\xd8\xff" + bytes(200), "it is damaged or cut off"),
+        (IMAGES[0][:-200], "it is damaged or cut off"),
+    ],
 )
-def test_a_bad_image_fails_alone(bad):
+def test_a_bad_image_fails_alone(bad, problem):
     images, problems = decoded(FRONTEND.decode_images, [IMAGES[0], bad, IMAGES[1]])
-    assert problems == ["", "the image must be a valid JPEG, PNG, BMP or WebP", ""]
+    rule = f"the image must be a valid JPEG, PNG, BMP or WebP: {problem}"
+    assert problems == ["", rule, ""]
     np.testing.assert_array_equal(images[1], 0)
     np.testing.assert_array_equal(images[2], decode_image(IMAGES[1], 32))
 

@@ -170,7 +170,7 @@ def test_missing_posteriors_are_computed_from_stored_soft_labels(data_dir, tmp_p
 def test_an_interrupted_computation_is_resumed_and_chunks_are_removed(
     data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(soft_labels, "_CHUNK_PAIRS", 10)
+    monkeypatch.setattr(soft_labels, "CHUNK_PAIRS", 10)
     with pytest.raises(KeyboardInterrupt):
         compute(StatisticTeacher(fail_after=30), data_dir, tmp_path)
     teacher = StatisticTeacher()

@@ -166,7 +166,8 @@ def test_the_hash_changes_with_weights_and_front_end_only(tagger, tmp_path):
     hashes.append(sha256(log_mel_stats=str(stats)))
     assert len(set(hashes)) == 7
     assert sha256(log_mel_stats=str(copy)) == hashes[4]
-    assert sha256(image_size=64) == sha256()
+    assert sha256(image_size=64, image_resize="nearest") == sha256()
+    assert sha256(jpeg_scaling=True, max_image_pixels=100) == sha256()
     # The hash of version 0.1.0, which had no `log_mel_precision`.
     assert hashes[5].startswith("b10d625b2dc03589")
 

@@ -49,7 +49,7 @@ def test_the_central_clip_of_every_pair_is_scored_in_order(data_dir, expected):
 def test_an_interrupted_computation_is_resumed(
     data_dir, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "_CHUNK_PAIRS", 10)
+    monkeypatch.setattr(module, "CHUNK_PAIRS", 10)
     options = {**OPTIONS, "chunks_dir": tmp_path / "chunks"}
     interrupted = StatisticTeacher(fail_after=25)
     with pytest.raises(KeyboardInterrupt):

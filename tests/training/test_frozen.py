@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advance_tf import labels
 from advance_tf.data import augment
 from advance_tf.data.dataset import make_dataset
 from advance_tf.features.frontend import Frontend
+from advance_tf.metrics.scores import scene_scores
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import TowerMetadata, save_tower
 from advance_tf.training import callbacks, embeddings, frozen
@@ -125,6 +127,23 @@ def test_the_run_holds_the_towers_and_the_heads_of_train_heads(
     )
     for name in found:
         np.testing.assert_allclose(found[name], expected[name], atol=1e-3)
+
+
+def test_test_pairs_are_scored_after_each_epoch_on_request(cached, manifest, tmp_path):
+    training = dataclasses.replace(cached.training, epochs=2, test_epochs=True)
+    config = dataclasses.replace(cached, training=training)
+    config = dataclasses.replace(
+        config, transfer=dataclasses.replace(config.transfer, transfer="none")
+    )
+    progress, _, rows = train(tmp_path / "run", config, manifest, None)
+    used = np.flatnonzero(np.array(manifest.splits) == "test")
+    logits = run_towers(config, manifest, tmp_path / "run", used.tolist())
+    scenes = [manifest.pairs[row].scene for row in used]
+    true = [labels.scenes().index(scene) for scene in scenes]
+    expected = scene_scores(true, logits["scene_logits"])
+    row = rows[progress.best_epoch - 1]
+    for score, value in expected.items():
+        assert float(row[f"test_{score}"]) == pytest.approx(value, abs=1e-6)
 
 
 def test_a_killed_run_resumes_to_the_same_state(

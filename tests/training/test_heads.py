@@ -157,15 +157,33 @@ def test_views_are_drawn_for_each_epoch_in_training_alone(data):
     trainer = HeadTrainer(
         build_config(), embeddings, data.rows("training"), data.rows("validation")
     )
-    drawn = [trainer.batches(epoch) // len(plain) for epoch in range(20)]
+    drawn = [trainer.batches(epoch)[0] // len(plain) for epoch in range(20)]
     assert {np.unique(views).size for views in drawn} == {3}
     assert (np.bincount(np.ravel(drawn)) > 300).all()
     order = data.rows("training")[epoch_order(65, seed=0, epoch=1)]
-    np.testing.assert_array_equal(trainer.batches(1).ravel() % len(plain), order)
-    inputs, targets = trainer._gather(trainer.batches(1)[0])
+    (batches,) = trainer.batches(1)
+    np.testing.assert_array_equal(batches.ravel() % len(plain), order)
+    inputs, targets = trainer._gather(batches[0])
     np.testing.assert_array_equal(inputs["image"][:, 0], drawn[1][0])
     np.testing.assert_array_equal(targets["scene"], plain.scenes[order[:13]])
     np.testing.assert_array_equal(embeddings.rows([5])["image"], np.zeros((1, 6)))
+
+
+def test_an_incomplete_batch_is_kept_and_the_order_fixed_on_request(data):
+    config = build_config(keep_last_batch=True, sampling="fixed", batch_size=40)
+    rows = data.rows("training"), data.rows("validation")
+    trainer = HeadTrainer(config, data.embeddings, *rows)
+    parts = [trainer.batches(epoch) for epoch in (0, 3)]
+    assert [part.shape for part in parts[0]] == [(1, 40), (1, 25)]
+    order = rows[0][epoch_order(65, seed=0, epoch=0)]
+    for part in parts:
+        np.testing.assert_array_equal(np.concatenate(part, axis=None), order)
+    trainer.train_epoch(0)
+    assert int(trainer.trainer.optimizer.iterations) == 2
+    # A batch may be larger than the split.
+    config = build_config(keep_last_batch=True, batch_size=100)
+    trainer = HeadTrainer(config, data.embeddings, *rows)
+    assert [part.shape for part in trainer.batches(0)] == [(1, 65)]
 
 
 def test_patience_stops_the_training(data):

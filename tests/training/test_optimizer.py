@@ -115,6 +115,27 @@ def test_an_unknown_mode_is_refused():
         DecayedAdam(decay_mode="both")
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_sgd_is_that_of_pytorch_when_the_rate_changes(decay):
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=4).astype(np.float32)
+    gradients = rng.normal(size=(4, 4)).astype(np.float32)
+    weight, slow = keras.Variable(start), keras.Variable(start)
+    config = TrainingConfig(optimizer="sgd", momentum=0.8, weight_decay=decay)
+    optimizer = build_optimizer(config)
+    optimizer.scale_rates([slow], 0.5)
+    twin = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    reference = torch.optim.SGD([twin], lr=0.1, momentum=0.8, weight_decay=decay)
+    for step, gradient in enumerate(gradients):
+        optimizer.learning_rate = reference.param_groups[0]["lr"] = 0.1 / (step + 1)
+        given = keras.ops.convert_to_tensor(gradient)
+        optimizer.apply([given, given], [weight, slow])
+        twin.grad = torch.from_numpy(gradient)
+        reference.step()
+    np.testing.assert_allclose(weight.numpy(), twin.detach().numpy(), rtol=1e-5)
+    assert np.abs(slow.numpy() - start).max() < np.abs(weight.numpy() - start).max()
+
+
 def test_float16_uses_loss_scaling():
     assert isinstance(
         build_optimizer(TrainingConfig(), mixed_float16=True),

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import pathlib
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from advance_tf import training
 from advance_tf.config import (
@@ -14,6 +16,7 @@ from advance_tf.config import (
     ModelConfig,
     TrainingConfig,
 )
+from advance_tf.csv_tables import read_table
 from advance_tf.data.synthetic.pairs import write_tagged_clips
 from advance_tf.teacher.models import load_teacher
 from advance_tf.training.pretraining import build_audio_pretraining
@@ -94,3 +97,37 @@ def test_pretrain_writes_a_teacher_and_resumes(tmp_path):
     other = dataclasses.replace(settings, mixup=1.0)
     with pytest.raises(ValueError, match="changed: `mixup`"):
         training.pretrain(config, other, tmp_path / "run")
+
+
+def test_the_image_tower_is_pretrained_by_sgd_at_a_constant_rate(tmp_path):
+    """As assets/pretraining/aid.flags, in small: no drops on a plateau."""
+    rng = np.random.default_rng(0)
+    for name in ("farm", "port"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            levels = rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)
+            path = tmp_path / "images" / name / f"{number}.png"
+            path.write_bytes(tf.io.encode_png(levels).numpy())
+    config = Config(
+        data=DataConfig(data_dir=str(tmp_path / "images")),
+        features=FeatureConfig(image_size=32),
+        model=ModelConfig(image_depth=18, image_width=2),
+        training=TrainingConfig(
+            epochs=3,
+            batch_size=4,
+            learning_rate=0.25,
+            optimizer="sgd",
+            learning_rate_schedule="constant",
+            keep_last_batch=True,
+            augmentation="none",
+        ),
+    )
+    settings = PretrainingSettings("image", held_out=0.25, plateau_patience=0)
+    training.pretrain(config, settings, tmp_path / "run")
+    rows = read_table(tmp_path / "run" / "log.csv").rows
+    assert [float(row.values["learning_rate"]) for row in rows] == [0.25] * 3
+    with np.load(tmp_path / "run" / "checkpoint.npz") as stored:
+        # Two batches, of four and two images, in each epoch.
+        arrays = [stored[name] for name in stored.files]
+    counts = [int(a) for a in arrays if a.ndim == 0 and a.dtype.kind in "iu"]
+    assert counts == [6]

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import pathlib
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ import pytest
 
 from advance_tf.config import Config, TransferConfig
 from advance_tf.data.manifest import Manifest
+from advance_tf.inference.evaluation import evaluate
+from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs import workdir
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import callbacks, recognition, runtime
@@ -238,6 +241,46 @@ def test_towers_have_their_learning_rate(data):
     np.testing.assert_allclose(changes, [0.001, 0.001, 0.01], rtol=0.01)
 
 
+def test_a_run_of_the_authors_recipe_scores_the_test_pairs_of_every_epoch(
+    data, tmp_path
+):
+    config = factories.build_config(
+        data.folder,
+        epochs=2,
+        batch_size=20,
+        sampling="fixed",
+        augmentation="levels",
+        keep_last_batch=True,
+        test_epochs=True,
+    )
+    dropped = dataclasses.replace(config.model, modality_dropout=0.3)
+    config = dataclasses.replace(config, model=dropped)
+    training, _ = make_datasets(config, data.manifest, None)
+    passes = [[targets["scene"].numpy() for _, targets in training] for _ in range(2)]
+    assert [len(batch) for batch in passes[0]] == [20, 19]
+    for one, other in zip(*passes, strict=True):
+        np.testing.assert_array_equal(one, other)
+    images = np.concatenate([inputs["image"].numpy() for inputs, _ in training])
+    np.testing.assert_array_equal(images, np.round(images))
+    _, _, rows = train(tmp_path / "run", config, data.manifest)
+    assert len(rows) == 2
+    # The weights of the last epoch on the test pairs.
+    best = max(range(2), key=lambda epoch: float(rows[epoch]["val_f_score"]))
+    workdir.write_config(tmp_path / "run", config, data.manifest)
+    data.manifest.save(tmp_path / "run" / workdir.MANIFEST)
+    evaluation = evaluate(workdir.load_run(tmp_path / "run"), "test")
+    for score in ("precision", "recall", "f_score"):
+        expected = evaluation.weighted[score].value
+        assert float(rows[best][f"test_{score}"]) == pytest.approx(expected, abs=1e-6)
+    write_evaluation(tmp_path / "run", evaluation, tmp_path / "out")
+    details = json.loads((tmp_path / "out" / METRICS).read_text())["details"]
+    found = details["over_epochs"]
+    own = [float(row["test_recall"]) for row in rows[best:]]
+    assert found["best_epoch"] == best + 1
+    assert found["mean"]["recall"] == pytest.approx(np.mean(own))
+    assert found["deviation"]["recall"] == pytest.approx(np.std(own))
+
+
 def test_patience_stops_a_run_without_improvement(data, tmp_path):
     config = factories.build_config(
         data.folder, epochs=6, patience=2, learning_rate=1e-12
@@ -279,3 +322,19 @@ def test_a_run_is_loaded_with_its_best_weights_and_labels(data, finished):
     np.testing.assert_array_equal(
         run.recognizer(inputs)["scene_logits"], trainer.model(inputs)["scene_logits"]
     )
+
+
+@pytest.mark.parametrize("test_epochs", [False, True])
+def test_a_fold_has_no_test_pairs_to_score(data, test_epochs):
+    config = factories.build_config(data.folder, test_epochs=test_epochs)
+    rows = [n for n, split in enumerate(data.manifest.splits) if split != "test"]
+    fold = dataclasses.replace(
+        data.manifest,
+        pairs=tuple(data.manifest.pairs[n] for n in rows),
+        splits=tuple(data.manifest.splits[n] for n in rows),
+    )
+    used = ("training", "validation")
+    assert recognition.used_splits(config, fold) == used
+    assert recognition.score_test_epochs(config, fold) == []
+    complete = (*used, "test") if test_epochs else used
+    assert recognition.used_splits(config, data.manifest) == complete

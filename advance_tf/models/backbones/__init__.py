@@ -1,4 +1,4 @@
-"""Backbones of the towers by name: ResNets, EfficientNet-Lite0, YAMNet, Keras'."""
+"""Backbones of the towers by name: ResNets, YAMNet, Keras', KerasHub's, files."""
 
 import lazy_loader as _lazy
 

@@ -1,7 +1,11 @@
 from . import contract as contract
 from . import efficientnet_lite as efficientnet_lite
+from . import file_tower as file_tower
 from . import keras_applications as keras_applications
+from . import keras_hub_presets as keras_hub_presets
+from . import network_files as network_files
 from . import registry as registry
+from . import resizing as resizing
 from . import resnet_towers as resnet_towers
 from . import yamnet as yamnet
 from . import yamnet_network as yamnet_network

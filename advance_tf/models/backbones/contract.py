@@ -4,7 +4,8 @@ import abc
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import keras
@@ -61,6 +62,8 @@ class Backbone(abc.ABC):
             → origin of these weights.
         file_endings: endings of the files of weights; ".npz" of `advance pretrain`
             is one of every backbone.
+        default_weights: the value of `image_weights` and `audio_weights` that ""
+            stands for; "" for random weights.
         no_export: format ("SavedModel", "LiteRT", "ONNX") → why a tower cannot be
             written in it.
     """
@@ -70,11 +73,45 @@ class Backbone(abc.ABC):
     has_stages: ClassVar[bool] = False
     named_weights: ClassVar[Mapping[str, str]] = {}
     file_endings: ClassVar[Sequence[str]] = ()
-    no_export: ClassVar[Mapping[str, str]] = {}
+    default_weights: str = ""
+    no_export: Mapping[str, str] = {}
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.variant = name.partition(":")[2]
+
+    def check(  # noqa: B027
+        self, tower: str, model: ModelConfig, features: FeatureConfig
+    ) -> None:
+        """Checks, before a run is written, what can be checked without building.
+
+        Args:
+            tower: "image" or "audio".
+            model: settings of the towers.
+            features: sizes of the inputs.
+
+        Raises:
+            ValueError: the settings do not fit the network.
+            ImportError: the package of the network is not installed.
+        """
+
+    def store(self, folder: pathlib.Path) -> None:  # noqa: B027
+        """Copies what the tower is built from, where that is not the library itself.
+
+        Args:
+            folder: folder of the tower in the work directory of a run.
+        """
+
+    def stored_name(self, folder: pathlib.Path) -> str:
+        """The name of the backbone that is built from the copy of `store`.
+
+        Args:
+            folder: the folder that was given to `store`.
+
+        Returns:
+            `name` where nothing is copied.
+        """
+        return self.name
 
     @abc.abstractmethod
     def build(
@@ -173,6 +210,52 @@ def pooled_tower(
     x = layers.Identity(name=FEATURES)(features)
     embedding = layers.GlobalAveragePooling2D(name=EMBEDDING)(x)  # [B, D]
     return keras.Model(inputs, embedding, name=f"{tower}_tower")
+
+
+def split_options(variant: str, known: Collection[str]) -> tuple[str, dict[str, str]]:
+    """Splits "source,key=value,…" into the source and its options.
+
+    Args:
+        variant: what follows the family in the name of a backbone.
+        known: names of the options of the family.
+
+    Returns:
+        The source, which may contain commas, and option → value.
+
+    Raises:
+        ValueError: an option is unknown or given twice.
+
+    >>> split_options("perch.onnx,output=embedding", ["output"])
+    ('perch.onnx', {'output': 'embedding'})
+    """
+    source, *rest = re.split(r",(?=\w+=)", variant)
+    options: dict[str, str] = {}
+    for text in rest:
+        key, _, value = text.partition("=")
+        if key not in known or key in options or not value:
+            raise ValueError(
+                f"The options of a backbone must be {', '.join(known)}, each once; "
+                f"received {text!r} in {variant!r}. Write them as "
+                "`<source>,option=value`."
+            )
+        options[key] = value
+    return source, options
+
+
+def whole_number(options: Mapping[str, str], key: str) -> int | None:
+    """The value of an option that is a positive integer; None where it is not given.
+
+    Raises:
+        ValueError: the value is not a positive integer.
+    """
+    if key not in options:
+        return None
+    if not options[key].isdecimal() or int(options[key]) < 1:
+        raise ValueError(
+            f"{key} must be a positive integer; received {options[key]!r}. Correct the "
+            "option of the backbone."
+        )
+    return int(options[key])
 
 
 def arrays_sha256(arrays: Sequence[np.ndarray]) -> str:

@@ -1,7 +1,9 @@
-"""Backbones by name: `resnet`, `efficientnet_lite0`, `yamnet`, `keras:<Name>`."""
+"""Backbones by name, such as `resnet`, `yamnet`, `keras:<Name>` and `file:<path>`."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -13,7 +15,9 @@ from advance_tf.models.backbones.contract import (
     WeightsSource,
 )
 from advance_tf.models.backbones.efficientnet_lite import EfficientNetLite0
+from advance_tf.models.backbones.file_tower import FileTower
 from advance_tf.models.backbones.keras_applications import KerasApplication
+from advance_tf.models.backbones.keras_hub_presets import KerasHubPreset
 from advance_tf.models.backbones.resnet_towers import ResNetTowers
 from advance_tf.models.backbones.yamnet import YamnetTower
 
@@ -22,6 +26,8 @@ FAMILIES: Mapping[str, type[Backbone]] = {
     "efficientnet_lite0": EfficientNetLite0,
     "yamnet": YamnetTower,
     "keras": KerasApplication,
+    "kerashub": KerasHubPreset,
+    "file": FileTower,
 }
 
 
@@ -55,7 +61,7 @@ def named_weights() -> set[str]:
     """The values of `image_weights` and `audio_weights` that are not files.
 
     >>> sorted(named_weights())
-    ['imagenet', 'package']
+    ['imagenet', 'package', 'preset']
     """
     return {name for family in FAMILIES.values() for name in family.named_weights}
 
@@ -129,10 +135,78 @@ def weights_sources(model: ModelConfig) -> dict[str, WeightsSource]:
     """
     return {
         tower: tower_backbone(tower, model).weights_source(
-            getattr(model, f"{tower}_weights")
+            initial_weights(tower, model)
         )
         for tower in TOWERS
     }
+
+
+def initial_weights(tower: str, model: ModelConfig) -> str:
+    """The weights that a tower starts from, those of its backbone by default.
+
+    Args:
+        tower: "image" or "audio".
+        model: backbones and weights are used.
+
+    Returns:
+        A file or a name of weights; "" for random weights.
+
+    >>> initial_weights("image", ModelConfig(image_weights="tower.npz"))
+    'tower.npz'
+    """
+    given: str = getattr(model, f"{tower}_weights")
+    return given or tower_backbone(tower, model).default_weights
+
+
+def check_backbones(model: ModelConfig, features: FeatureConfig) -> None:
+    """Checks the backbones of a run before anything is written.
+
+    Args:
+        model: settings of the towers.
+        features: sizes of the inputs.
+
+    Raises:
+        ValueError: a backbone is unknown, or its network does not fit the settings.
+        ImportError: the package of a backbone is not installed.
+    """
+    for tower in TOWERS:
+        tower_backbone(tower, model).check(tower, model, features)
+
+
+def _tower_folder(workdir: pathlib.Path, tower: str) -> pathlib.Path:
+    return workdir / f"{tower}_backbone"
+
+
+def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
+    """Copies to a run what its towers are built from beside the library and weights.
+
+    Args:
+        model: backbones are used.
+        workdir: folder of the run.
+    """
+    for tower in TOWERS:
+        folder = _tower_folder(workdir, tower)
+        if not folder.exists():
+            tower_backbone(tower, model).store(folder)
+
+
+def stored_backbones(model: ModelConfig, workdir: pathlib.Path) -> ModelConfig:
+    """The settings of a run with its own copies of what the towers are built from.
+
+    Args:
+        model: settings of the run.
+        workdir: folder of the run.
+
+    Returns:
+        The same settings where `store_backbones` copied nothing.
+    """
+    names: dict[str, Any] = {}
+    for tower in TOWERS:
+        folder = _tower_folder(workdir, tower)
+        if folder.exists():
+            stored = tower_backbone(tower, model).stored_name(folder)
+            names[f"{tower}_backbone"] = stored
+    return dataclasses.replace(model, **names) if names else model
 
 
 def export_problems(model: ModelConfig) -> dict[str, str]:
@@ -168,7 +242,8 @@ def build_backbone(
         tower: "image" or "audio"; "" for the first that the backbone can be.
         features: sizes of the inputs; the defaults when None.
         weights: named weights of the backbone or a file of its own format; "" for
-            random weights. `load_tower` loads a `.npz` file.
+            those of the preset or file that the backbone names, for others random
+            ones. `load_tower` loads a `.npz` file.
 
     Returns:
         The model of inputs → embedding [B, D].
@@ -186,6 +261,7 @@ def build_backbone(
     settings = {f"{tower}_backbone": name, f"{tower}_weights": weights}
     model = ModelConfig(**settings)  # type: ignore[arg-type]
     built = build_tower(tower, model, features or FeatureConfig())
+    weights = initial_weights(tower, model)
     if weights and pathlib.Path(weights).suffix != ".npz":
         backbone.load_weights(built, weights)
     return built

@@ -27,6 +27,7 @@ class ResNetTowers(Backbone):
                 model.image_width,
                 (side, side, 3),
                 name="image_tower",
+                initialization=model.initialization,
             )
         return build_resnet(
             model.audio_depth,
@@ -34,4 +35,5 @@ class ResNetTowers(Backbone):
             (features.frames, features.mel_bins, 1),
             first_stride=1,
             name="audio_tower",
+            initialization=model.initialization,
         )

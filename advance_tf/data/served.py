@@ -1,0 +1,207 @@
+"""Batches that the workers of a tf.data service read and decode.
+
+A service runs the graph of a data set in other processes, so that it has no call of
+Python: orders and paths are computed here and sent with the graph of each epoch;
+targets are added here.
+"""
+
+import pathlib
+import socket
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from advance_tf.config import FeatureConfig
+from advance_tf.data.cache import PairCache
+from advance_tf.data.dataset import (
+    as_float,
+    input_loader,
+    path_columns,
+    scene_numbers,
+    share_rows,
+    target_columns,
+)
+from advance_tf.data.pairing import Pair
+from advance_tf.data.rows import Rows
+from advance_tf.data.sampling import epoch_order
+from advance_tf.features.frontend import Frontend
+
+_Tensors = dict[str, tf.Tensor]
+# Seconds after which a dispatcher that does not respond is an error.
+_CONNECT_SECONDS = 10
+_NUMBER = "number of batch"
+
+
+class ServedBatches:
+    """The batches of `make_dataset`, in the same order, from a tf.data service.
+
+    Each pass is one epoch. The workers of the service take batches as they are
+    ready; they are put in order here, so that neither the number of the workers nor
+    their speed changes the result. Data and cache must have the same paths on every
+    worker.
+
+    Args:
+        service: the dispatcher, "grpc://host:port".
+        pairs: as for `make_dataset`, like the following.
+        data_dir: folder of the data set.
+        features: settings of image and sound.
+        batch_size: pairs in a batch of all shares.
+        training: shuffle and augment.
+        seed: seed of order and augmentation.
+        targets: name → rows.
+        cache: decoded pairs.
+        first_epoch: epoch number of the first pass.
+        sound_input: "log_mel" or "waveform".
+        sampling: order of training.
+        augmentation: of training.
+        keep_last_batch: use an incomplete last batch in training too.
+        share: (i, n) for part i of n of every batch.
+
+    Raises:
+        ValueError: the dispatcher does not respond, or as for `make_dataset`.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        pairs: Sequence[Pair],
+        data_dir: str | pathlib.Path,
+        features: FeatureConfig,
+        batch_size: int,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        targets: Mapping[str, Rows] | None = None,
+        cache: PairCache | None = None,
+        first_epoch: int = 0,
+        sound_input: str = "log_mel",
+        sampling: str = "shuffled",
+        augmentation: str = "real",
+        keep_last_batch: bool = False,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        check_service(service)
+        self.service = service
+        self._targets = target_columns(pairs, targets)
+        self._paths = path_columns(pairs, data_dir, cache)
+        long = cache is not None and cache.has_long_recordings(pairs, data_dir)
+        self._load = input_loader(
+            Frontend(features, sound_input=sound_input),
+            seed,
+            augmentation if training else None,
+            cache,
+            cuts=training and long,
+        )
+        self._count, self._seed, self._training = len(pairs), seed, training
+        self._balance = scene_numbers(pairs) if sampling == "balanced" else None
+        self._fixed = sampling == "fixed"
+        self._whole_batches = training and not keep_last_batch
+        self._share, self._batch_size = share, batch_size
+        self._epoch = first_epoch
+
+    def __iter__(self) -> Iterator[tuple[_Tensors, _Tensors]]:
+        """Yields (inputs, targets) of the next epoch."""
+        epoch = self._epoch
+        self._epoch += self._training
+        rows = self._rows(epoch)
+        size = self._batch_size // self._share[1]
+        waiting: dict[int, _Tensors] = {}
+        following = 0
+        for element in self._distributed(epoch, rows, size):
+            waiting[int(element[_NUMBER][0])] = element
+            while (inputs := waiting.pop(following, None)) is not None:
+                own = rows[following * size : (following + 1) * size]
+                del inputs[_NUMBER]
+                targets = {
+                    name: tf.constant(np.asarray(column[own]))
+                    for name, column in self._targets.items()
+                }
+                following += 1
+                yield as_float(inputs, targets)
+        batches = -(-len(rows) // size)
+        if following < batches:
+            raise ValueError(
+                "A tf.data service must give every batch of an epoch; "
+                f"{self.service} gave {following + len(waiting)} of {batches}: one of "
+                "its workers has ended. Start it again; the run resumes after its last "
+                "epoch."
+            )
+
+    def _rows(self, epoch: int) -> np.ndarray:
+        """The pairs of this share in the order of an epoch, int64 [m]."""
+        order = np.arange(self._count)
+        if self._training:
+            order = epoch_order(
+                self._count,
+                seed=self._seed,
+                epoch=epoch,
+                balance=self._balance,
+                fixed=self._fixed,
+            )
+        return share_rows(
+            order.astype(np.int64), self._batch_size, self._share, self._whole_batches
+        )
+
+    def _distributed(self, epoch: int, rows: np.ndarray, size: int) -> tf.data.Dataset:
+        """Batches of inputs with their number, in the order of their completion."""
+        batches = -(-len(rows) // size)
+        indices = tf.constant(rows)
+        paths = {name: tf.constant(col[rows]) for name, col in self._paths.items()}
+        numbers = tf.range(len(rows), dtype=tf.int64) // size
+
+        @tf.autograph.experimental.do_not_convert
+        def elements(number: tf.Tensor) -> tf.data.Dataset:
+            own = slice(number * size, (number + 1) * size)
+            return tf.data.Dataset.from_tensor_slices(
+                (numbers[own], indices[own], {n: p[own] for n, p in paths.items()})
+            )
+
+        @tf.autograph.experimental.do_not_convert
+        def load(number: tf.Tensor, index: tf.Tensor, row: _Tensors) -> _Tensors:
+            inputs = self._load(tf.constant(epoch, tf.int64), index, row)
+            return {**inputs, _NUMBER: number}
+
+        return (
+            tf.data.Dataset.range(batches)
+            .flat_map(elements)
+            .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(size)
+            .apply(
+                tf.data.experimental.service.distribute(
+                    # Whole batches are divided among the workers of the service.
+                    processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+                    service=self.service,
+                )
+            )
+        )
+
+
+def check_service(service: str) -> None:
+    """Checks that a dispatcher responds.
+
+    Args:
+        service: "grpc://host:port".
+
+    Raises:
+        ValueError: the address is not valid, or nothing responds there.
+
+    >>> check_service("localhost")
+    Traceback (most recent call last):
+    ValueError: tf_data_service must be grpc://host:port; received 'localhost'.
+    """
+    address = urllib.parse.urlsplit(service)
+    if address.scheme != "grpc" or not address.hostname or not address.port:
+        raise ValueError(
+            f"tf_data_service must be grpc://host:port; received {service!r}."
+        )
+    try:
+        place = (address.hostname, address.port)
+        socket.create_connection(place, _CONNECT_SECONDS).close()
+    except OSError as error:
+        raise ValueError(
+            f"tf_data_service must be a running dispatcher; {service} does not respond "
+            f"({error}). Start it with `export/cluster/data_service.py`, or leave "
+            "`tf_data_service` empty."
+        ) from error

@@ -1,0 +1,413 @@
+"""Aerial imagery: square images around places, cut from rasters of any projection."""
+
+import contextlib
+import dataclasses
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from advance_tf.data.image_conversion import stretch, stretch_limits
+from advance_tf.extras import requires_extra
+from advance_tf.geo.projection import local_crs
+
+if TYPE_CHECKING:
+    from affine import Affine
+    from rasterio.io import DatasetReader
+    from rasterio.vrt import WarpedVRT
+
+# Side of the reduced raster whose percentiles scale values of more than 8 bits.
+_OVERVIEW_PIXELS = 1024
+_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_:]?([01]\d)[-_:]?([0-3]\d)(?!\d)")
+_DATE_TAGS = ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME", "DATETIME", "DATE")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tile:
+    """The image of a place, north up.
+
+    Attributes:
+        image: uint8 [S, S, 3], RGB; black where there is no data.
+        missing: share of pixels without data, in [0, 1].
+        cloud: share of pixels in the cloud masks, in [0, 1].
+        source: names of the rasters, "; " between several.
+        date: acquisition of the first raster, as YYYY-MM-DD, "" if unknown.
+        resolution_metres: ground resolution of the first raster.
+    """
+
+    image: np.ndarray
+    missing: float
+    cloud: float
+    source: str
+    date: str
+    resolution_metres: float
+
+
+class Imagery:
+    """Rasters from which square images are cut.
+
+    A context manager: rasters are open inside the block.
+
+    Args:
+        paths: everything that rasterio opens: GeoTIFF, COG (also
+            `https://….tif`), VRT, JPEG 2000, …, in any projection. Where the first
+            raster has no data, the next one is used.
+        bands: numbers of the bands of red, green and blue, from 1; empty: the bands
+            whose colour interpretation is so, else the first three, or the first
+            alone as grey.
+        cloud_masks: rasters that are not 0 where there are clouds.
+
+    Raises:
+        ValueError: a raster cannot be opened, has no projection or too few bands.
+        ImportError: the extra `geo` is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> import rasterio
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "a_20240501.tif")
+        ...     profile = dict(
+        ...         driver="GTiff", width=90, height=90, count=3, dtype="uint8",
+        ...         crs="EPSG:32632", nodata=0,
+        ...         transform=rasterio.transform.from_origin(536000, 5220900, 10, 10),
+        ...     )
+        ...     with rasterio.open(path, "w", **profile) as raster:
+        ...         raster.write(np.full((3, 90, 90), 7, np.uint8))
+        ...     with Imagery([path]) as imagery:
+        ...         tile = imagery.tile(47.13517, 9.48067, 500, 64)
+        >>> tile.image.shape, tile.missing, tile.date, round(tile.resolution_metres)
+        ((64, 64, 3), 0.0, '2024-05-01', 10)
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | pathlib.Path],
+        *,
+        bands: Sequence[int] = (),
+        cloud_masks: Sequence[str | pathlib.Path] = (),
+    ) -> None:
+        if not paths:
+            raise ValueError("raster must name at least one raster; received none.")
+        self._stack = contextlib.ExitStack()
+        self.rasters = [_Raster(self._open(path), tuple(bands)) for path in paths]
+        self.cloud_masks = [self._open(path) for path in cloud_masks]
+
+    def __enter__(self) -> "Imagery":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _open(self, path: str | pathlib.Path) -> "DatasetReader":
+        with requires_extra("geo"):
+            import rasterio
+            from rasterio.errors import RasterioError
+        try:
+            raster = self._stack.enter_context(rasterio.open(path))
+        except RasterioError as error:
+            raise ValueError(
+                f"A raster must be a file that GDAL reads; {path}: {error}."
+            ) from error
+        if raster.crs is None:
+            raise ValueError(
+                f"A raster must have a coordinate system; {path} has none. Assign one "
+                "with gdal_edit, or convert a plain image with `advance prepare`."
+            )
+        return raster
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east and north in degrees of all rasters."""
+        from rasterio.warp import transform_bounds
+
+        every = np.array(
+            [
+                transform_bounds(r.dataset.crs, "EPSG:4326", *r.dataset.bounds)
+                for r in self.rasters
+            ]
+        )
+        west, south = every[:, :2].min(axis=0)
+        east, north = every[:, 2:].max(axis=0)
+        return float(west), float(south), float(east), float(north)
+
+    def tile(
+        self, latitude: float, longitude: float, ground_metres: float, pixels: int = 512
+    ) -> Tile:
+        """Cuts the square around a place.
+
+        The projection of the image is azimuthal equidistant around the place, so that
+        its sides are `ground_metres` in every raster's projection. Values are
+        interpolated bilinearly; where a pixel is larger than those of the raster,
+        over its area.
+
+        Args:
+            latitude: degrees north of the centre.
+            longitude: degrees east.
+            ground_metres: side of the square in metres.
+            pixels: side S of the image.
+
+        Returns:
+            The image; without any data `source` is "".
+
+        Raises:
+            ValueError: a raster cannot be read there.
+        """
+        from rasterio.errors import RasterioError
+
+        image = np.zeros((3, pixels, pixels), np.uint8)
+        lacking = np.ones((pixels, pixels), bool)
+        used: list[_Raster] = []
+        try:
+            for raster in self.rasters:
+                if not raster.touches(latitude, longitude, ground_metres):
+                    continue
+                grid = _grid(latitude, longitude, ground_metres, pixels)
+                levels, valid = raster.read(*grid, pixels)
+                if (lacking & valid).any():
+                    used.append(raster)
+                    image[:, lacking & valid] = levels[:, lacking & valid]
+                    lacking &= ~valid
+                if not lacking.any():
+                    break
+            cloud = self._cloud(latitude, longitude, ground_metres, pixels)
+        except RasterioError as error:
+            raise ValueError(
+                f"The imagery at {latitude}, {longitude} must be readable; {error}."
+            ) from error
+        first = used[0] if used else None
+        return Tile(
+            image.transpose(1, 2, 0),
+            float(lacking.mean()),
+            cloud,
+            "; ".join(raster.name for raster in used),
+            first.date if first else "",
+            first.resolution_at(latitude, longitude) if first else 0.0,
+        )
+
+    def _cloud(
+        self, latitude: float, longitude: float, ground_metres: float, pixels: int
+    ) -> float:
+        from rasterio.enums import Resampling
+
+        cloudy = np.zeros((pixels, pixels), bool)
+        for mask in self.cloud_masks:
+            grid = _grid(latitude, longitude, ground_metres, pixels)
+            with _warped(mask, *grid, pixels, Resampling.nearest) as warped:
+                cloudy |= warped.read(1, masked=True).filled(0) != 0
+        return float(cloudy.mean())
+
+    def thumbnail(
+        self, pixels: int = 1024
+    ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+        """A reduced image of the first raster, in degrees.
+
+        Args:
+            pixels: longest side.
+
+        Returns:
+            uint8 [H, W, 4], RGB and opacity, and west, south, east and north.
+        """
+        from rasterio.enums import Resampling
+        from rasterio.transform import from_bounds
+        from rasterio.warp import transform_bounds
+
+        raster = self.rasters[0]
+        crs = raster.dataset.crs
+        west, south, east, north = transform_bounds(
+            crs, "EPSG:4326", *raster.dataset.bounds
+        )
+        scale = pixels / max(east - west, north - south)
+        width = max(round((east - west) * scale), 1)
+        height = max(round((north - south) * scale), 1)
+        transform = from_bounds(west, south, east, north, width, height)
+        levels, valid = raster.read(
+            "EPSG:4326", transform, (height, width), Resampling.average
+        )
+        opacity = np.where(valid, 255, 0).astype(np.uint8)
+        picture = np.concatenate([levels, opacity[None]])  # [4, H, W]
+        return picture.transpose(1, 2, 0), (west, south, east, north)
+
+
+class _Raster:
+    """An open raster with its bands, its scaling and its date."""
+
+    def __init__(self, dataset: "DatasetReader", bands: tuple[int, ...]) -> None:
+        self.dataset = dataset
+        self.name = pathlib.PurePath(dataset.name).name
+        self.bands = bands or _colour_bands(dataset)
+        if len(self.bands) != 3 or not all(
+            1 <= band <= dataset.count for band in self.bands
+        ):
+            raise ValueError(
+                f"bands must be three numbers from 1 to {dataset.count}; received "
+                f"{', '.join(map(str, self.bands))} for {self.name}."
+            )
+        self.date = _date(dataset, self.name)
+        self._limits: tuple[float, float] | None = None
+
+    def touches(self, latitude: float, longitude: float, metres: float) -> bool:
+        """Whether the raster's bounds are near the square of a place."""
+        from rasterio.warp import transform_bounds
+
+        half = 0.51 * metres
+        left, bottom, right, top = transform_bounds(
+            local_crs(latitude, longitude),
+            self.dataset.crs,
+            *(-half, -half, half, half),
+        )
+        bounds = self.dataset.bounds
+        south, north = sorted((bounds.bottom, bounds.top))
+        return bool(
+            left <= bounds.right
+            and right >= bounds.left
+            and bottom <= north
+            and top >= south
+        )
+
+    def read(
+        self,
+        crs: str,
+        transform: "Affine",
+        shape: int | tuple[int, int],
+        resampling: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Levels uint8 [3, H, W], and where they are valid, bool [H, W]."""
+        from rasterio.enums import Resampling
+
+        method = resampling or Resampling.bilinear
+        with _warped(self.dataset, crs, transform, shape, method) as warped:
+            values = warped.read(list(self.bands), masked=True)
+            valid = warped.dataset_mask() > 0
+        if values.dtype == np.uint8:
+            return np.ma.filled(values, 0), valid
+        finite = np.isfinite(np.ma.filled(values.astype(np.float64), np.nan)).all(0)
+        if self._limits is None:
+            reduced = self._reduced()
+            self._limits = stretch_limits(reduced)
+        return stretch(values, self._limits), valid & finite
+
+    def _reduced(self) -> np.ma.MaskedArray:
+        scale = max(1.0, max(self.dataset.shape) / _OVERVIEW_PIXELS)
+        shape = [max(round(side / scale), 1) for side in self.dataset.shape]
+        return self.dataset.read(
+            list(self.bands), masked=True, out_shape=(len(self.bands), *shape)
+        )
+
+    def resolution_at(self, latitude: float, longitude: float) -> float:
+        """Side of a square with the area of a pixel at a place, in metres."""
+        import pyproj
+
+        from_local = pyproj.Transformer.from_crs(
+            local_crs(latitude, longitude), self.dataset.crs, always_xy=True
+        )
+        x, y = from_local.transform(0, 0)
+        step = self.dataset.transform
+        corners = [(x, y), (x + step.a, y + step.d), (x + step.b, y + step.e)]
+        xs, ys = np.array(corners).T
+        east, north = from_local.transform(
+            xs, ys, direction=pyproj.enums.TransformDirection.INVERSE
+        )
+        sides = np.stack([east[1:] - east[0], north[1:] - north[0]])  # [2, 2]
+        return float(abs(np.linalg.det(sides))) ** 0.5
+
+
+def _grid(
+    latitude: float, longitude: float, metres: float, pixels: int
+) -> tuple[str, "Affine"]:
+    """Projection and transformation of the square of a place."""
+    from rasterio.transform import from_origin
+
+    step = metres / pixels
+    return local_crs(latitude, longitude), from_origin(
+        -metres / 2, metres / 2, step, step
+    )
+
+
+def _warped(
+    dataset: "DatasetReader",
+    crs: str,
+    transform: "Affine",
+    shape: int | tuple[int, int],
+    resampling: Any,
+) -> "WarpedVRT":
+    from rasterio.enums import ColorInterp
+    from rasterio.vrt import WarpedVRT
+
+    height, width = (shape, shape) if isinstance(shape, int) else shape
+    given = {
+        "crs": crs,
+        "transform": transform,
+        "height": height,
+        "width": width,
+        "resampling": resampling,
+    }
+    if dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp:
+        # Pixels outside of the raster are those without opacity.
+        return WarpedVRT(dataset, add_alpha=True, **given)
+    return WarpedVRT(dataset, **given)
+
+
+def _colour_bands(dataset: "DatasetReader") -> tuple[int, ...]:
+    from rasterio.enums import ColorInterp
+
+    named = {kind: band for band, kind in enumerate(dataset.colorinterp, start=1)}
+    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+    if all(kind in named for kind in wanted):
+        return tuple(named[kind] for kind in wanted)
+    return (1, 2, 3) if dataset.count >= 3 else (1, 1, 1)
+
+
+def _date(dataset: "DatasetReader", name: str) -> str:
+    """The date in the tags, else in the name of the file, as YYYY-MM-DD."""
+    tags = {key.upper(): value for key, value in dataset.tags().items()}
+    for text in (*(tags.get(tag, "") for tag in _DATE_TAGS), name):
+        if match := _DATE.search(text):
+            return "-".join(match.groups())
+    return ""
+
+
+def grid_of_places(
+    imagery: Imagery, stride_metres: float
+) -> tuple[Any, "Affine", np.ndarray]:
+    """Places in a regular grid over the first raster.
+
+    Args:
+        imagery: the rasters.
+        stride_metres: distance of neighbouring places.
+
+    Returns:
+        The coordinate system of the grid (that of the raster if it is in metres, else
+        the UTM zone of its centre); the transformation of a raster whose pixels are
+        the cells; and latitude and longitude of their centres, float64 [rows,
+        columns, 2].
+
+    Raises:
+        ValueError: the raster is smaller than one cell.
+    """
+    import pyproj
+    from rasterio.transform import from_origin
+    from rasterio.warp import transform_bounds
+
+    dataset = imagery.rasters[0].dataset
+    crs = dataset.crs
+    if not (crs.is_projected and crs.linear_units_factor[1] == 1.0):
+        west, south, east, north = transform_bounds(crs, "EPSG:4326", *dataset.bounds)
+        longitude, latitude = (west + east) / 2, (south + north) / 2
+        zone = int((longitude + 180) // 6) % 60 + 1
+        crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+    left, bottom, right, top = transform_bounds(dataset.crs, crs, *dataset.bounds)
+    columns = int((right - left) // stride_metres)
+    rows = int((top - bottom) // stride_metres)
+    if not (rows and columns):
+        raise ValueError(
+            "stride_metres must be at most the side of the raster, "
+            f"{right - left:.0f} m × {top - bottom:.0f} m; received {stride_metres:g}."
+        )
+    transform = from_origin(left, top, stride_metres, stride_metres)
+    x = left + (np.arange(columns) + 0.5) * stride_metres
+    y = top - (np.arange(rows) + 0.5) * stride_metres
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    longitudes, latitudes = to_degrees.transform(*np.meshgrid(x, y))
+    return crs, transform, np.stack([latitudes, longitudes], axis=-1)

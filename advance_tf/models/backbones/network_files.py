@@ -1,0 +1,198 @@
+"""Files of networks that map one image or waveform to a vector, without their code."""
+
+import abc
+import functools
+import pathlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from advance_tf.extras import check_extra
+
+Shape = tuple[int | None, ...]
+
+
+class NetworkFile(abc.ABC):
+    """A network with one input, in a file that is not one of Keras.
+
+    Attributes:
+        input_shape: shape of the input, None for any size; the first axis is the
+            batch if `is_batched`.
+        outputs: names of the outputs.
+        in_graph: whether `compute` is part of a TensorFlow graph; otherwise it runs
+            on NumPy arrays.
+    """
+
+    input_shape: Shape
+    outputs: Sequence[str]
+    in_graph: bool = False
+
+    @abc.abstractmethod
+    def compute(self, inputs: Any, output: str) -> Any:
+        """Computes an output.
+
+        Args:
+            inputs: float32, of `input_shape`.
+            output: one of `outputs`.
+
+        Returns:
+            float32, as the file computes it.
+        """
+
+
+class SavedModelFile(NetworkFile):
+    """A folder of TensorFlow; its variables become constants of the graph."""
+
+    in_graph = True
+
+    def __init__(self, path: pathlib.Path) -> None:
+        from tensorflow.python.framework import convert_to_constants
+
+        # The variables live as long as the object.
+        loaded = tf.saved_model.load(str(path))
+        signatures = loaded.signatures
+        if not signatures:
+            raise ValueError("it has no signature; save it with one")
+        name = "serving_default" if "serving_default" in signatures else min(signatures)
+        signature = signatures[name]
+        given = list(signature.structured_input_signature[1].values())
+        if len(given) != 1:
+            raise ValueError(f"its signature {name} has {len(given)} inputs, not one")
+        self.input_shape = tuple(given[0].shape)
+        self._dtype = given[0].dtype
+        self.outputs = sorted(signature.structured_outputs)
+        self._function = convert_to_constants.convert_variables_to_constants_v2(
+            signature
+        )
+
+    def compute(self, inputs: tf.Tensor, output: str) -> tf.Tensor:
+        """Computes an output as a part of the graph."""
+        found = tf.nest.flatten(self._function(tf.cast(inputs, self._dtype)))
+        return tf.cast(found[self.outputs.index(output)], tf.float32)
+
+
+class LiteRTFile(NetworkFile):
+    """A `.tflite` file. Integer inputs and outputs are converted by their scales."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(str(path))
+        self._lock = threading.Lock()
+        inputs = self._interpreter.get_input_details()
+        if len(inputs) != 1:
+            raise ValueError(f"it has {len(inputs)} inputs, not one")
+        self._input = inputs[0]
+        shape = self._input["shape_signature"].tolist()
+        self.input_shape = tuple(None if size < 0 else size for size in shape)
+        details = self._interpreter.get_output_details()
+        self._outputs = {detail["name"]: detail for detail in details}
+        signatures = self._interpreter.get_signature_list()
+        if len(signatures) == 1:
+            # The names of the signature are those that a person chose.
+            runner = self._interpreter.get_signature_runner()
+            self._outputs = dict(runner.get_output_details())
+        self.outputs = sorted(self._outputs)
+        self._shape: tuple[int, ...] = ()
+
+    def compute(self, inputs: np.ndarray, output: str) -> np.ndarray:
+        """Computes an output."""
+        interpreter, index = self._interpreter, self._input["index"]
+        with self._lock:
+            if inputs.shape != self._shape:
+                if None in self.input_shape:
+                    interpreter.resize_tensor_input(index, inputs.shape)
+                interpreter.allocate_tensors()
+                self._shape = inputs.shape
+            scale, zero = self._input["quantization"]
+            dtype = self._input["dtype"]
+            if scale:
+                limits = np.iinfo(dtype)
+                inputs = np.clip(np.rint(inputs / scale + zero), limits.min, limits.max)
+            interpreter.set_tensor(index, inputs.astype(dtype))
+            interpreter.invoke()
+            detail = self._outputs[output]
+            found = interpreter.get_tensor(detail["index"]).astype(np.float32)
+        scale, zero = detail["quantization"]
+        return (found - np.float32(zero)) * np.float32(scale) if scale else found
+
+
+class OnnxFile(NetworkFile):
+    """An `.onnx` file, run by ONNX Runtime."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        check_extra("onnx", "onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"it has {len(inputs)} inputs, not one")
+        self._input = inputs[0].name
+        kinds: dict[str, type] = {
+            "tensor(float)": np.float32,
+            "tensor(float16)": np.float16,
+        }
+        kinds |= {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}
+        if inputs[0].type not in kinds:
+            raise ValueError(f"its input is of the type {inputs[0].type}")
+        self._dtype = kinds[inputs[0].type]
+        # An axis of any size has a name or None.
+        self.input_shape = tuple(
+            size if isinstance(size, int) else None for size in inputs[0].shape
+        )
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    def compute(self, inputs: np.ndarray, output: str) -> np.ndarray:
+        """Computes an output."""
+        (found,) = self._session.run(
+            [output], {self._input: inputs.astype(self._dtype)}
+        )
+        return np.asarray(found, np.float32)
+
+
+FORMATS: Mapping[str, Callable[[pathlib.Path], NetworkFile]] = {
+    "": SavedModelFile,
+    ".tflite": LiteRTFile,
+    ".onnx": OnnxFile,
+}
+
+
+def open_network(path: pathlib.Path) -> NetworkFile:
+    """Opens a file, once in a process as long as it does not change.
+
+    Args:
+        path: a `.tflite` or `.onnx` file, or the folder of a SavedModel.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: the file is damaged, or has more than one input.
+        ImportError: ONNX Runtime is not installed.
+    """
+    kind = "" if path.is_dir() else path.suffix
+    changed = (path / "saved_model.pb" if path.is_dir() else path).stat().st_mtime_ns
+    return _open(path.absolute(), kind, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _open(path: pathlib.Path, kind: str, changed: int) -> NetworkFile:
+    del changed
+    try:
+        return FORMATS[kind](path)
+    except ImportError:
+        raise
+    except Exception as error:  # Each of the libraries has its own.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path} must be a network with one input and named outputs; reading it "
+            f"failed: {reason}. Export it again."
+        ) from error

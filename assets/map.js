@@ -1,0 +1,286 @@
+// The map of places: pan, zoom, filters, and the details of a place. Draws on a canvas,
+// so that thousands of places stay usable. Uses nothing but this page.
+(() => {
+  const data = JSON.parse(document.getElementById("map-data").textContent);
+  const root = document.getElementById("place-map");
+  const canvas = root.querySelector("canvas");
+  const context = canvas.getContext("2d");
+  const status = root.querySelector(".map-status");
+  const panel = root.querySelector(".map-panel");
+  const least = root.querySelector("input[type=range]");
+  const boxes = [...root.querySelectorAll(".map-scenes input")];
+  const places = data.places;
+  const middle = places.reduce((sum, place) => sum + place.lat, 0) / (places.length || 1);
+  // Equirectangular with the mean latitude as standard parallel.
+  const ratio = Math.max(Math.cos(middle * Math.PI / 180), 0.05);
+  const view = { x: 0, y: 0, scale: 1 };
+  let width = 0, height = 0, selected = -1, visible = [], waiting = false;
+
+  const picture = data.background ? new Image() : null;
+  if (picture) { picture.onload = draw; picture.src = data.background.image; }
+
+  const toScreen = (lon, lat) => [
+    (lon * ratio - view.x) * view.scale + width / 2,
+    (view.y - lat) * view.scale + height / 2,
+  ];
+
+  function fit() {
+    let [west, south, east, north] = data.bounds;
+    const pad = Math.max(0.08 * Math.max((east - west) * ratio, north - south), 0.002);
+    view.x = (west + east) / 2 * ratio;
+    view.y = (south + north) / 2;
+    view.scale = Math.min(
+      width / ((east - west) * ratio + 2 * pad), height / (north - south + 2 * pad));
+    draw();
+  }
+
+  function resize() {
+    const box = canvas.getBoundingClientRect();
+    const before = width;
+    width = Math.max(box.width, 1);
+    height = Math.max(box.height, 1);
+    const density = window.devicePixelRatio || 1;
+    canvas.width = Math.round(width * density);
+    canvas.height = Math.round(height * density);
+    context.setTransform(density, 0, 0, density, 0, 0);
+    if (before) draw(); else fit();
+  }
+
+  function filter() {
+    const shown = boxes.map(box => box.checked);
+    const limit = Number(least.value) / 100;
+    root.querySelector(".map-least").textContent = `${least.value} %`;
+    visible = [];
+    places.forEach((place, index) => {
+      const low = place.confidence !== null && place.confidence < limit;
+      if (shown[place.scene] && !low) visible.push(index);
+    });
+    status.textContent = `${visible.length} of ${places.length} places`;
+    draw();
+  }
+
+  function draw() {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; paint(); });
+  }
+
+  function paint() {
+    const style = getComputedStyle(root);
+    const color = name => style.getPropertyValue(name).trim();
+    context.fillStyle = color("--sea");
+    context.fillRect(0, 0, width, height);
+    context.beginPath();
+    for (const ring of data.coastline) {
+      for (let k = 0; k < ring.length; k += 2) {
+        const [x, y] = toScreen(ring[k], ring[k + 1]);
+        if (k) context.lineTo(x, y); else context.moveTo(x, y);
+      }
+      context.closePath();
+    }
+    context.fillStyle = color("--land");
+    context.fill("evenodd");
+    context.strokeStyle = color("--shore");
+    context.lineWidth = 0.7;
+    context.stroke();
+    if (picture && picture.complete && picture.naturalWidth) {
+      const [west, south, east, north] = data.background.bounds;
+      const [left, top] = toScreen(west, north);
+      const [right, bottom] = toScreen(east, south);
+      context.drawImage(picture, left, top, right - left, bottom - top);
+    }
+    const radius = places.length > 2000 ? 3.5 : 5;
+    context.strokeStyle = "#ffffff";
+    context.lineWidth = 1;
+    const groups = data.scenes.map(() => []);
+    for (const index of visible) groups[places[index].scene].push(index);
+    groups.forEach((group, scene) => {
+      context.fillStyle = data.colors[scene];
+      context.beginPath();
+      for (const index of group) {
+        const [x, y] = toScreen(places[index].lon, places[index].lat);
+        if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
+        context.moveTo(x + radius, y);
+        context.arc(x, y, radius, 0, 2 * Math.PI);
+      }
+      context.fill();
+      context.stroke();
+    });
+    if (selected >= 0) {
+      const [x, y] = toScreen(places[selected].lon, places[selected].lat);
+      context.beginPath();
+      context.arc(x, y, radius + 5, 0, 2 * Math.PI);
+      context.lineWidth = 4;
+      context.strokeStyle = "#ffffff";
+      context.stroke();
+      context.lineWidth = 2;
+      context.strokeStyle = "#000000";
+      context.stroke();
+    }
+    canvas.dataset.painted = String(visible.length);
+  }
+
+  function zoom(factor, x = width / 2, y = height / 2) {
+    const next = Math.min(Math.max(view.scale * factor, 0.5), 4e6);
+    const lon = (x - width / 2) / view.scale, lat = (y - height / 2) / view.scale;
+    view.x += lon - (x - width / 2) / next;
+    view.y -= lat - (y - height / 2) / next;
+    view.scale = next;
+    draw();
+  }
+
+  const element = (name, text, parent, kind) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    if (kind) made.className = kind;
+    if (parent) parent.append(made);
+    return made;
+  };
+
+  function ranking(title, rows, parent) {
+    if (!rows.length) return;
+    element("h4", title, parent);
+    const list = element("ol", "", parent, "ranking");
+    for (const [name, value] of rows) {
+      const item = element("li", "", list);
+      element("span", name, item);
+      element("span", `${(100 * value).toFixed(1)} %`, item, "number");
+      const bar = element("span", "", item, "bar");
+      element("i", "", bar).style.width = `${100 * value}%`;
+    }
+  }
+
+  function select(index, move = false) {
+    selected = index;
+    panel.replaceChildren();
+    if (index < 0) { draw(); return; }
+    const place = places[index];
+    const heading = element("h3", place.name, panel);
+    heading.tabIndex = -1;
+    const scene = element("p", "", panel);
+    const swatch = element("i", "", scene, "swatch");
+    swatch.style.background = data.colors[place.scene];
+    const percent = place.confidence !== null
+      ? `, ${(100 * place.confidence).toFixed(1)} %` : "";
+    scene.append(` ${data.scenes[place.scene]}${percent}`);
+    element(
+      "p", `${place.lat.toFixed(5)}, ${place.lon.toFixed(5)}`, panel, "quiet small");
+    for (const note of place.notes || []) element("p", note, panel, "small");
+    if (place.image) {
+      const image = element("img", "", panel);
+      image.alt = `Image of ${place.name}`;
+      image.src = place.image;
+    }
+    if (place.sound) {
+      const sound = element("audio", "", panel);
+      sound.controls = true;
+      sound.src = place.sound;
+    }
+    if (!place.image && !place.sound) {
+      element("p", "Image and sound are not in this page.", panel, "quiet small");
+    }
+    const order = place.probs.map((value, k) => [data.scenes[k], value]);
+    order.sort((one, other) => other[1] - one[1]);
+    ranking("Scenes", order, panel);
+    ranking("Events", place.events, panel);
+    if (move) {
+      view.x = place.lon * ratio;
+      view.y = place.lat;
+      heading.focus({ preventScroll: true });
+    }
+    draw();
+  }
+
+  function nearest(x, y) {
+    let best = -1, distance = 16 * 16;
+    for (const index of visible) {
+      const [px, py] = toScreen(places[index].lon, places[index].lat);
+      const square = (px - x) ** 2 + (py - y) ** 2;
+      if (square <= distance) { distance = square; best = index; }
+    }
+    return best;
+  }
+
+  function step(direction) {
+    if (!visible.length) return;
+    const at = visible.indexOf(selected);
+    const next = at < 0 ? 0 : (at + direction + visible.length) % visible.length;
+    select(visible[next], true);
+  }
+
+  // One pointer drags, two pinch.
+  const pointers = new Map();
+  let moved = 0;
+  canvas.addEventListener("pointerdown", event => {
+    canvas.setPointerCapture(event.pointerId);
+    pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
+    if (pointers.size === 1) moved = 0;
+  });
+  canvas.addEventListener("pointermove", event => {
+    const before = pointers.get(event.pointerId);
+    if (!before) {
+      canvas.style.cursor = nearest(event.offsetX, event.offsetY) < 0 ? "grab" : "pointer";
+      return;
+    }
+    const now = [event.offsetX, event.offsetY];
+    moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
+    if (pointers.size === 1) {
+      view.x -= (now[0] - before[0]) / view.scale;
+      view.y += (now[1] - before[1]) / view.scale;
+    } else {
+      const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
+      const length = point => Math.hypot(point[0] - other[0], point[1] - other[1]);
+      zoom(length(now) / Math.max(length(before), 1),
+        (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+    }
+    pointers.set(event.pointerId, now);
+    draw();
+  });
+  const release = event => {
+    const was = pointers.delete(event.pointerId);
+    if (was && event.type === "pointerup" && moved < 6 && !pointers.size) {
+      const found = nearest(event.offsetX, event.offsetY);
+      if (found >= 0) select(found);
+    }
+  };
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
+  canvas.addEventListener("wheel", event => {
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
+  }, { passive: false });
+  canvas.addEventListener("keydown", event => {
+    const steps = {
+      ArrowLeft: [-60, 0], ArrowRight: [60, 0], ArrowUp: [0, -60], ArrowDown: [0, 60],
+    };
+    if (steps[event.key]) {
+      view.x += steps[event.key][0] / view.scale;
+      view.y -= steps[event.key][1] / view.scale;
+      draw();
+    } else if (event.key === "+" || event.key === "=") zoom(1.5);
+    else if (event.key === "-") zoom(1 / 1.5);
+    else if (event.key === "Enter") step(1);
+    else return;
+    event.preventDefault();
+  });
+  const actions = {
+    in: () => zoom(1.6), out: () => zoom(1 / 1.6), all: fit,
+    previous: () => step(-1), next: () => step(1),
+    every: () => { boxes.forEach(box => { box.checked = true; }); filter(); },
+    none: () => { boxes.forEach(box => { box.checked = false; }); filter(); },
+  };
+  root.querySelectorAll("button[data-action]").forEach(button => {
+    button.addEventListener("click", actions[button.dataset.action]);
+  });
+  boxes.forEach(box => box.addEventListener("change", filter));
+  least.addEventListener("input", filter);
+  new ResizeObserver(resize).observe(canvas);
+  resize();
+  filter();
+  // For tests, and for other scripts of the page.
+  window.placeMap = {
+    select, paint,
+    screen: index => toScreen(places[index].lon, places[index].lat),
+    get selected() { return selected; },
+  };
+})();

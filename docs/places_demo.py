@@ -1,0 +1,205 @@
+"""From recordings to a data set, a model and a map: `python docs/places_demo.py`.
+
+    python docs/places_demo.py --data_dir=ADVANCE --labels=region.osm.pbf
+        --output_dir=OUT
+
+The recordings and images of a folder in ADVANCE's layout are put at features of
+OpenStreetMap: each recording at a random point in a feature of its scene, and its image
+into one raster (1 m a pixel, EPSG of the UTM zone) around that point. Nothing else of
+the places is real; the commands that follow do what they do with real places:
+
+1. `advance build-dataset --dry_run`, then without it: data set, map and review page;
+2. `advance split` and `advance fit`: a small model;
+3. `advance predict --places` to GeoJSON and GeoParquet, `advance map`;
+4. `advance predict --raster --stride_metres` over a part of the raster.
+"""
+
+import argparse
+import csv
+import pathlib
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pyproj
+import rasterio
+import shapely
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import from_origin
+from rasterio.windows import Window
+from rasterio.windows import transform as window_transform
+
+from advance_tf.data.layout import scan
+from advance_tf.geo.osm_labels import SceneMap, read_features
+from advance_tf.geo.osm_rules import read_rules
+from advance_tf.labels import asset_path
+
+GROUND_METRES, SHIFT_METRES, CELL_METRES = 256, 40, 380
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", type=pathlib.Path, required=True)
+    parser.add_argument("--labels", type=pathlib.Path, required=True)
+    parser.add_argument("--output_dir", type=pathlib.Path, required=True)
+    parser.add_argument("--recordings", type=int, default=72)
+    parser.add_argument("--epochs", type=int, default=12)
+    given = parser.parse_args()
+    given.output_dir.mkdir(parents=True, exist_ok=True)
+    table, raster = make_inputs(given)
+    run_commands(given, table, raster)
+
+
+def make_inputs(given: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path]:
+    """Writes recordings.csv and the raster."""
+    features = list(read_features(given.labels, read_rules()))
+    scenes = SceneMap(features, GROUND_METRES)
+    west, south, east, north = scenes.bounds
+    zone = int((west + 180) // 6) + 1
+    crs = f"EPSG:{32600 + zone if south >= 0 else 32700 + zone}"
+    to_metres = pyproj.Transformer.from_crs(4326, crs, always_xy=True)
+    to_degrees = pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    rng = np.random.default_rng(0)
+    pairs = choose_pairs(given, {feature.rule.scene for feature in features})
+    x, y = to_metres.transform([west, west, east, east], [south, north, south, north])
+    left, top = min(x) - 1000, max(y) + 1000
+    width, height = round(max(x) - left + 1000), round(top - min(y) + 1000)
+    profile = {
+        **{"driver": "GTiff", "width": width, "height": height, "count": 3},
+        **{"dtype": "uint8", "crs": crs, "nodata": 0, "tiled": True},
+        **{"compress": "deflate", "SPARSE_OK": True},
+        "transform": from_origin(left, top, 1, 1),
+    }
+    table = given.output_dir / "recordings.csv"
+    path = given.output_dir / "made_raster_20240601.tif"
+    rows, taken = [], []
+    with rasterio.open(path, "w+", **profile) as raster:
+        for pair in pairs:
+            place = find_place(features, scenes, pair.scene, rng, to_metres, taken)
+            if place is None:
+                continue
+            taken.append(place)
+            paste(raster, given.data_dir / pair.image, place)
+            longitude, latitude = to_degrees.transform(*place)
+            sound = f"recordings/{pair.scene}-{pair.stem}.wav".replace(" ", "_")
+            (given.output_dir / sound).parent.mkdir(exist_ok=True)
+            shutil.copyfile(given.data_dir / pair.sound, given.output_dir / sound)
+            rows.append((sound, f"{latitude:.6f}", f"{longitude:.6f}", pair.scene))
+    # Two rows that a careful program refuses.
+    rows += [(rows[0][0], "0", "0", ""), (rows[1][0], rows[1][2], rows[1][1], "")]
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "latitude", "longitude", "expected"))
+        writer.writerows(rows)
+    print(f"{len(rows)} rows in {table}; raster {path}, {width} × {height} m.")
+    return table, path
+
+
+def choose_pairs(given: argparse.Namespace, present: set[str]) -> list:
+    """One pair of each of several sites, evenly from the scenes of the region."""
+    by_scene: dict[str, dict[str, object]] = {}
+    for pair in scan(given.data_dir).pairs:
+        if pair.scene in present:
+            by_scene.setdefault(pair.scene, {}).setdefault(pair.site, pair)
+    queues = [list(sites.values()) for sites in by_scene.values()]
+    chosen: list = []
+    for rank in range(max(map(len, queues))):
+        chosen += [queue[rank] for queue in queues if rank < len(queue)]
+    return chosen[: given.recordings]
+
+
+def find_place(features, scenes, scene, rng, to_metres, taken):
+    """A point in a feature that has the scene, far from the taken ones."""
+    own = [feature for feature in features if feature.rule.scene == scene]
+    for _ in range(200):
+        geometry = own[rng.integers(len(own))].geometry
+        west, south, east, north = geometry.bounds
+        point = shapely.Point(rng.uniform(west, east), rng.uniform(south, north))
+        if geometry.area and not geometry.contains(point):
+            continue
+        if geometry.geom_type == "Point":
+            point = geometry
+        elif not geometry.area:
+            point = geometry.interpolate(rng.uniform(), normalized=True)
+        place = to_metres.transform(point.x, point.y)
+        near = any(
+            max(abs(place[0] - x), abs(place[1] - y)) < CELL_METRES for x, y in taken
+        )
+        if not near and scenes.label(point.y, point.x).scene == scene:
+            return place
+    return None
+
+
+def paste(raster, image: pathlib.Path, place: tuple[float, float]) -> None:
+    """Writes an image as a square of CELL_METRES around a place."""
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with rasterio.open(image) as source:
+        shape = (3, CELL_METRES, CELL_METRES)
+        values = source.read(out_shape=shape, resampling=Resampling.bilinear)
+    row, column = raster.index(*place)
+    half = CELL_METRES // 2
+    window = Window(column - half, row - half, CELL_METRES, CELL_METRES)
+    # Black would be no data.
+    raster.write(np.maximum(values, 1), window=window)
+
+
+def run_commands(
+    given: argparse.Namespace, table: pathlib.Path, raster: pathlib.Path
+) -> None:
+    out = given.output_dir
+    build = [
+        *("build-dataset", f"--recordings={table}", f"--raster={raster}"),
+        *(f"--labels={given.labels}", f"--ground_metres={GROUND_METRES}"),
+        *(f"--shift_metres={SHIFT_METRES}", "--site_metres=300", "--least_pairs=3"),
+    ]
+    advance(*build, "--dry_run")
+    advance(*build, f"--data_dir={out / 'data'}")
+    run = out / "run"
+    advance(
+        *("fit", f"--flagfile={asset_path('recipes/small.flags')}", f"--workdir={run}"),
+        *(f"--data_dir={out / 'data'}", "--transfer=none", "--batch_size=16"),
+        # With six sites in a scene the default, a tenth, is none.
+        *(f"--epochs={given.epochs}", "--validation_fraction=0.2"),
+    )
+    places = [
+        *("predict", f"--workdir={run}", f"--ground_metres={GROUND_METRES}"),
+        f"--raster={raster}",
+    ]
+    results = out / "results.geojson"
+    advance(
+        *(*places, f"--places={table}", f"--tile_dir={out / 'tiles'}"),
+        f"--output={results},{out / 'results.geoparquet'}",
+    )
+    advance("map", f"--results={results}", f"--raster={raster}")
+    part = cut(raster, out / "part.tif")
+    advance(
+        *("predict", f"--workdir={run}", f"--ground_metres={GROUND_METRES}"),
+        *(f"--raster={part}", "--stride_metres=100"),
+        *(f"--places={table}", "--sound_metres=400", f"--output={out / 'scenes.tif'}"),
+    )
+
+
+def cut(raster: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
+    """The 2 km around the first pixels with data, as a raster of its own."""
+    with rasterio.open(raster) as source:
+        small = source.read(1, out_shape=(source.height // 100, source.width // 100))
+        row, column = 100 * np.argwhere(small)[len(np.argwhere(small)) // 2]
+        window = Window(max(column - 1000, 0), max(row - 1000, 0), 2000, 2000)
+        profile = source.profile | {"width": 2000, "height": 2000}
+        profile["transform"] = window_transform(window, source.transform)
+        with rasterio.open(path, "w", **profile) as target:
+            target.write(source.read(window=window, boundless=True, fill_value=0))
+    return path
+
+
+def advance(*arguments: str) -> None:
+    """Runs a command and prints it."""
+    print("$ advance", *arguments, flush=True)
+    subprocess.run([sys.executable, "-m", "advance_tf", *arguments], check=True)
+
+
+if __name__ == "__main__":
+    main()

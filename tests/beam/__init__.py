@@ -1,0 +1,1 @@
+"""Tests of the pipelines of Apache Beam, in an environment of their own."""

@@ -1,0 +1,83 @@
+"""Batches of a tf.data service equal those of the process, whatever its workers."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.data import served
+from advance_tf.data.dataset import make_dataset
+from tests.training import factories
+
+BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def pairs(fabricated_advance):
+    return factories.build_manifest(fabricated_advance).of("training")
+
+
+def arrays(batches):
+    """Inputs and targets of each batch by name."""
+    return [
+        {name: value.numpy() for part in batch for name, value in part.items()}
+        for batch in batches
+    ]
+
+
+def options(pairs, **changes):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(len(pairs), 5)).astype(np.float32)
+    return {"seed": 3, "targets": {"logits": logits}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("workers", "changes"),
+    [
+        (1, {"training": True, "first_epoch": 1}),
+        (2, {"training": True, "share": (1, 2)}),
+        (2, {"share": (0, 2)}),
+    ],
+)
+def test_batches_equal_those_of_this_process(
+    fabricated_advance, pairs, workers, changes
+):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.partition("://")[2]
+    # The servers stop when they are deleted.
+    servers = [
+        service.WorkerServer(service.WorkerConfig(dispatcher_address=address))
+        for _ in range(workers)
+    ]
+    given = (pairs, fabricated_advance, factories.FEATURES, BATCH)
+    expected = make_dataset(*given, **options(pairs, **changes))
+    found = served.ServedBatches(dispatcher.target, *given, **options(pairs, **changes))
+    # Two epochs, whose orders differ in training.
+    for _ in range(2):
+        passes = arrays(found), arrays(expected)
+        assert len(passes[0]) == len(passes[1]) > 1
+        for batch, own in zip(*passes, strict=True):
+            assert batch.keys() == own.keys()
+            for name, value in own.items():
+                np.testing.assert_array_equal(batch[name], value, err_msg=name)
+    del servers, dispatcher
+
+
+def test_a_share_has_its_rows_of_every_batch(fabricated_advance, pairs):
+    given = (pairs, fabricated_advance, factories.FEATURES, BATCH)
+    whole, *parts = (
+        arrays(make_dataset(*given, training=True, seed=3, share=share))
+        for share in [(0, 1), (0, 2), (1, 2)]
+    )
+    assert len(whole) == len(pairs) // BATCH
+    for batch, first, second in zip(whole, *parts, strict=True):
+        for name, value in batch.items():
+            joined = np.concatenate([first[name], second[name]])
+            np.testing.assert_array_equal(joined, value, err_msg=name)
+
+
+def test_a_dispatcher_must_respond(pairs, fabricated_advance):
+    with pytest.raises(ValueError, match=r"does not respond .*Start it with"):
+        served.ServedBatches(
+            "grpc://localhost:1", pairs, fabricated_advance, factories.FEATURES, BATCH
+        )

@@ -1,0 +1,116 @@
+"""Shards read like the folder that they were written from."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advance_tf.checksums import file_sha256
+from advance_tf.config import FeatureConfig
+from advance_tf.data.advance import load_advance
+from advance_tf.data.layout import read_notice, scan
+from advance_tf.data.media_errors import media_errors
+from advance_tf.data.shards import open_shards, write_shards
+from advance_tf.data.synthetic.pairs import write_pairs
+from advance_tf.features.frontend import Frontend
+from advance_tf.inference.examples import find_examples
+from advance_tf.parts import Shard
+
+FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "folder"
+    write_pairs(folder, sites_per_scene=1, progress=False)
+    return folder
+
+
+@pytest.fixture
+def shards(folder, tmp_path):
+    path = tmp_path / "shards"
+    pairs = scan(folder).pairs
+    # Two processes: the first leaves the index to the second.
+    assert write_shards(folder, pairs, path, shard=Shard(1, 2), pairs_per_file=10) == 2
+    assert not (path / "shards.json").exists()
+    assert write_shards(folder, pairs, path, shard=Shard(0, 2), pairs_per_file=10) == 0
+    return path
+
+
+def batches(data_dir, cache_dir=None, epochs=2):
+    dataset = load_advance(data_dir, train_fraction=1, validation_fraction=0)
+    found = dataset.as_tf_dataset(
+        "training", FEATURES, batch_size=4, seed=3, cache_dir=cache_dir
+    )
+    return dataset, [batch for _ in range(epochs) for batch in found]
+
+
+def test_manifest_and_batches_are_those_of_the_folder(folder, shards, tmp_path):
+    dataset, expected = batches(folder)
+    sharded, received = batches(shards)
+    assert sharded.manifest.sha256 == dataset.manifest.sha256
+    assert read_notice(shards) == read_notice(folder) != ""
+    _, cached = batches(shards, tmp_path / "cache")
+    for found in (received, cached):
+        assert len(found) == len(expected) == 12
+        for (inputs, targets), (inputs_2, targets_2) in zip(
+            found, expected, strict=True
+        ):
+            for name in inputs:
+                np.testing.assert_array_equal(inputs[name], inputs_2[name])
+            np.testing.assert_array_equal(targets["scene"], targets_2["scene"])
+
+
+def test_index_and_records_describe_the_pairs(folder, shards):
+    index = json.loads((shards / "shards.json").read_text())
+    assert [one["pairs"] for one in index["files"]] == [10, 10, 6]
+    for one in index["files"]:
+        path = shards / one["file"]
+        assert file_sha256(path) == one["sha256"]
+        assert path.stat().st_size == one["bytes"]
+    record = next(iter(tf.data.TFRecordDataset(str(shards / "pairs-00001.tfrecord"))))
+    features = tf.train.Example.FromString(record.numpy()).features.feature
+    assert set(features) == set(index["schema"])
+    pair = scan(folder).pairs[10]
+    assert features["stem"].bytes_list.value == [pair.stem.encode()]
+    expected = (folder / pair.sound).read_bytes()
+    assert features["sound"].bytes_list.value == [expected]
+
+
+def test_examples_to_predict_are_those_of_the_folder(folder, shards):
+    expected, received = find_examples(folder)[0], find_examples(shards)[0]
+    assert [one.name for one in received] == [one.name for one in expected]
+    frontend = Frontend(FEATURES)
+    for one, other in zip(expected[:3], received[:3], strict=True):
+        np.testing.assert_array_equal(
+            frontend.read_image(one.image), frontend.read_image(other.image)
+        )
+        np.testing.assert_array_equal(
+            frontend.read_waveform(one.sound), frontend.read_waveform(other.sound)
+        )
+
+
+def damage(shards, change):
+    path = shards / "pairs-00001.tfrecord"
+    path.write_bytes(change(path.read_bytes()))
+
+
+def test_a_shard_that_is_cut_off_is_named(shards):
+    damage(shards, lambda contents: contents[:-1])
+    with pytest.raises(ValueError, match=r"pairs-00001.tfrecord is damaged.*bytes"):
+        load_advance(shards)
+
+
+def test_a_changed_byte_is_named_by_checksum_and_when_it_is_read(shards):
+    open_shards(shards).verify()
+    damage(shards, lambda c: c[:5000] + bytes([c[5000] ^ 1]) + c[5001:])
+    with pytest.raises(ValueError, match=r"pairs-00001.tfrecord is damaged.*SHA-256"):
+        open_shards(shards).verify()
+    dataset = load_advance(shards, train_fraction=1, validation_fraction=0)
+    with pytest.raises(ValueError, match=r"pairs-00001.tfrecord must be complete"):
+        with media_errors(dataset.pairs, shards, FEATURES):
+            list(dataset.as_tf_dataset("training", FEATURES, batch_size=4))
+    broken = find_examples(shards)[0][10]
+    with pytest.raises(ValueError, match=r"pairs-00001.tfrecord must be complete"):
+        Frontend(FEATURES).read_image(broken.image)

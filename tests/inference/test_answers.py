@@ -1,0 +1,103 @@
+"""Masks, temperatures, confidence and reasons: the same answers from every artefact."""
+
+import numpy as np
+import pytest
+
+from advance_tf import labels
+from advance_tf.inference.backends import _image_bytes
+from advance_tf.inference.loading import load_model
+from advance_tf.inference.rejection import reason_text
+from advance_tf.metrics.probabilities import softmax
+from tests.inference.conftest import RATE_HZ, TEMPERATURES, noise_image, noise_sound
+from tests.untrained_run import write_run
+
+KINDS = ("run", "saved_model", "litert", "onnx")
+
+
+def _cases():
+    full = np.sign(noise_sound(0)).astype(np.float32)
+    return {
+        "both": ({"image": noise_image(0), "sound": noise_sound(0)}, ""),
+        "image": ({"image": noise_image(0)}, ""),
+        "sound": ({"sound": noise_sound(0)}, ""),
+        "blank": ({"image": np.full((40, 40, 3), 90, np.uint8)}, "blank image"),
+        "silent": ({"sound": np.zeros(RATE_HZ, np.float32)}, "silent sound"),
+        "clipped": ({"image": noise_image(0), "sound": full}, "clipped sound"),
+        "far": ({"image": 255 * (noise_image(0) > 90).astype(np.uint8)}, "image far"),
+    }
+
+
+@pytest.mark.parametrize("case", _cases())
+def test_every_artefact_gives_the_same_answer(models, case):
+    given, reason = _cases()[case]
+    if "sound" in given:
+        given = given | {"rate_hz": RATE_HZ}
+    expected = models["run"].predict(**given)
+    assert reason in expected.reason
+    assert (expected.scene == "unknown") == bool(reason)
+    for kind in KINDS[1:]:
+        found = models[kind].predict(**given)
+        assert found.scene_probs == pytest.approx(expected.scene_probs, abs=1e-4)
+        assert found.confidence == pytest.approx(expected.confidence, abs=1e-4)
+        assert (found.reason, found.scene) == (expected.reason, expected.scene)
+        assert found.notes == expected.notes
+
+
+def test_an_absent_input_has_no_effect_and_its_own_temperature(models):
+    predictor = models["run"].predictor
+    inputs = predictor.inputs(noise_image(0)[None], noise_sound(0)[None])
+    inputs["present"] = np.array([[1, 0]], np.float32)
+    first = predictor.predict(inputs)
+    inputs[predictor.sound_input] = inputs[predictor.sound_input] + 5
+    second = predictor.predict(inputs)
+    np.testing.assert_array_equal(first.scene_probs, second.scene_probs)
+    expected = softmax(first.logits["scene_logits"] / TEMPERATURES["image"])
+    np.testing.assert_allclose(first.scene_probs, expected, atol=1e-6)
+    alone = models["run"].predict(image=noise_image(0))
+    np.testing.assert_allclose(
+        [alone.scene_probs[name] for name in labels.scenes()],
+        first.scene_probs[0],
+        atol=1e-6,
+    )
+    assert alone.notes[0] == "no sound given: the answer is from the image alone"
+
+
+def test_a_low_confidence_is_unknown(models):
+    model = models["run"]
+    answer = model.predict(image=noise_image(0))
+    model.min_confidence = answer.confidence + 1e-3
+    try:
+        rejected = model.predict(image=noise_image(0))
+    finally:
+        model.min_confidence = 0.0
+    assert (rejected.scene, rejected.reason) == ("unknown", "low confidence")
+    assert rejected.scenes == answer.scenes
+    assert '"scene": "unknown"' in rejected.to_json()
+
+
+def test_the_signature_states_scene_confidence_and_reason(models):
+    signature = models["saved_model"]._signatures["image_only"]
+    blank = _image_bytes(np.full((40, 40, 3), 90, np.uint8))
+    found = signature(image_bytes=[_image_bytes(noise_image(0)), blank, b"none"])
+    scenes = found["scene"].numpy().tolist()
+    answers = [models["run"].predict(image=noise_image(0)).scene, "unknown", ""]
+    assert [scene.decode() for scene in scenes] == answers
+    assert found["confidence"].numpy()[2] == 0
+    texts = [text.decode() for text in found["reason"].numpy()]
+    flags = found["reason_flags"].numpy()
+    assert texts == [reason_text(row) for row in flags]
+    assert (texts[0], texts[2]) == ("", "")
+
+
+def test_a_run_without_the_file_has_no_temperature_and_rejects_nothing(tmp_path):
+    model = load_model(write_run(tmp_path))
+    blank = np.zeros((32, 32, 3), np.uint8)
+    answer = model.predict(image=blank)
+    assert (answer.reason, answer.scene) == ("", answer.scenes[0][0])
+    assert "received zeros" in answer.notes[0]
+    predictor = model.predictor
+    inputs = predictor.inputs(blank[None], np.zeros((1, 16_000), np.float32))
+    inputs["log_mel"] = np.zeros_like(inputs["log_mel"])
+    expected = softmax(predictor.predict(inputs).logits["scene_logits"])[0]
+    found = [answer.scene_probs[name] for name in labels.scenes()]
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -1,0 +1,96 @@
+"""Tiny networks of images and waveforms in files, and what they compute in NumPy."""
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+
+SIDE, SAMPLES = 16, 1_000
+RNG = np.random.default_rng(0)
+COLORS = RNG.normal(0, 0.02, (3, 5)).astype(np.float32)
+BLOCKS = RNG.normal(0, 1, (100, 6)).astype(np.float32)
+
+
+def image_vectors(images):
+    """Means of the colours times a matrix, [B, H, W, 3] → [B, 5]."""
+    return images.mean((1, 2)) @ COLORS
+
+
+def sound_vectors(waveforms):
+    """Mean over blocks of 100 samples of tanh of a product, [B, n] → [B, 6]."""
+    blocks = waveforms.reshape(len(waveforms), -1, 100)
+    return np.tanh(blocks @ BLOCKS).mean(1)
+
+
+def keras_image(side=SIDE):
+    """A model with a feature map as its layer `map` and two outputs."""
+    levels = keras.Input((side, side, 3))
+    x = keras.layers.Dense(5, use_bias=False, name="map")(levels)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    scores = keras.layers.Activation("sigmoid", name="scores")(embedding)
+    model = keras.Model(levels, {"embedding": embedding, "scores": scores})
+    model.get_layer("map").set_weights([COLORS])
+    return model
+
+
+class Sound(tf.Module):
+    """Frames [B, blocks, 6] and scores of a waveform."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = tf.Variable(BLOCKS)
+
+    def __call__(self, waveform):
+        frames = tf.tanh(tf.reshape(waveform, (-1, SAMPLES // 100, 100)) @ self.kernel)
+        return {"frames": frames, "scores": tf.reduce_max(frames, [1])}
+
+
+def concrete(batch):
+    """The module and its function for a batch of any size, of 1, or without batch."""
+    module = Sound()
+    shape = {"any": (None, SAMPLES), "one": (1, SAMPLES), "none": (SAMPLES,)}[batch]
+
+    def call(waveform):
+        found = module(waveform)
+        return {k: v[0] for k, v in found.items()} if batch == "none" else found
+
+    function = tf.function(call, input_signature=[tf.TensorSpec(shape, name="wave")])
+    return module, function
+
+
+def write_saved_model(path, batch="any"):
+    module, function = concrete(batch)
+    tf.saved_model.save(module, str(path), signatures=function)
+    return path
+
+
+def write_lite(path, batch="any"):
+    module, function = concrete(batch)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()], module
+    )
+    path.write_bytes(converter.convert())
+    return path
+
+
+def write_onnx(path, batch="B"):
+    """A network of images with channels first: mean over the pixels, two outputs."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["mean", "colors"], ["embedding"]),
+        helper.make_node("Sigmoid", ["embedding"], ["scores"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "image",
+        [helper.make_tensor_value_info("x", float32, [batch, 3, SIDE, SIDE])],
+        [
+            helper.make_tensor_value_info(name, float32, [batch, 5])
+            for name in ("embedding", "scores")
+        ],
+        [onnx.numpy_helper.from_array(COLORS, "colors")],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    return path

@@ -1,0 +1,324 @@
+"""The data of the map, and the pages in a browser."""
+
+import dataclasses
+import json
+import math
+import re
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+
+from advance_tf import labels
+from advance_tf.geo.corrections import read_corrections
+from advance_tf.geo.provenance import PROVENANCE_COLUMNS
+from advance_tf.geo.results import PlaceResult
+from advance_tf.reporting.dataset_pages import (
+    evaluation_map,
+    write_dataset_map,
+    write_review,
+)
+from advance_tf.reporting.map_page import Background, place_map, script_json, write_map
+from tests.cli.test_report_page import (
+    _ELEMENTS_TOO_WIDE,
+    CHROMIUM,
+    DRIVER,
+    FLAGS,
+    WIDTHS,
+    _require_browser,
+    set_width,
+)
+from tests.geo.factories import write_table
+
+PLACES = 5000
+
+
+def result(number, folder=None):
+    """A place of scene `number` modulo 13 in the Alps."""
+    rng = np.random.default_rng(number)
+    scene = labels.scenes()[number % 13]
+    probs = np.full(13, 0.02)
+    probs[number % 13] = 0.76
+    return PlaceResult(
+        *(f"place {number}", "ok", rng.uniform(46, 48), rng.uniform(7, 11)),
+        scene=scene,
+        confidence=(number % 100) / 100,
+        probabilities=dict(zip(labels.scenes(), probs.tolist(), strict=True)),
+        events=(("Wind", 0.5),),
+        image="a.jpg" if folder else "",
+        sound="a.wav" if folder else "",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with one image and one sound."""
+    folder = tmp_path_factory.mktemp("map")
+    image = tf.io.encode_jpeg(np.full((32, 32, 3), 120, np.uint8)).numpy()
+    (folder / "a.jpg").write_bytes(image)
+    soundfile.write(folder / "a.wav", np.zeros(16_000), 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    results = [result(number, folder) for number in range(PLACES)]
+    results.append(PlaceResult("refused", "no raster covers the place", 47.0, 9.0))
+    picture = np.full((20, 30, 4), 200, np.uint8)
+    write_map(
+        results,
+        folder / "map.html",
+        title="<b>Alps</b>",
+        background=Background(picture, (8.0, 46.5, 10.0, 47.5)),
+        media_limit=3,
+        media_folder=folder,
+    )
+    return folder / "map.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    _require_browser()
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+        options.add_argument(flag)
+    downloads = str(tmp_path_factory.mktemp("downloads"))
+    options.add_experimental_option("prefs", {"download.default_directory": downloads})
+    options.set_capability(
+        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+    )
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.set_script_timeout(20)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def test_rows_without_a_place_are_left_out(folder):
+    results = [
+        result(1, folder),
+        PlaceResult("refused", "no data", 47.0, 9.0),
+        PlaceResult("nowhere", "ok", math.nan, math.nan, "lake", 0.5),
+        result(3),
+        dataclasses.replace(result(4), scene="unknown", reason="blank image"),
+    ]
+    shown = place_map(results, media_limit=1, media_folder=folder)
+    assert [place["name"] for place in shown.places] == [
+        *("place 1", "place 3", "place 4"),
+    ]
+    assert shown.places[0]["image"].startswith("data:image/jpeg;base64,")
+    assert shown.places[0]["sound"].startswith("data:audio/mpeg;base64,")
+    assert "image" not in shown.places[1]
+    assert shown.counts == [int(k in (1, 3, 13)) for k in range(14)]
+    assert shown.places[2]["notes"] == ["unknown: blank image"]
+    assert json.loads(shown.json)["places"][1]["probs"][3] == 0.76
+    with pytest.raises(ValueError, match="none in 1 rows"):
+        place_map([PlaceResult("a", "no data")])
+    assert "</" not in script_json({"a": "</script><script>"})
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_map_fits_and_loads_nothing(browser, page, width):
+    set_width(browser, width)
+    browser.get_log("performance")
+    browser.get(page.as_uri())
+    assert browser.find_element(By.TAG_NAME, "h1").text == "<b>Alps</b>"
+    assert browser.execute_script(_ELEMENTS_TOO_WIDE) == []
+    total = browser.execute_script("return document.documentElement.scrollWidth")
+    assert total <= width
+    requests = [
+        json.loads(entry["message"])["message"]["params"]["request"]["url"]
+        for entry in browser.get_log("performance")
+        if 'Network.requestWillBeSent"' in entry["message"]
+    ]
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert browser.get_log("browser") == []
+    shown = browser.find_element(By.CLASS_NAME, "map-status").text
+    assert shown == f"{PLACES} of {PLACES} places"
+
+
+def test_thousands_of_places_are_painted_fast(browser, page):
+    set_width(browser, 1280)
+    browser.get(page.as_uri())
+    milliseconds = browser.execute_script(
+        "const start = performance.now();"
+        "for (let k = 0; k < 10; k++) placeMap.paint();"
+        "return (performance.now() - start) / 10"
+    )
+    # Ten frames a second on a machine that is busy with other tests.
+    assert milliseconds < 100
+
+
+def test_filters_count_scenes_and_confidence(browser, page):
+    browser.get(page.as_uri())
+    browser.execute_script("document.querySelector('[data-action=none]').click()")
+    boxes = browser.find_elements(By.CSS_SELECTOR, ".map-scenes input")
+    browser.execute_script("arguments[0].click()", boxes[2])
+    status = browser.find_element(By.CLASS_NAME, "map-status")
+    own = [number for number in range(PLACES) if number % 13 == 2]
+    assert status.text.startswith(f"{len(own)} of")
+    browser.execute_script(
+        "const input = document.querySelector('input[type=range]');"
+        "input.value = 50; input.dispatchEvent(new Event('input'))"
+    )
+    sure = [number for number in own if number % 100 >= 50]
+    assert status.text.startswith(f"{len(sure)} of")
+
+
+def test_a_click_shows_image_sound_and_probabilities(browser, page):
+    set_width(browser, 1280)
+    browser.get(page.as_uri())
+    # Only the first place of the first scene is visible.
+    browser.execute_script("document.querySelector('[data-action=none]').click()")
+    box = browser.find_elements(By.CSS_SELECTOR, ".map-scenes input")[0]
+    browser.execute_script("arguments[0].click()", box)
+    x, y = browser.execute_script("return placeMap.screen(0)")
+    canvas = browser.find_element(By.TAG_NAME, "canvas")
+    width, height = canvas.size["width"], canvas.size["height"]
+    ActionChains(browser).move_to_element_with_offset(
+        canvas, round(x - width / 2), round(y - height / 2)
+    ).click().perform()
+    panel = browser.find_element(By.CLASS_NAME, "map-panel")
+    selected = browser.execute_script("return placeMap.selected")
+    assert panel.find_element(By.TAG_NAME, "h3").text == f"place {selected}"
+    browser.execute_script("placeMap.select(0)")
+    browser.execute_async_script(
+        "const done = arguments[0], image = document.querySelector('.map-panel img');"
+        "image.decode().then(done)"
+    )
+    size = browser.execute_script(
+        "return document.querySelector('.map-panel img').naturalWidth"
+    )
+    assert size == 320
+    assert panel.find_elements(By.TAG_NAME, "audio")
+    text = panel.text
+    assert re.search(r"airport\s+76\.0 %", text)
+    assert re.search(r"Wind\s+50\.0 %", text)
+
+
+def test_zoom_and_keys_move_the_map(browser, page):
+    browser.get(page.as_uri())
+    canvas = browser.find_element(By.TAG_NAME, "canvas")
+    apart = (
+        "const [a, b] = [placeMap.screen(0), placeMap.screen(1)];"
+        "return Math.hypot(a[0] - b[0], a[1] - b[1])"
+    )
+    before = browser.execute_script(apart)
+    browser.execute_script("document.querySelector('[data-action=in]').click()")
+    assert browser.execute_script(apart) == pytest.approx(1.6 * before)
+    x, _ = browser.execute_script("return placeMap.screen(0)")
+    canvas.send_keys("\ue014")  # the right arrow
+    assert browser.execute_script("return placeMap.screen(0)")[0] == pytest.approx(
+        x - 60
+    )
+    browser.execute_script("document.querySelector('[data-action=all]').click()")
+    assert browser.execute_script(apart) == pytest.approx(before)
+
+
+@pytest.fixture(scope="module")
+def data_dir(folder):
+    """A data set of three pairs with their provenance."""
+    root = folder / "built"
+    evidence = {
+        "features": [
+            {
+                "id": "w7",
+                "scene": "lake",
+                "tags": {"natural": "water"},
+                "metres": 0.0,
+            }
+        ],
+        "shares": {"lake": 0.8},
+    }
+    rows = []
+    for number, shift in enumerate(("", "north", "")):
+        stem = f"{number + 1:05d}_1"
+        for kind, name in (("vision", "a.jpg"), ("sound", "a.wav")):
+            path = root / kind / "lake" / f"{stem}{name[1:]}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((folder / name).read_bytes())
+        row = dict.fromkeys(PROVENANCE_COLUMNS, "")
+        row |= {"stem": stem, "scene": "lake", "site": stem[:5], "shift": shift}
+        row |= {"recording": f"{number // 2}, a.wav", "label_rule": "inside"}
+        row |= {"latitude": 47 + number / 10, "longitude": 9.5}
+        row |= {"evidence": json.dumps(evidence)}
+        rows.append([row[name] for name in PROVENANCE_COLUMNS])
+    write_table(root / "provenance.csv", rows, PROVENANCE_COLUMNS)
+    return root
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_review_writes_corrections_that_are_read_back(
+    browser, data_dir, tmp_path, width
+):
+    assert write_review(data_dir) == 3
+    set_width(browser, width)
+    browser.get((data_dir / "review.html").as_uri())
+    browser.execute_script("localStorage.clear()")
+    browser.refresh()
+    total = browser.execute_script("return document.documentElement.scrollWidth")
+    assert total <= width
+    assert "natural=water" in browser.find_element(By.CLASS_NAME, "features").text
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys("a")
+    assert browser.find_element(By.CLASS_NAME, "position").text.upper() == (
+        "PAIR 2 OF 3"
+    )
+    body.send_keys("r")
+    browser.execute_script(
+        "const choice = document.querySelector('select');"
+        "choice.value = 'harbour'; choice.dispatchEvent(new Event('change'))"
+    )
+    text = browser.execute_script("return review.table()")
+    (tmp_path / "corrections.csv").write_text(text)
+    found = read_corrections(tmp_path / "corrections.csv")
+    assert {key: (one.decision, one.scene) for key, one in found.items()} == {
+        ("0, a.wav", ""): ("accept", ""),
+        ("0, a.wav", "north"): ("reject", ""),
+        ("1, a.wav", ""): ("correct", "harbour"),
+    }
+    browser.refresh()
+    time.sleep(0.1)
+    assert browser.find_element(By.CLASS_NAME, "done").text == "3"
+    assert browser.get_log("browser") == []
+
+
+def test_a_large_review_refers_to_the_files(data_dir):
+    write_review(data_dir, media_limit=2)
+    text = (data_dir / "review.html").read_text(encoding="utf-8")
+    assert '"image":"vision/lake/00001_1.jpg"' in text
+    with pytest.raises(ValueError, match=r"must have provenance\.csv"):
+        write_review(data_dir / "vision")
+
+
+def test_the_map_of_a_data_set_names_recordings_and_sites(data_dir):
+    shown = write_dataset_map(data_dir)
+    assert [place["notes"] for place in shown.places] == [
+        ["0, a.wav", "site 00001"],
+        ["0, a.wav, shifted to the north", "site 00002"],
+        ["1, a.wav", "site 00003"],
+    ]
+    assert shown.places[0]["confidence"] is None
+    assert (data_dir / "map.html").is_file()
+
+
+def test_an_evaluation_without_coordinates_has_no_map(tmp_path):
+    from types import SimpleNamespace
+
+    evaluation = SimpleNamespace(stems=("00001", "00002"), scenes=labels.scenes())
+    evaluation.scene_probs = np.full((2, 13), 1 / 13)
+    evaluation.predicted, evaluation.true = np.array([7, 7]), np.array([7, 1])
+    evaluation.event_probs = None
+    assert evaluation_map(tmp_path, evaluation) is None
+    (tmp_path / "sites.csv").write_text("stem,latitude,longitude\n00002,47.1,9.5\n")
+    shown = evaluation_map(tmp_path, evaluation)
+    assert [place["name"] for place in shown.places] == ["00002"]
+    assert shown.places[0]["notes"] == ["wrong, the label is beach; site 00002"]
