@@ -1,6 +1,7 @@
 """A cache of decoded pairs on disk, so that files are decoded only once."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -15,7 +16,14 @@ from advance_tf.config import FeatureConfig
 from advance_tf.config_io import key_settings
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
-from advance_tf.data.rows import ComputedRows, add_rows, number_rows, path_rows
+from advance_tf.data.rows import (
+    ComputedRows,
+    Rows,
+    add_rows,
+    blocks,
+    number_rows,
+    path_rows,
+)
 from advance_tf.data.shards import media_path
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.media_files import container, read_media
@@ -187,22 +195,20 @@ class PairCache:
         is_long = is_longer_than_clip(read_media(sound_path), self.features)
         return tf.cast(image, tf.uint8), sound, is_long
 
-    def has_long_recordings(
-        self, pairs: Sequence[Pair], data_dir: str | pathlib.Path
-    ) -> bool:
-        """Whether a recording of pairs is longer than a clip.
+    @staticmethod
+    def has_long_recordings(paths: Rows) -> bool:
+        """Whether a recording is longer than a clip.
 
         Args:
-            pairs: pairs of the data set that the cache contains.
-            data_dir: folder of the data set.
+            paths: object [n], result of `path_rows`.
 
         Returns:
             True if training has to cut a recording at random, and so to decode it.
 
         Raises:
-            FileNotFoundError: a source file or a cache file does not exist.
+            FileNotFoundError: a cache file does not exist.
         """
-        for path in self._paths(pairs, data_dir):
+        for path in itertools.chain.from_iterable(blocks(paths)):
             with open(path, "rb") as file:
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\0":

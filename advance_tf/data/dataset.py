@@ -147,13 +147,12 @@ def make_dataset(
         )
     columns = target_columns(pairs, targets)
     paths = path_columns(pairs, data_dir, cache)
-    cuts = training and cache is not None and cache.has_long_recordings(pairs, data_dir)
     load = input_loader(
         Frontend(features, sound_input=sound_input),
         seed,
         augmentation if training else None,
         cache,
-        cuts=cuts,
+        paths,
     )
 
     @tf.autograph.experimental.do_not_convert
@@ -276,9 +275,7 @@ def target_columns(
             "pairs must contain at least one pair; received none. Choose another "
             "split or add data."
         )
-    index_of = {scene: index for index, scene in enumerate(labels.scenes())}
-    scenes = np.array([index_of[pair.scene] for pair in pairs], np.int32)
-    columns: dict[str, Rows] = {"scene": scenes}
+    columns: dict[str, Rows] = {"scene": scene_numbers(pairs).astype(np.int32)}
     for name, rows in (targets or {}).items():
         if len(rows) != len(pairs):
             raise ValueError(
@@ -316,8 +313,7 @@ def input_loader(
     seed: int,
     augmentation: str | None,
     cache: PairCache | None,
-    *,
-    cuts: bool,
+    paths: Mapping[str, Rows],
 ) -> Callable[[tf.Tensor, tf.Tensor, _Tensors], _Tensors]:
     """Builds the function that loads the inputs of a pair.
 
@@ -326,13 +322,16 @@ def input_loader(
         seed: seed of the augmentation.
         augmentation: of training, see `augment.augment_image`; None in evaluation.
         cache: as for `make_dataset`.
-        cuts: whether long recordings of the cache are cut at random.
+        paths: result of `path_columns` for all pairs.
 
     Returns:
         A function of epoch, index and paths, see `path_columns`, that returns
         image and sound, the image of a cache as uint8.
     """
-    load = _pair_loader(frontend, augmentation is not None, cache, cuts)
+    training = augmentation is not None
+    # A cache holds the centre cut; training cuts a long recording at random.
+    cuts = training and cache is not None and cache.has_long_recordings(paths[_CACHED])
+    load = _pair_loader(frontend, training, cache, cuts)
 
     # The functions have no Python control flow; looking for it takes a second.
     @tf.autograph.experimental.do_not_convert
@@ -378,7 +377,6 @@ def _pair_loader(
         # Without the decoder the graph of a pass is ready in a tenth of the time.
         if not cuts:
             return image, finish(stored)
-        # The cache holds the centre cut; training cuts a long recording at random.
         sound = tf.cond(
             is_long, lambda: decode_sound(row, pair_seed), lambda: finish(stored)
         )

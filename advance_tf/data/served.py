@@ -86,13 +86,12 @@ class ServedBatches:
         self.service = service
         self._targets = target_columns(pairs, targets)
         self._paths = path_columns(pairs, data_dir, cache)
-        long = cache is not None and cache.has_long_recordings(pairs, data_dir)
         self._load = input_loader(
             Frontend(features, sound_input=sound_input),
             seed,
             augmentation if training else None,
             cache,
-            cuts=training and long,
+            self._paths,
         )
         self._count, self._seed, self._training = len(pairs), seed, training
         self._balance = scene_numbers(pairs) if sampling == "balanced" else None

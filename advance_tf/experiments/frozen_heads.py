@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from advance_tf.config import Config
 from advance_tf.config_io import replace_fields, to_dict
+from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
@@ -31,7 +32,6 @@ from advance_tf.data.splits import TEST
 from advance_tf.experiments.reproduction import predictions_of
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import reading, replacing
-from advance_tf.inference.evaluation import true_scenes
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
 from advance_tf.models.heads import build_heads
@@ -286,7 +286,7 @@ def _write(job: Job, manifest: Manifest, model: HeadModel, rows: list[int]) -> N
         evaluation = evaluate_predictions(
             [pair.stem for pair in pairs],
             [pair.site for pair in pairs],
-            true_scenes(pairs),
+            scene_numbers(pairs),
             model.scene_probs(rows),
             label=join_labels(manifest.label, read_notice(job.config.data.data_dir)),
             resamples=2,

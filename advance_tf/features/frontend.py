@@ -42,9 +42,7 @@ from advance_tf.features.waveform import (
     check_rate,
     clip_from_samples,
     fit_clip,
-    is_longer_than_clip,
     mono_waveform,
-    recording_from_bytes,
     waveform_from_bytes,
     waveform_or_problem,
 )
@@ -184,13 +182,6 @@ class Frontend:
         return resize_image(image, features.image_size, features.image_resize)
 
     @_do_not_convert
-    def decode_recording(
-        self, contents: tf.Tensor, name: tf.Tensor | str = ""
-    ) -> tf.Tensor:
-        """Decodes WAV bytes to float32 [n] at `sample_rate_hz`, at full length."""
-        return recording_from_bytes(contents, self.features, name)
-
-    @_do_not_convert
     def decode_waveform(
         self,
         contents: tf.Tensor,
@@ -199,10 +190,6 @@ class Frontend:
     ) -> tf.Tensor:
         """Decodes WAV bytes to one clip, float32 [clip_samples]; see `fit_clip`."""
         return waveform_from_bytes(contents, self.features, offset, name)
-
-    def is_longer_than_clip(self, contents: tf.Tensor) -> tf.Tensor:
-        """Whether WAV bytes hold more than one clip, bool scalar."""
-        return is_longer_than_clip(contents, self.features)
 
     def fit_clip(
         self, recording: tf.Tensor, offset: tf.Tensor | float = 0.5

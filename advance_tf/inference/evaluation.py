@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from advance_tf import labels
 from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
+from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.pairing import Pair
 from advance_tf.inference.predictor import Predictor, Probabilities
@@ -44,11 +44,6 @@ def run_names(workdirs: Sequence[str | pathlib.Path]) -> list[str]:
         if len(set(names)) == len(set(parts)):
             return names
     return [str(workdir) for workdir in workdirs]
-
-
-def true_scenes(pairs: Sequence[Pair]) -> np.ndarray:
-    """The indices of the scenes of pairs, int64 [n] in 0..12."""
-    return np.array([labels.scenes().index(pair.scene) for pair in pairs], np.int64)
 
 
 def predict_pairs(
@@ -166,7 +161,7 @@ def evaluate(
     pairs = run.pairs_of(split)
     # Reports compare the probabilities with and without a temperature.
     found = predict_pairs(run, pairs, batch_size=batch_size, progress=progress)
-    true = true_scenes(pairs)
+    true = scene_numbers(pairs)
     events = found.events
     measured = "measured on training pairs" if split in ("training", "all") else ""
     return evaluate_predictions(

@@ -10,13 +10,14 @@ from numpy.typing import ArrayLike
 
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
+from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.shards import media_path
 from advance_tf.data.splits import TRAINING, spread_over_scenes
 from advance_tf.extras import requires_extra
-from advance_tf.inference.evaluation import run_names, true_scenes
+from advance_tf.inference.evaluation import run_names
 from advance_tf.inference.predictor import Predictor
 from advance_tf.reporting.activation_map_figure import Row, View, cam_figure
 from advance_tf.reporting.activation_maps import (
@@ -273,7 +274,7 @@ def _true_probs(
         .predict_pairs(pairs, run.data_dir, batch_size=run.config.training.batch_size)
         .scene_probs
     )  # [n, scenes]
-    return probs[np.arange(len(pairs)), true_scenes(pairs)]
+    return probs[np.arange(len(pairs)), scene_numbers(pairs)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -290,7 +291,7 @@ def _run_views(
     run: RunSource, pairs: Sequence[Pair], data_dir: str | pathlib.Path | None
 ) -> _RunViews:
     run = _load(run, data_dir)
-    scenes = true_scenes(pairs)
+    scenes = scene_numbers(pairs)
     pair_maps = compute_maps(run, pairs, run.data_dir, scenes)
     return _RunViews(
         run.config.features,

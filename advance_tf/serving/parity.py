@@ -14,12 +14,12 @@ import soundfile
 import soxr
 import tensorflow as tf
 
+from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.pairing import Pair
 from advance_tf.data.shards import media_path
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.media_files import container, read_media_bytes
-from advance_tf.inference.evaluation import true_scenes
 from advance_tf.models.folding import with_dtype
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
@@ -143,7 +143,7 @@ class EncodedPairs:
             Encoded pairs, and the indices of their scenes, int64 [n].
         """
         pairs = self._run.pairs_of(split)
-        return [self._read(pair) for pair in pairs], true_scenes(pairs)
+        return [self._read(pair) for pair in pairs], scene_numbers(pairs)
 
     def _read(self, pair: Pair) -> EncodedPair:
         contents = []

@@ -63,7 +63,8 @@ def test_stores_image_log_mel_and_length(
         expected = log_mel_db(waveform_from_bytes(contents, features), features)
         np.testing.assert_allclose(log_mel, expected, atol=1e-4)
         assert bool(found_long) == is_long
-    assert cache.has_long_recordings(pairs, fabricated_advance) == is_long
+    paths = cache.path_rows(pairs, fabricated_advance)
+    assert cache.has_long_recordings(paths) == is_long
 
 
 def test_training_reads_a_repeated_sound_from_the_cache(pairs, copied_data, tmp_path):
@@ -95,8 +96,8 @@ def test_one_long_recording_among_repeated_ones_is_cut_at_random(tmp_path):
         pairs.append(pair)
     cache = PairCache(tmp_path / "cache", REPEATED)
     fill(cache, pairs, tmp_path)
-    assert cache.has_long_recordings(pairs, tmp_path)
-    assert not cache.has_long_recordings(pairs[:2], tmp_path)
+    assert cache.has_long_recordings(cache.path_rows(pairs, tmp_path))
+    assert not cache.has_long_recordings(cache.path_rows(pairs[:2], tmp_path))
     dataset = make_dataset(
         pairs, tmp_path, REPEATED, 3, training=True, cache=cache, rows=range(3)
     )
