@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from advance_tf.experiments import grid_search, reproduction
 from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
 from advance_tf.experiments.grid_search import Search
-from advance_tf.experiments.paper_tables import paper_rows
 from advance_tf.experiments.repeated_splits import (
     SplitStudy,
     open_splits,
@@ -102,18 +101,12 @@ def run_tables(
     else:
         manifest = find_manifest(study.workdir, study.config, manifest_path)
         studies = [SplitStudy(study, manifest)]
-    recipes = list(
-        dict.fromkeys(row.recipe for table in tables for row in paper_rows(table))
-    )
     chosen: list[Weights] = [{} for _ in studies]
     if grid is not None:
+        recipes = reproduction.table_recipes(tables)
         chosen = _search(studies, recipes, grid, resources)
     jobs_of = [
-        [
-            split.study.job(recipe, seed, changes=weights.get(recipe))
-            for seed in range(runs)
-            for recipe in recipes
-        ]
+        reproduction.table_jobs(split.study, tables, runs, weights)
         for split, weights in zip(studies, chosen, strict=True)
     ]
     prepare_splits(studies, jobs_of, resources.teacher)

@@ -3,7 +3,8 @@
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import keras
 from tqdm import tqdm
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from advance_tf.checksums import file_sha256
 from advance_tf.data.layout import join_labels
 from advance_tf.experiments import paper_tables
-from advance_tf.experiments.paper_tables import TableLine, paper_rows
+from advance_tf.experiments.paper_tables import PaperRow, TableLine, paper_rows
 from advance_tf.experiments.scheduler import Job
 from advance_tf.experiments.study import Study
 from advance_tf.files import reading, replacing
@@ -23,6 +24,7 @@ from advance_tf.metrics.comparison import (
     read_predictions,
 )
 from advance_tf.metrics.epochs import epochs_table
+from advance_tf.metrics.repeated_splits import SplitRow
 from advance_tf.reporting.evaluation_report import (
     METRICS,
     run_over_epochs,
@@ -31,6 +33,9 @@ from advance_tf.reporting.evaluation_report import (
 from advance_tf.runs.workdir import load_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
+# Predictions of the runs of a method, of one split or of several, and their line.
+_Runs = TypeVar("_Runs")
+_Line = TypeVar("_Line", Row, SplitRow)
 # Headings of the tables.
 TITLES = {
     1: "transfer with both inputs",
@@ -39,7 +44,18 @@ TITLES = {
 }
 
 
-def table_jobs(study: Study, tables: Sequence[int], runs: int) -> list[Job]:
+def table_recipes(tables: Sequence[int]) -> list[str]:
+    """The recipes of the rows of tables, each once."""
+    rows = (row for table in tables for row in paper_rows(table))
+    return list(dict.fromkeys(row.recipe for row in rows))
+
+
+def table_jobs(
+    study: Study,
+    tables: Sequence[int],
+    runs: int,
+    changes: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Job]:
     """Lists the jobs of the tables, seed by seed.
 
     An interrupted study thus has complete tables of fewer seeds.
@@ -48,12 +64,17 @@ def table_jobs(study: Study, tables: Sequence[int], runs: int) -> list[Job]:
         study: the study that the jobs belong to.
         tables: numbers of tables: 1, 2 or 3.
         runs: number of seeds, 0 to runs − 1.
+        changes: recipe → alpha and beta in place of its own.
 
     Returns:
         One job for each recipe and seed; rows with the same recipe share it.
     """
-    recipes = dict.fromkeys(row.recipe for table in tables for row in paper_rows(table))
-    return [study.job(recipe, seed) for seed in range(runs) for recipe in recipes]
+    changes, recipes = changes or {}, table_recipes(tables)
+    return [
+        study.job(recipe, seed, changes=changes.get(recipe))
+        for seed in range(runs)
+        for recipe in recipes
+    ]
 
 
 def predictions_of(job: Job) -> pathlib.Path:
@@ -93,6 +114,33 @@ def _needs_evaluation(job: Job) -> bool:
     )
 
 
+def compare_rows(
+    rows: Sequence[PaperRow],
+    predictions: Mapping[str, _Runs],
+    compare: Callable[[Mapping[str, _Runs], str], Sequence[_Line]],
+) -> dict[str, _Line]:
+    """Compares the rows of a table with the rows that they refer to.
+
+    Args:
+        rows: rows of one table.
+        predictions: recipe → predictions of its runs.
+        compare: a function of method → predictions and the name of the reference,
+            that returns a line with a `name` for each method.
+
+    Returns:
+        Name of a row → its first line.
+    """
+    names = {row.recipe: row.name for row in rows}
+    compared: dict[str, _Line] = {}
+    for reference in dict.fromkeys(row.reference for row in rows):
+        group = [row for row in rows if row.reference == reference]
+        methods = {names[reference]: predictions[reference]}
+        methods |= {row.name: predictions[row.recipe] for row in group}
+        for line in compare(methods, names[reference]):
+            compared.setdefault(line.name, line)
+    return compared
+
+
 def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], str]:
     """Compares the scores of a table's rows with those of the paper.
 
@@ -113,13 +161,7 @@ def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], s
         for row in rows
     }
     names = {row.recipe: row.name for row in rows}
-    compared: dict[str, Row] = {}
-    for reference in dict.fromkeys(row.reference for row in rows):
-        group = [row for row in rows if row.reference == reference]
-        methods = {names[reference]: predictions[reference]}
-        methods |= {row.name: predictions[row.recipe] for row in group}
-        for line in compare(methods, names[reference]):
-            compared.setdefault(line.name, line)
+    compared = compare_rows(rows, predictions, compare)
     data_labels = {run.label for runs_of in predictions.values() for run in runs_of}
     lines = [
         TableLine(compared[row.name], names[row.reference], row.scores) for row in rows

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from advance_tf.config import Config
 from advance_tf.config_io import check_resume, to_dict
 from advance_tf.data.manifest import Manifest
-from advance_tf.files import replacing
+from advance_tf.files import remove_partial_files, replacing
 from advance_tf.runs.workdir import CONFIG, read_config
 from advance_tf.training.frozen import trains_heads_only
 from advance_tf.training.session import is_finished, run_progress
@@ -186,9 +186,7 @@ def _available_cores() -> int:
 
 def _launch(job: Job, cores: int, lock: int | None) -> _RunningJob:
     job.workdir.mkdir(parents=True, exist_ok=True)
-    # Incomplete files of a run that was killed.
-    for partial in job.workdir.glob("*-partial*"):
-        partial.unlink()
+    remove_partial_files(job.workdir)
     job.write()
     threads = {
         name: str(cores)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import pathlib
@@ -11,7 +12,7 @@ from advance_tf.data.layout import join_labels
 from advance_tf.experiments.folds import site_ratio
 from advance_tf.experiments.paper_tables import PaperRow, paper_rows
 from advance_tf.experiments.repeated_splits import SplitStudy
-from advance_tf.experiments.reproduction import TITLES, predictions_of
+from advance_tf.experiments.reproduction import TITLES, compare_rows, predictions_of
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import replacing
 from advance_tf.metrics.comparison import (
@@ -92,15 +93,10 @@ def split_table(
     }
     ratio = site_ratio([split.manifest for split in splits])
     names = {row.recipe: row.name for row in rows}
-    compared: dict[str, SplitRow] = {}
-    for reference in dict.fromkeys(row.reference for row in rows):
-        group = [row for row in rows if row.reference == reference]
-        methods = {names[reference]: predictions[reference]}
-        methods |= {row.name: predictions[row.recipe] for row in group}
-        for line in compare_over_splits(
-            methods, names[reference], test_to_training=ratio, samples=samples
-        ):
-            compared.setdefault(line.name, line)
+    compare = functools.partial(
+        compare_over_splits, test_to_training=ratio, samples=samples
+    )
+    compared = compare_rows(rows, predictions, compare)
     data_labels = {
         run.label for of in predictions.values() for runs in of for run in runs
     }

@@ -97,6 +97,13 @@ def compile_with_rates(trainer: Trainer, config: Config) -> None:
             scale_rates(trainer.optimizer, layer.trainable_variables, factor)
 
 
+def open_cache(config: Config) -> PairCache | None:
+    """The cache of a run, which may lack pairs; None when `cache_dir` is not set."""
+    if not config.data.cache_dir:
+        return None
+    return PairCache(config.data.cache_dir, config.features, sound_input(config.model))
+
+
 def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
     """Decodes the pairs of `used_splits` that the cache lacks.
 
@@ -107,17 +114,9 @@ def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
     Returns:
         The cache; None when `cache_dir` is not set.
     """
-    if not config.data.cache_dir:
-        return None
-    cache = PairCache(config.data.cache_dir, config.features, sound_input(config.model))
-    cache.fill(
-        [
-            pair
-            for split in used_splits(config, manifest)
-            for pair in manifest.of(split)
-        ],
-        config.data.data_dir,
-    )
+    cache = open_cache(config)
+    if cache is not None:
+        cache.fill(_used_pairs(config, manifest), config.data.data_dir)
     return cache
 
 
@@ -129,6 +128,12 @@ def used_splits(config: Config, manifest: Manifest) -> tuple[str, ...]:
     splits = ("training", "validation")
     tests = config.training.test_epochs and "test" in manifest.splits
     return (*splits, "test") if tests else splits
+
+
+def _used_pairs(config: Config, manifest: Manifest) -> list[Pair]:
+    return [
+        pair for split in used_splits(config, manifest) for pair in manifest.of(split)
+    ]
 
 
 def make_datasets(
@@ -206,7 +211,8 @@ def score_test_epochs(config: Config, manifest: Manifest) -> list[ValidationScor
         config.data.data_dir,
         config.features,
         config.training.batch_size,
-        cache=fill_cache(config, manifest),
+        # `make_datasets` has filled it.
+        cache=open_cache(config),
         sound_input=sound_input(config.model),
     )
     return [ValidationScores(dataset, "scene", "scene_logits", scene_scores, "test")]
@@ -314,9 +320,7 @@ def train_recognizer(
         first_epoch=progress.epochs,
         share=(worker.index, worker.count),
     )
-    pairs = [
-        pair for split in used_splits(config, manifest) for pair in manifest.of(split)
-    ]
+    pairs = _used_pairs(config, manifest)
     with media_errors(pairs, config.data.data_dir, config.features):
         with strategy.scope():
             # The warning is given once in a run.
