@@ -8,7 +8,7 @@ take turns, `--repeats` times `--calls` calls, and the fastest calls are compare
 load on the machine can only slow a call down. The CPU time of a call, of all threads,
 depends less on other load. ONNX Runtime and OpenVINO read an ONNX file exported from
 the same model in PyTorch and fold its batch norms themselves. A runtime needs up to 4
-GB of memory; use `--runtimes` and `--folder` to measure a few at a time.
+GB of memory: the default measures six of them, `--runtimes=all` needs 50 GB.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import time
 
 import numpy as np
 
-from benchmarks.inference_runtimes import RUNTIMES, example, load, prepare
+from benchmarks.inference_runtimes import COMPARED, RUNTIMES, example, load, prepare
 
 PEER = "ONNX Runtime"
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16")
@@ -128,7 +128,9 @@ def main():
     parser.add_argument("--batch_sizes", default="1,8")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--calls", type=int, default=3)
-    parser.add_argument("--runtimes", default=";".join(RUNTIMES))
+    parser.add_argument(
+        "--runtimes", default=";".join(COMPARED), help="Separated by ';'; 'all'."
+    )
     parser.add_argument("--folder", help="Folder of the models; default: a new one.")
     parser.add_argument("--runtime", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -139,7 +141,9 @@ def main():
         folder = pathlib.Path(arguments.folder or temporary)
         if not (folder / "pair.onnx").exists():
             prepare(folder)
-        names = list(dict.fromkeys([PEER, *arguments.runtimes.split(";")]))
+        every = arguments.runtimes == "all"
+        chosen = RUNTIMES if every else arguments.runtimes.split(";")
+        names = list(dict.fromkeys([PEER, *chosen]))
         processes = {name: start(name, folder) for name in names}
         try:
             print(cpu())

@@ -215,6 +215,11 @@ RUNTIMES = {
         (),
     ),
 }
+# The runtimes of the table in docs/performance.md.
+COMPARED = [
+    *("ONNX Runtime", "OpenVINO", FROZEN, "TensorFlow, run (forward pass)"),
+    *("OpenVINO, oneDNN limited to AVX2", f"{FROZEN}, oneDNN limited to AVX2"),
+]
 
 
 def load(name, folder):

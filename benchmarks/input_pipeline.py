@@ -64,7 +64,7 @@ def baseline_pair(image_path, sound_path):
     from PIL import Image
 
     with Image.open(image_path) as opened:
-        resized = opened.convert("RGB").resize((256, 256), Image.Resampling.BILINEAR)
+        resized = opened.convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
     image = np.asarray(resized, np.float32)
     wave, _ = librosa.load(sound_path, sr=16_000, duration=10, res_type="soxr_hq")
     mel = librosa.feature.melspectrogram(
@@ -173,7 +173,7 @@ def least_cost(pairs, data_dir):
         )
     }
     for kind in (tf.float32, tf.float64):
-        frames = tf.random.stateless_normal([400, 4096], [1, 2], kind)
+        frames = tf.random.stateless_normal([400, 4096], [1, 2], dtype=kind)
         parts[f"transforms in {kind.name}"] = lambda frames=frames: tf.signal.rfft(
             frames
         )
@@ -224,7 +224,7 @@ def spawn(arguments, configuration, cores, data_dir, cache_dir):
     command += [f"--data_dir={data_dir}", f"--pairs={arguments.pairs}"]
     command += [f"--cache_dir={cache_dir}", f"--passes={arguments.passes}"]
     done = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
+        command, env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -13,7 +13,7 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, add_rows, path_rows
 from advance_tf.data.sampling import epoch_order
-from advance_tf.features.file_decoders import image_decoder, sound_decoder
+from advance_tf.features.file_decoders import as_traced, image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 
 _Tensors = dict[str, tf.Tensor]
@@ -79,6 +79,7 @@ def epoch_indices(
     return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 
+@as_traced()
 def make_dataset(
     pairs: Sequence[Pair],
     data_dir: str | pathlib.Path,
