@@ -27,14 +27,14 @@ lint: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 
-# The HTML report is tested in Debian's Chromium; without it that test is skipped.
+# The pages are tested in Debian's Chromium; without it these tests are skipped.
 browser:
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 	    --no-install-recommends chromium chromium-driver >/dev/null; \
 	else \
-	  echo "no Chromium here: the test of the HTML report in a browser is skipped"; \
+	  echo "no Chromium here: the tests of the pages in a browser are skipped"; \
 	fi
 
 # The pipelines of Apache Beam, which needs older packages: in an environment of its own.

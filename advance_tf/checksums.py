@@ -8,6 +8,7 @@ bytes in the middle of an array change.
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -16,12 +17,14 @@ from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
 CHECKSUMS = "checksums.json"
 
 
-def file_sha256(path: str | pathlib.Path) -> str:
-    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
+def file_sha256(path: str | pathlib.Path, size: int | None = None) -> str:
+    """SHA-256 of a file, or of its first `size` bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+        left = os.fstat(file.fileno()).st_size if size is None else size
+        while block := file.read(min(left, 1 << 20)):
             digest.update(block)
+            left -= len(block)
     return digest.hexdigest()
 
 
@@ -80,13 +83,64 @@ def verify(path: pathlib.Path) -> None:
     Raises:
         ValueError: the file differs from what was written.
     """
-    valid = _recorded(path.parent).get(path.name)
+    _check(path, _recorded(path.parent).get(path.name))
+
+
+def _check(path: pathlib.Path, valid: list[str] | None) -> None:
     if valid and file_sha256(path) not in valid:
         raise ValueError(
             f"{path} is damaged: its SHA-256 differs from the one in {CHECKSUMS}. "
             "Restore it from a copy, or remove it and write it again. If you changed "
             f"it yourself, remove its entry from {CHECKSUMS}."
         )
+
+
+def record_folder(folder: pathlib.Path) -> None:
+    """Records the checksums of the files of a folder, at any depth.
+
+    Args:
+        folder: folder that is complete; its `checksums.json` is replaced.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    records = {
+        name: [file_sha256(path)]
+        for name, path in files.items()
+        if path.is_file() and name != CHECKSUMS
+    }
+    _write(folder, records)
+
+
+def verify_folder(folder: pathlib.Path) -> None:
+    """Checks the files of a folder against the checksums of `record_folder`.
+
+    Args:
+        folder: an existing folder; one without records, such as one of an earlier
+            version, is not checked, and neither are further files in it.
+
+    Raises:
+        ValueError: a file is missing, or differs from what was written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "assets", "a.txt")
+        ...     path.parent.mkdir()
+        ...     _ = path.write_text("complete")
+        ...     record_folder(pathlib.Path(folder))
+        ...     verify_folder(pathlib.Path(folder))
+        ...     path.unlink()
+        ...     verify_folder(pathlib.Path(folder))
+        Traceback (most recent call last):
+        ValueError: ...a.txt must exist: it is in checksums.json. ...
+    """
+    for name, valid in _recorded(folder).items():
+        path = folder / name
+        if not path.is_file():
+            raise ValueError(
+                f"{path} must exist: it is in {CHECKSUMS}. Restore it from a copy, or "
+                "write the folder again."
+            )
+        _check(path, valid)
 
 
 def _recorded(folder: pathlib.Path) -> dict[str, list[str]]:
@@ -106,7 +160,10 @@ def _recorded(folder: pathlib.Path) -> dict[str, list[str]]:
 
 
 def _record(path: pathlib.Path, valid: list[str]) -> None:
-    records = _recorded(path.parent) | {path.name: valid}
+    _write(path.parent, _recorded(path.parent) | {path.name: valid})
+
+
+def _write(folder: pathlib.Path, records: dict[str, list[str]]) -> None:
     text = json.dumps(records, indent=2, sort_keys=True) + "\n"
-    with replacing(path.parent / CHECKSUMS) as temporary:
+    with replacing(folder / CHECKSUMS) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -23,6 +23,8 @@ DEPTHS = (18, 34, 50, 101, 152)
 MODALITIES = ("both", "image", "sound")
 # A number of frozen stages.
 WHOLE_TOWER = 5
+# Families of backbones with stages that can be frozen one by one.
+STAGED = ("resnet", "efficientnet_lite0", "yamnet")
 RELEVANCE_MODES = ("gram", "centered_pca")
 SCHEDULES = ("drops", "cosine", "constant")
 # The fields of `FeatureConfig` that do not concern sounds.
@@ -163,8 +165,9 @@ class ModelConfig(ModelVariants):
     )
     image_frozen_stages: int = setting(
         0,
-        "Number of frozen stages of the image tower: 1 is the first convolution, "
-        "5 the whole tower; backbones other than resnet: 0 or 5.",
+        "Number of frozen stages of the image tower: 1 is the first one (resnet: the "
+        "first convolution), 5 the whole tower. Backbones other than resnet, "
+        "efficientnet_lite0 and yamnet: 0 or 5.",
         minimum=0,
         maximum=5,
     )
@@ -220,7 +223,8 @@ class ModelConfig(ModelVariants):
         for tower in ("image", "audio"):
             backbone = getattr(self, f"{tower}_backbone")
             stages = getattr(self, f"{tower}_frozen_stages")
-            if backbone != "resnet" and stages not in (0, WHOLE_TOWER):
+            staged = backbone.partition(":")[0] in STAGED
+            if not staged and stages not in (0, WHOLE_TOWER):
                 raise ValueError(
                     f"{tower}_frozen_stages must be 0 or {WHOLE_TOWER} with the "
                     f"backbone {backbone}, whose layers have no such stages; received "
@@ -325,8 +329,9 @@ class TrainingConfig(TrainingVariants):
     cached_views: int = setting(
         1,
         "With frozen towers, views of each training pair whose embeddings are computed "
-        "once: the pair itself and augmented ones. 0: run the towers in every epoch, "
-        "on new augmentations.",
+        "once: the pair itself and augmented ones; with frozen stages of "
+        "efficientnet_lite0 and yamnet, their activations. 0: run the towers in every "
+        "epoch, on new augmentations.",
         minimum=0,
         before=0,
     )

@@ -5,6 +5,7 @@ import csv
 import errno
 import os
 import pathlib
+import re
 import shutil
 import struct
 import tokenize
@@ -119,6 +120,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+# The end of a temporary name of `replacing`.
+_PARTIAL = re.compile(r"-[0-9]+-partial(\.|$)")
 # Entries that operating systems, archivers and notebooks add to folders.
 _SYSTEM_NAMES = {
     *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"),
@@ -155,14 +158,22 @@ def reserve(path: pathlib.Path, size: int) -> None:
             path.unlink()
 
 
-def remove_partial_files(folder: pathlib.Path) -> None:
-    """Removes the temporary files of `replacing` that killed processes left.
+def remove_partial_files(folder: pathlib.Path, depth: int = 0) -> None:
+    """Removes temporary files and folders that killed processes left.
+
+    They have a name as of `replacing`.
 
     Args:
         folder: folder that no other process writes to.
+        depth: levels of folders between it and the files.
     """
-    for path in folder.glob("*-partial*"):
-        path.unlink()
+    for path in folder.glob("*/" * depth + "*-partial*"):
+        if not _PARTIAL.search(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def is_system_entry(name: str) -> bool:
@@ -180,6 +191,34 @@ def is_system_entry(name: str) -> bool:
         (True, False)
     """
     return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+
+
+def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
+    """The files below a folder, without system entries and what is in them.
+
+    Args:
+        root: folder; links to folders in it are not followed.
+
+    Yields:
+        The path of a file, and its path relative to `root`: by name in each folder,
+        the files of a folder before those of its subfolders.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("lake/1.jpg", "lake/._1.jpg", "__MACOSX/1.jpg"):
+        ...         path = pathlib.Path(folder, name)
+        ...         path.parent.mkdir(exist_ok=True)
+        ...         path.touch()
+        ...     [relative for _, relative in visible_files(folder)]
+        ['lake/1.jpg']
+    """
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(name for name in subfolders if not is_system_entry(name))
+        inner = os.path.relpath(folder, root)
+        for name in sorted(name for name in names if not is_system_entry(name)):
+            path = os.path.join(folder, name)
+            yield path, name if inner == os.curdir else os.path.join(inner, name)
 
 
 def is_utf8(name: str) -> bool:

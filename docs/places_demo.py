@@ -9,17 +9,22 @@ into one raster (1 m a pixel, EPSG of the UTM zone) around that point. Nothing e
 the places is real; the commands that follow do what they do with real places:
 
 1. `advance build-dataset --dry_run`, then without it: data set, map and review page;
-2. `advance split` and `advance fit`: a small model;
+2. `advance fit`: a small model, with `--teacher=yamnet.tflite` after `advance teach`;
 3. `advance predict --places` to GeoJSON and GeoParquet, `advance map`;
-4. `advance predict --raster --stride_metres` over a part of the raster.
+4. `advance predict --raster --stride_metres` over a part of the raster;
+5. screenshots of the review page, the map and `advance app` with Chromium, where it is
+   installed, in windows of 1280 and 400 pixels: OUT/screenshots.
 """
 
 import argparse
+import contextlib
 import csv
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import numpy as np
@@ -38,6 +43,11 @@ from advance_tf.geo.osm_rules import read_rules
 from advance_tf.labels import asset_path
 
 GROUND_METRES, SHIFT_METRES, CELL_METRES = 256, 40, 380
+WIDTHS = (1280, 400)
+PROGRAMS = ("chromium", "chromedriver")
+BROWSER_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run")
+# Longest wait for the browser and for an answer.
+SECONDS = 60
 
 
 def main() -> None:
@@ -47,10 +57,12 @@ def main() -> None:
     parser.add_argument("--output_dir", type=pathlib.Path, required=True)
     parser.add_argument("--recordings", type=int, default=72)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--teacher", help="YAMNet, for event knowledge")
     given = parser.parse_args()
     given.output_dir.mkdir(parents=True, exist_ok=True)
     table, raster = make_inputs(given)
     run_commands(given, table, raster)
+    take_screenshots(given.output_dir)
 
 
 def make_inputs(given: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path]:
@@ -158,11 +170,16 @@ def run_commands(
     advance(*build, "--dry_run")
     advance(*build, f"--data_dir={out / 'data'}")
     run = out / "run"
+    # With six sites in a scene the default, a tenth, is none.
+    data = [f"--data_dir={out / 'data'}", "--validation_fraction=0.2"]
+    transfer = "none"
+    if given.teacher:
+        transfer = "kl_audiovisual"
+        advance("teach", f"--workdir={run}", f"--teacher={given.teacher}", *data)
     advance(
         *("fit", f"--flagfile={asset_path('recipes/small.flags')}", f"--workdir={run}"),
-        *(f"--data_dir={out / 'data'}", "--transfer=none", "--batch_size=16"),
-        # With six sites in a scene the default, a tenth, is none.
-        *(f"--epochs={given.epochs}", "--validation_fraction=0.2"),
+        *(*data, f"--transfer={transfer}", "--batch_size=16"),
+        f"--epochs={given.epochs}",
     )
     places = [
         *("predict", f"--workdir={run}", f"--ground_metres={GROUND_METRES}"),
@@ -193,6 +210,97 @@ def cut(raster: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
         with rasterio.open(path, "w", **profile) as target:
             target.write(source.read(window=window, boundless=True, fill_value=0))
     return path
+
+
+def take_screenshots(out: pathlib.Path) -> None:
+    """Opens the three pages in Chromium, each in windows of two widths."""
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    try:
+        from selenium import webdriver
+    except ImportError:
+        missing.append("the package selenium")
+    if missing:
+        print(f"No screenshots: {' and '.join(missing)} is not installed.")
+        return
+    folder = out / "screenshots"
+    folder.mkdir(exist_ok=True)
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    with tempfile.TemporaryDirectory() as profile, contextlib.ExitStack() as stack:
+        for flag in (*BROWSER_FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        browser = webdriver.Chrome(options=options, service=service)
+        stack.callback(browser.quit)
+        url = stack.enter_context(app_server(out / "run"))
+        image = min((out / "data").glob("vision/*/*.*"))
+        sound = out / "data" / "sound" / image.parent.name / f"{image.stem}.wav"
+        for width in WIDTHS:
+            browser.get((out / "data" / "review.html").resolve().as_uri())
+            save_screenshot(browser, folder / f"review_{width}.png", width)
+            browser.get((out / "results.html").resolve().as_uri())
+            save_screenshot(browser, folder / f"map_{width}.png", width, select_place)
+            browser.get(url)
+            use_app(browser, image.resolve(), sound.resolve())
+            save_screenshot(browser, folder / f"app_{width}.png", width)
+    print(f"The screenshots are in {folder}.")
+
+
+def select_place(browser) -> None:
+    browser.execute_script("placeMap.select(0)")
+
+
+@contextlib.contextmanager
+def app_server(run: pathlib.Path):
+    """The address of `advance app`, which runs during the body."""
+    command = [sys.executable, "-m", "advance_tf", "app", f"--workdir={run}"]
+    print("$ advance app", f"--workdir={run}", flush=True)
+    with subprocess.Popen(
+        [*command, "--port=0"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            print(line, end="")
+            if not line:
+                raise SystemExit("`advance app` did not start.")
+            yield line.removeprefix("The page is at ").split()[0].rstrip(".")
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+def use_app(browser, image: pathlib.Path, sound: pathlib.Path) -> None:
+    """Gives an image and a sound to the page and waits for the answer."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    wait = WebDriverWait(browser, SECONDS)
+
+    def find(selector: str):
+        return wait.until(lambda b: b.find_element(By.CSS_SELECTOR, selector))
+
+    find("#image input[type=file]").send_keys(str(image))
+    find("#image img")
+    find("#sound input[type=file]").send_keys(str(sound))
+    find("#sound audio")
+    find("#predict").click()
+    find(".answer-scene")
+
+
+def save_screenshot(browser, path: pathlib.Path, width: int, prepare=None) -> None:
+    """Writes the whole page in a window of a width."""
+    set_size(browser, width, 900)
+    if prepare:
+        prepare(browser)
+    height = browser.execute_script("return document.documentElement.scrollHeight")
+    set_size(browser, width, min(height, 5000))
+    browser.save_screenshot(str(path))
+
+
+def set_size(browser, width: int, height: int) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+    )
 
 
 def advance(*arguments: str) -> None:

@@ -34,6 +34,7 @@ REQUIREMENTS = {
     "grpc": "grpcio",
     "keras_hub": "keras-hub",
     "lazy_loader": "lazy-loader",
+    "model_signing": "model-signing",
     "ai_edge_quantizer": "ai-edge-quantizer",
     "sklearn": "scikit-learn",
     "tensorflow_serving": "tensorflow-serving-api",

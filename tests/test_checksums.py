@@ -6,7 +6,13 @@ import json
 import pytest
 
 from advance_tf import checksums, files
-from advance_tf.checksums import CHECKSUMS, replacing_checked, verify
+from advance_tf.checksums import (
+    CHECKSUMS,
+    record_folder,
+    replacing_checked,
+    verify,
+    verify_folder,
+)
 
 
 def write(path, text):
@@ -75,3 +81,31 @@ def test_a_failed_write_keeps_file_and_record(tmp_path):
         raise OSError("full")
     verify(path)
     assert checksums.file_sha256(path) == hashlib.sha256(b"one").hexdigest()
+
+
+def test_every_recorded_file_of_a_folder_is_checked(tmp_path):
+    verify_folder(tmp_path)
+    for name in ("a.txt", "deep/er/b.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    for _ in range(2):
+        record_folder(tmp_path)
+    assert json.loads((tmp_path / CHECKSUMS).read_text()).keys() == {
+        *("a.txt", "deep/er/b.txt"),
+    }
+    (tmp_path / "notes.txt").write_text("added later")
+    verify_folder(tmp_path)
+    (tmp_path / "deep/er/b.txt").write_text("deep/er/c.txt")
+    with pytest.raises(ValueError, match=r"er/b\.txt is damaged: its SHA-256 differs"):
+        verify_folder(tmp_path)
+    (tmp_path / "deep/er/b.txt").unlink()
+    with pytest.raises(ValueError, match=r"er/b\.txt must exist: it is in checksums"):
+        verify_folder(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, b"abc"), (2, b"ab"), (0, b"")])
+def test_the_first_bytes_of_a_file_have_their_own_hash(tmp_path, size, expected):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"abc")
+    found = checksums.file_sha256(path, size)
+    assert found == hashlib.sha256(expected).hexdigest()

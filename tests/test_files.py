@@ -64,3 +64,34 @@ def test_errors_of_the_disk_are_not_those_of_a_damaged_file():
     with pytest.raises(OSError, match="No space"):
         with files.reading("a.json", "hold text", "Restore it."):
             raise OSError(errno.ENOSPC, "No space")
+
+
+def test_one_walk_leaves_out_what_systems_add(tmp_path):
+    """Everything that walks a folder of media uses it."""
+    for name in (
+        *("b.jpg", "a.wav", "lake/1.jpg", "lake/deep/2.jpg", "._b.jpg", "Thumbs.db"),
+        *("__MACOSX/b.jpg", ".ipynb_checkpoints/b.jpg", "lake/@eaDir/1.jpg"),
+        *("lake/._1.jpg", "lake/desktop.ini"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = list(files.visible_files(tmp_path))
+    relative = [name for _, name in found]
+    assert relative == ["a.wav", "b.jpg", "lake/1.jpg", "lake/deep/2.jpg"]
+    assert [path for path, _ in found] == [str(tmp_path / name) for name in relative]
+
+
+def test_only_files_of_killed_processes_are_removed(tmp_path):
+    folder = tmp_path / "vision" / "lake"
+    folder.mkdir(parents=True)
+    own = ("1.jpg", "a-partial.jpg", "b-partial-7.jpg", "12-partially.jpg")
+    for name in (*own, "1-4711-partial.jpg", "best-12-partial.weights.h5"):
+        (folder / name).touch()
+    (tmp_path / "log-1-partial").touch()
+    (tmp_path / "image_backbone-12-partial").mkdir()
+    (tmp_path / "image_backbone-12-partial" / "network.json").touch()
+    files.remove_partial_files(tmp_path, depth=2)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(own)
+    assert (tmp_path / "log-1-partial").exists()
+    files.remove_partial_files(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["vision"]

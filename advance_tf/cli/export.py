@@ -3,6 +3,7 @@ r"""Exports a run as SavedModel, LiteRT or ONNX.
     advance export --workdir=runs/a --export_dir=models/advance
     advance export --workdir=runs/a --export_dir=edge --format=tflite \
         --quantization=int8
+    advance export --workdir=runs/a --export_dir=models --signing_key=signing.pem
 
 Writes <export_dir>/<version>/ next to earlier versions, completely or not at all,
 after comparing its outputs with those of the run on pairs of its data set. A quantized
@@ -21,7 +22,7 @@ from advance_tf.cli.flags import define_data_dir, define_workdir, require
 
 _QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 # Format → the flags that are parameters of its function.
-_COMMON = ("version", "split", "events", "min_confidence")
+_COMMON = ("version", "split", "events", "min_confidence", "signing_key")
 _OPTIONS = {
     "saved_model": (*_COMMON, "top", "bad_rows"),
     "tflite": (*_COMMON, "quantization", "min_agreement", "calibration_pairs"),
@@ -57,6 +58,13 @@ def define(values: FlagValues) -> None:
         "Least probability of the most probable scene, below which it is unknown.",
         0.0,
         1.0,
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "signing_key",
+        None,
+        "PEM file of a private key, P-256, P-384 or P-521, that signs the files in "
+        "<export_dir>/<version>/model.sig.",
         flag_values=values,
     )
     flags.DEFINE_integer(

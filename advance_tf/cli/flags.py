@@ -17,6 +17,7 @@ from absl.flags import FlagValues
 from advance_tf import config as config_module
 from advance_tf.config import Config, groups
 from advance_tf.config_io import replace_fields
+from advance_tf.inference.formats import find_model
 
 _SPLITS = ("training", "validation", "test", "all")
 _BAD_VALUE = re.compile(r"flag --(\w+)=(.*?): ", re.DOTALL)
@@ -168,6 +169,21 @@ def require(values: FlagValues, **what: str) -> None:
     for name, meaning in what.items():
         if not values[name].value:
             raise ValueError(f"--{name} must name {meaning}; received none.")
+
+
+def model_kind(values: FlagValues) -> str:
+    """The format of the model that --workdir names, see `inference.formats`.
+
+    Raises:
+        ValueError: --workdir names no model.
+    """
+    require(values, workdir="the folder of a run")
+    try:
+        return find_model(values.workdir)[0]
+    except ValueError as error:
+        # The parameter is `path`, the flag --workdir.
+        message = str(error).removeprefix("path")
+        raise ValueError(f"--workdir{message}") from error
 
 
 def given_flags(values: FlagValues) -> list[str]:

@@ -20,8 +20,8 @@ from advance_tf.memory import keep_freed_memory
 COMMANDS = (
     *("download", "build-dataset", "prepare", "prepare-clips", "split", "stats"),
     *("convert", "pretrain", "teach", "fit", "distill", "evaluate", "compare"),
-    *("report", "explain", "figures", "predict", "map", "export", "reproduce"),
-    "demo",
+    *("report", "explain", "figures", "predict", "map", "app", "export"),
+    *("reproduce", "demo"),
 )
 _HELP = {"-h", "--help"}
 

@@ -33,10 +33,10 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli import startup
-from advance_tf.cli.flags import define_workdir, require
+from advance_tf.cli.flags import define_workdir, model_kind, require
 from advance_tf.cli.places import check_flags, define_places, run_places
 from advance_tf.cli.prediction_parts import check_parts, define_parts, shard_results
-from advance_tf.inference.formats import LITERT, find_model
+from advance_tf.inference.formats import LITERT
 
 if TYPE_CHECKING:
     from advance_tf.inference.examples import Example
@@ -90,13 +90,7 @@ def run(values: FlagValues) -> None:
     check_parts(values)
     if places:
         check_flags(values)
-    try:
-        kind, _ = find_model(values.workdir)
-    except ValueError as error:
-        # The parameter is `path`, the flag --workdir.
-        message = str(error).removeprefix("path")
-        raise ValueError(f"--workdir{message}") from error
-    startup.load_tensorflow(litert=kind == LITERT)
+    startup.load_tensorflow(litert=model_kind(values) == LITERT)
 
     from advance_tf.inference.loading import load_model
 

@@ -24,7 +24,8 @@ grid-<recipe>.csv and .png; together with --table, for each row and split by its
 before the rows are trained with the best values.
 
 With frozen towers (--image_frozen_stages=5 --audio_frozen_stages=5) the towers are run
-once and only the heads are trained, in memory.
+once and only the heads are trained, in memory; with frozen stages of efficientnet_lite0
+and yamnet, these are run once and the rest is trained.
 """
 
 import dataclasses
@@ -51,7 +52,13 @@ from advance_tf.cli.messages import translate
 def define(values: FlagValues) -> None:
     """Defines the flags of the command."""
     define_workdir(values, "Folder of all runs.")
-    flags.DEFINE_list("table", None, "Tables: 1, 2, 3.", flag_values=values)
+    for name, help in (
+        ("table", "Tables: 1, 2, 3."),
+        ("row_alphas", "Alpha of rows, such as table1_kl_audio=0.01, for --table."),
+        ("alphas", "Values of alpha for --grid. (default: 0.0001 to 1)"),
+        ("betas", "Values of beta for --grid. (default: 0 to 10)"),
+    ):
+        flags.DEFINE_list(name, None, help, flag_values=values)
     for name, default, least, help in (
         ("runs", 5, 1, "Runs of each row: seeds 0 to runs - 1."),
         ("splits", 0, 0, "Splits by site: split seeds 0, 1, …; 0: one split."),
@@ -78,12 +85,6 @@ def define(values: FlagValues) -> None:
         None,
         "Row to search. (default: table1_event; with --table every row)",
         flag_values=values,
-    )
-    flags.DEFINE_list(
-        "alphas", None, "Values of alpha. (default: 0.0001 to 1)", flag_values=values
-    )
-    flags.DEFINE_list(
-        "betas", None, "Values of beta. (default: 0 to 10)", flag_values=values
     )
     define_config(values)
 
@@ -124,6 +125,7 @@ def run(values: FlagValues) -> None:
                 splits=values.splits,
                 folds=values.folds,
                 grid=grid if values.grid else None,
+                row_alphas=values.row_alphas or (),
                 manifest_path=manifest,
                 resources=resources,
             ):

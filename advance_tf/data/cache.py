@@ -30,12 +30,16 @@ from advance_tf.features.media_files import container, read_media
 from advance_tf.features.waveform import is_longer_than_clip
 from advance_tf.files import replacing
 
-# Increased when a decoder changes its result.
-_FORMAT_VERSION = 1
+# Increased when a decoder changes its result, or a file its form.
+_FORMAT_VERSION = 2
+# The last bytes of a file: a fingerprint of those before it.
+_FINGERPRINT_BYTES = 8
 
 
 class PairCache:
     """One file for each pair: the decoded image and the sound of the centre cut.
+
+    A file ends with the FarmHash fingerprint of its bytes, which every reading checks.
 
     The name of a cache file depends on the feature settings and on path, size and
     modification time of both source files: a changed source is decoded again, and
@@ -181,8 +185,9 @@ class PairCache:
                         np.array([is_long.numpy()], np.uint8),
                     ]
                 )
+                fingerprint = _fingerprint(tf.constant(record)).numpy()
                 with replacing(pathlib.Path(path)) as temporary:
-                    temporary.write_bytes(record.tobytes())
+                    temporary.write_bytes(record.tobytes() + fingerprint.tobytes())
         return len(missing)
 
     def _decode(
@@ -210,7 +215,7 @@ class PairCache:
         """
         for path in itertools.chain.from_iterable(blocks(paths)):
             with open(path, "rb") as file:
-                file.seek(-1, os.SEEK_END)
+                file.seek(-1 - _FINGERPRINT_BYTES, os.SEEK_END)
                 if file.read(1) != b"\0":
                     return True
         return False
@@ -233,19 +238,24 @@ class PairCache:
         size = sound_bytes + 3 * side * side + 1
         contents = tf.io.read_file(path)
         stored = tf.strings.length(contents)
-        rule = [
-            "The cache file ",
-            path,
-            f" must be a valid file of {size} bytes; it has ",
-        ]
-        message = tf.strings.join([*rule, tf.strings.as_string(stored), "."])
-        with tf.control_dependencies([tf.debugging.Assert(stored == size, [message])]):
-            raw = tf.io.decode_raw(contents, tf.uint8)
-        raw = tf.ensure_shape(raw, [size])
+        total = size + _FINGERPRINT_BYTES
+        rule = ["The cache file ", path, f" must be a valid file of {total} bytes; it "]
+        text = tf.strings.join([*rule, "has ", tf.strings.as_string(stored), "."])
+        with tf.control_dependencies([tf.debugging.Assert(stored == total, [text])]):
+            raw = tf.ensure_shape(tf.io.decode_raw(contents, tf.uint8), [total])
+        is_same = _fingerprint(raw[:size]) == tf.bitcast(raw[size:], tf.int64)
+        text = tf.strings.join([*rule, "is damaged."])
+        with tf.control_dependencies([tf.debugging.Assert(is_same, [text])]):
+            raw = raw[:size]
         # [frames, mel_bins] or [clip_samples]
         sound = tf.bitcast(tf.reshape(raw[:sound_bytes], [*shape, 4]), tf.float32)
         image = tf.reshape(raw[sound_bytes:-1], [side, side, 3])  # [S, S, 3]
         return image, sound, raw[-1] > 0
+
+
+def _fingerprint(contents: tf.Tensor) -> tf.Tensor:
+    """FarmHash's Fingerprint64 of bytes, uint8 [n] → int64."""
+    return tf.bitcast(tf.fingerprint(contents[None]), tf.int64)[0]
 
 
 def _source_keys(pairs: Iterable[Pair], data_dir: str | pathlib.Path) -> Iterator[str]:

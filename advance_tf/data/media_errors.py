@@ -1,6 +1,7 @@
 """Readable errors for images and sounds that TensorFlow cannot read."""
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,7 @@ from advance_tf.features.errors import (
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.media_files import damaged_record
+from advance_tf.files import visible_files
 
 _MEDIA_ERRORS = (
     tf.errors.InvalidArgumentError,
@@ -110,8 +112,10 @@ def find_broken(
 def _broken_image(folder: str | pathlib.Path, features: FeatureConfig) -> str | None:
     """Finds the first image below a folder that cannot be decoded, as `find_broken`."""
     frontend = Frontend(features, normalized=False)
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.suffix.lower() in IMAGE_ENDINGS and path.is_file():
+    for path, _ in visible_files(folder):
+        is_image = os.path.splitext(path)[1].lower() in IMAGE_ENDINGS
+        # Not a link to a missing file.
+        if is_image and os.path.isfile(path):
             try:
                 frontend.read_image(path)
             except MediaError as error:

@@ -85,6 +85,8 @@ def read_places(data_dir: str | pathlib.Path) -> dict[str, Place]:
                 row.get("recording", ""),
                 float(row.get("site_metres") or DEFAULT_SITE_METRES),
             )
+            if not 0 <= place.site_metres < math.inf:
+                raise ValueError(f"received site_metres {place.site_metres}")
         except ValueError as error:
             raise ValueError(
                 f"{path}, line {line}: latitude, longitude and site_metres must be "

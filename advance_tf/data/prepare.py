@@ -21,7 +21,7 @@ from advance_tf.data.image_conversion import (
 )
 from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
-from advance_tf.files import replacing
+from advance_tf.files import remove_partial_files, replacing
 
 SETTINGS = "prepare.json"
 # Extensions of the recordings that libsndfile reads.
@@ -200,9 +200,7 @@ def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
     else:
         with replacing(settings) as temporary:
             temporary.write_text(expected, encoding="utf-8")
-    # Temporary files of a run that was killed.
-    for leftover in root.glob("*/*/*-partial.*"):
-        leftover.unlink()
+    remove_partial_files(root, depth=2)
 
 
 def _convert_pair(

@@ -56,7 +56,8 @@ class ShardIndex:
             contents = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
             self.version = int(contents["version"])
             self.files: dict[str, dict[str, Any]] = {
-                one["file"]: one for one in contents["files"]
+                str(one["file"]): {name: one[name] for name in ("bytes", "sha256")}
+                for one in contents["files"]
             }
             pairs_sha256 = contents["pairs_sha256"]
         if self.version != FORMAT_VERSION:

@@ -1,3 +1,4 @@
+from . import activation_jobs as activation_jobs
 from . import distillation as distillation
 from . import folds as folds
 from . import frozen_heads as frozen_heads

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from advance_tf.checksums import file_sha256
+from advance_tf.checksums import file_sha256, replacing_checked, verify
 from advance_tf.config import Config, TransferConfig
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, blocks, select_rows
-from advance_tf.files import remove_partial_files, replacing
+from advance_tf.files import reading, remove_partial_files
 from advance_tf.inference.stored_outputs import StoredOutputs, compute_outputs
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid, softmax
@@ -279,13 +279,16 @@ def _combine_settings(
                 "run that was trained without a teacher. Choose another one."
             )
         return settings or DistillationSettings()
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    combined = settings or DistillationSettings(**stored["settings"])
-    given = _record(runs, combined)
-    hashes = [
-        [teacher["weights_sha256"] for teacher in record["teachers"]]
-        for record in (stored, given)
-    ]
+    verify(path)
+    way_out = "Restore it, or use another `workdir`."
+    with reading(path, "hold the settings of a distillation", way_out):
+        stored = dict(json.loads(path.read_text(encoding="utf-8")))
+        combined = settings or DistillationSettings(**stored["settings"])
+        given = _record(runs, combined)
+        hashes = [
+            [teacher["weights_sha256"] for teacher in record["teachers"]]
+            for record in (stored, given)
+        ]
     if hashes[0] != hashes[1] or stored["settings"] != given["settings"]:
         raise ValueError(
             "A student is resumed with the teachers and the settings that it was "
@@ -300,6 +303,6 @@ def _write_settings(
 ) -> None:
     path = workdir / SETTINGS
     if not path.exists():
-        with replacing(path) as temporary:
+        with replacing_checked(path) as temporary:
             text = json.dumps(_record(runs, settings), indent=2) + "\n"
             temporary.write_text(text, encoding="utf-8")

@@ -1,8 +1,10 @@
 """Trains the jobs of studies with frozen towers on embeddings in memory.
 
 A job takes seconds: the towers are run once for all jobs, and jobs that differ only in
-α, β and seed share one compiled graph. A job leaves its scores and its predictions,
-not a run; `advance fit` with the configuration and the manifest of a job writes one.
+α, β and seed share one compiled graph. With partly frozen towers it takes minutes: the
+frozen stages are run once, see `activation_jobs`. A job leaves its scores and its
+predictions, not a run; `advance fit` with the configuration and the manifest of a job
+writes one.
 """
 
 import concurrent.futures
@@ -22,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import Config
 from advance_tf.config_io import replace_fields, to_dict
 from advance_tf.data.dataset import scene_numbers
@@ -29,13 +32,19 @@ from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import TEST
+from advance_tf.experiments.activation_jobs import (
+    ActivationFiles,
+    train_activation_job,
+    write_activations,
+)
 from advance_tf.experiments.reproduction import predictions_of
 from advance_tf.experiments.scheduler import Job
-from advance_tf.files import reading, replacing
+from advance_tf.files import reading
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
 from advance_tf.models.heads import build_heads
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
+from advance_tf.training.activations import trains_on_activations
 from advance_tf.training.embeddings import Embeddings
 from advance_tf.training.frozen import embedding_folder, load_embeddings
 from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
@@ -151,6 +160,7 @@ def read_result(job: Job) -> dict[str, Any]:
     path = job.workdir / RESULT
     if not path.exists():
         return {}
+    verify(path)
     way_out = "Remove it to train these heads again."
     with reading(path, "hold the result of trained heads", way_out):
         found = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -178,7 +188,7 @@ def _comparable(config: Config) -> dict[str, Any]:
     return values
 
 
-EmbeddingsOf = Mapping[str, Embeddings]
+EmbeddingsOf = Mapping[str, Embeddings | ActivationFiles]
 
 
 def embedding_key(config: Config) -> str:
@@ -203,21 +213,21 @@ def load_all(jobs: Sequence[Job], pairs: Sequence[Pair]) -> EmbeddingsOf:
         pairs: all pairs of the data set.
 
     Returns:
-        `embedding_key` → embeddings of all pairs.
+        `embedding_key` → embeddings of all pairs, or where their activations are.
 
     Raises:
         ValueError: a file cannot be read or does not fit.
     """
     configs = {embedding_key(job.config): job.config for job in jobs}
-    return {
-        key: load_embeddings(
-            config,
-            pairs,
-            embedding_folder(config, config.data.cache_dir),
-            progress=sys.stderr.isatty(),
-        )
-        for key, config in configs.items()
-    }
+    shown = sys.stderr.isatty()
+    found: dict[str, Embeddings | ActivationFiles] = {}
+    for key, config in configs.items():
+        if trains_on_activations(config):
+            found[key] = write_activations(config, pairs, progress=shown)
+        else:
+            folder = embedding_folder(config, config.data.cache_dir)
+            found[key] = load_embeddings(config, pairs, folder, progress=shown)
+    return found
 
 
 def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
@@ -225,14 +235,18 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
 
     Args:
         work: the jobs of one split.
-        embeddings_of: `embedding_key` → embeddings of all pairs of the manifest.
+        embeddings_of: `embedding_key` → what is stored of all pairs of the manifest.
 
     Returns:
         The number of jobs that were trained.
     """
     # The event knowledge of a fold has its own pairs alone.
     pairs = work.manifest.pairs
-    own = {key: _select(each, pairs) for key, each in embeddings_of.items()}
+    own = {
+        key: _select(each, pairs)
+        for key, each in embeddings_of.items()
+        if isinstance(each, Embeddings)
+    }
     rows_of: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
     for row, split in enumerate(work.manifest.splits):
         rows_of[split].append(row)
@@ -248,12 +262,21 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
     tf.get_logger().addFilter(_is_no_retracing)
     for group in groups.values():
         config = group[0].config
+        known = knowledge if config.transfer.transfer != "none" else None
+        files = embeddings_of[embedding_key(config)]
+        if isinstance(files, ActivationFiles):
+            for job in group:
+                model = train_activation_job(job.config, files, work.manifest, known)
+                _write(job, work.manifest, model, rows_of[TEST])
+                # Frees the towers and the graph of the job.
+                keras.backend.clear_session()
+            continue
         shared = SharedHeads(
             config,
             own[embedding_key(config)],
             rows_of["training"],
             rows_of["validation"],
-            knowledge if config.transfer.transfer != "none" else None,
+            known,
         )
         for job in group:
             _write(job, work.manifest, shared.train(job.config), rows_of[TEST])
@@ -291,14 +314,14 @@ def _write(job: Job, manifest: Manifest, model: HeadModel, rows: list[int]) -> N
             label=join_labels(manifest.label, read_notice(job.config.data.data_dir)),
             resamples=2,
         )
-        with replacing(predictions_of(job)) as temporary:
+        with replacing_checked(predictions_of(job)) as temporary:
             temporary.write_text(predictions_csv(evaluation), encoding="utf-8")
     contents = {
         "config": _comparable(job.config),
         "manifest_sha256": manifest.sha256,
         **dataclasses.asdict(model.progress),
     }
-    with replacing(job.workdir / RESULT) as temporary:
+    with replacing_checked(job.workdir / RESULT) as temporary:
         temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
@@ -309,7 +332,7 @@ def run_head_jobs(
 
     Args:
         work: the jobs of each split.
-        embeddings_of: `embedding_key` → embeddings of all pairs.
+        embeddings_of: `embedding_key` → what is stored of all pairs.
         parallel: number of processes.
 
     Raises:

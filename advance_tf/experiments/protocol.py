@@ -64,6 +64,7 @@ def run_tables(
     splits: int = 0,
     folds: int = 0,
     grid: Grid | None = None,
+    row_alphas: Sequence[str] = (),
     manifest_path: str | None = None,
     resources: Resources | None = None,
 ) -> list[str]:
@@ -80,6 +81,8 @@ def run_tables(
         splits: number of repeated splits by site; 0 for the one split of the study.
         folds: number of folds by site instead, each of which is the test split once.
         grid: values to search; None for the weights of the recipes.
+        row_alphas: "recipe=α" for rows whose α is neither that of the recipe nor
+            searched.
         manifest_path: the one split to use instead of a new one.
         resources: teacher and processes.
 
@@ -90,6 +93,8 @@ def run_tables(
         ValueError: the settings contradict each other or those of stored runs.
     """
     resources = resources or Resources()
+    recipes = reproduction.table_recipes(tables)
+    given = _given_weights(row_alphas, recipes)
     several = bool(splits or folds)
     if several and manifest_path:
         raise ValueError(
@@ -101,10 +106,10 @@ def run_tables(
     else:
         manifest = find_manifest(study.workdir, study.config, manifest_path)
         studies = [SplitStudy(study, manifest)]
-    chosen: list[Weights] = [{} for _ in studies]
+    chosen: list[Weights] = [given for _ in studies]
     if grid is not None:
-        recipes = reproduction.table_recipes(tables)
-        chosen = _search(studies, recipes, grid, resources)
+        searched = _search(studies, recipes, grid, resources)
+        chosen = [{**given, **own} for own in searched]
     jobs_of = [
         reproduction.table_jobs(split.study, tables, runs, weights)
         for split, weights in zip(studies, chosen, strict=True)
@@ -123,6 +128,25 @@ def run_tables(
         else:
             texts.append(reproduction.write_table(study, table, runs))
     return texts
+
+
+def _given_weights(texts: Sequence[str], recipes: Sequence[str]) -> Weights:
+    """Reads "recipe=α"; ValueError for another form or a row that is not there."""
+    weights = {}
+    for text in texts:
+        recipe, _, value = text.partition("=")
+        try:
+            alpha = float(value)
+        except ValueError:
+            alpha = -1.0
+        if recipe not in recipes or not alpha >= 0:
+            raise ValueError(
+                "row_alphas must be rows of the tables with their α, such as "
+                f"table1_kl_audio=0.01; received {text!r}. The rows are "
+                f"{', '.join(recipes)}."
+            )
+        weights[recipe] = {"alpha": alpha}
+    return weights
 
 
 def run_grid(

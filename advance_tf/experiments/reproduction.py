@@ -9,7 +9,7 @@ from typing import TypeVar
 import keras
 from tqdm import tqdm
 
-from advance_tf.checksums import file_sha256
+from advance_tf.checksums import file_sha256, verify
 from advance_tf.data.layout import join_labels
 from advance_tf.experiments import paper_tables
 from advance_tf.experiments.paper_tables import PaperRow, TableLine, paper_rows
@@ -104,6 +104,7 @@ def _needs_evaluation(job: Job) -> bool:
     path = predictions_of(job).with_name(METRICS)
     if not path.exists():
         return True
+    verify(path)
     with reading(
         path, "hold the metrics of an evaluation", "Remove it to evaluate again."
     ):

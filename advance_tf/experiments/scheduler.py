@@ -17,7 +17,7 @@ from advance_tf.config_io import check_resume, to_dict
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import remove_partial_files, replacing
 from advance_tf.runs.workdir import CONFIG, read_config
-from advance_tf.training.frozen import trains_heads_only
+from advance_tf.training.activations import trains_on_stored
 from advance_tf.training.session import is_finished, run_progress
 
 _JOB = "job.json"
@@ -49,8 +49,8 @@ class Job:
 
     @property
     def frozen_towers(self) -> bool:
-        """Whether only the heads are trained, see `experiments.frozen_heads`."""
-        return trains_heads_only(self.config)
+        """Whether it is trained in memory, see `experiments.frozen_heads`."""
+        return trains_on_stored(self.config)
 
     @property
     def epochs(self) -> int:

@@ -15,7 +15,7 @@ from advance_tf.checksums import file_sha256
 from advance_tf.data.places import write_places
 from advance_tf.data.recordings import ClipRule, write_wav
 from advance_tf.extras import requires_extra
-from advance_tf.files import replacing
+from advance_tf.files import reading, remove_partial_files, replacing
 from advance_tf.geo.data_card import attribution, data_card
 from advance_tf.geo.imagery import Imagery
 from advance_tf.geo.plan import BuildSettings, Plan, PlannedPair
@@ -163,7 +163,9 @@ def _check_target(root: pathlib.Path, rules: BuildSettings) -> None:
     """Raises ValueError unless the folder is new or has these settings."""
     path = root / SETTINGS
     if path.exists():
-        received = json.loads(path.read_text(encoding="utf-8")).get("settings", {})
+        way_out = "Restore it, or use another `data_dir`."
+        with reading(path, "hold the settings of the data set", way_out):
+            received = dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
         expected = dataclasses.asdict(rules)
         changed = [n for n, value in expected.items() if received.get(n) != value]
         if changed:
@@ -185,8 +187,7 @@ def _check_target(root: pathlib.Path, rules: BuildSettings) -> None:
         values = {"settings": dataclasses.asdict(rules), "inputs": {}}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    for leftover in root.glob("*/*/*-partial.*"):
-        leftover.unlink()
+    remove_partial_files(root, depth=2)
 
 
 def _remove_outdated(root: pathlib.Path, rows: Mapping[str, dict[str, str]]) -> None:

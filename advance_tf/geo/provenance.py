@@ -1,11 +1,12 @@
 """The provenance of each pair of a data set: provenance.csv."""
 
-import csv
 import json
+import math
 import pathlib
 from typing import Any
 
-from advance_tf.files import join_names
+from advance_tf.csv_tables import read_table
+from advance_tf.files import join_names, reading
 from advance_tf.geo.plan import PlannedPair
 
 PROVENANCE = "provenance.csv"
@@ -49,17 +50,25 @@ def read_provenance(path: str | pathlib.Path) -> dict[str, dict[str, str]]:
         Stem → column → text; empty without the file.
 
     Raises:
-        ValueError: the file lacks a column.
+        ValueError: the file lacks a column, or a row has no position or evidence.
     """
     path = pathlib.Path(path)
     if not path.exists():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        lacking = set(PROVENANCE_COLUMNS) - set(reader.fieldnames or ())
-        if lacking:
-            raise ValueError(
-                f"{path} must be written by `advance build-dataset`; it lacks the "
-                f"columns {join_names(sorted(lacking))}."
-            )
-        return {row["stem"]: row for row in reader}
+    columns, rows = read_table(path)
+    lacking = set(PROVENANCE_COLUMNS) - set(columns)
+    if lacking:
+        raise ValueError(
+            f"{path} must be written by `advance build-dataset`; it lacks the "
+            f"columns {join_names(sorted(lacking))}."
+        )
+    found = {}
+    rule = "have numbers as latitude and longitude, and evidence in JSON"
+    for line, row in rows:
+        with reading(f"{path}, line {line}:", rule, "Restore the file."):
+            place = float(row["latitude"]), float(row["longitude"])
+            if not all(map(math.isfinite, place)):
+                raise ValueError(f"received {place}")
+            json.loads(row["evidence"])
+        found[row["stem"]] = dict(row)
+    return found

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from advance_tf.csv_tables import read_table
 from advance_tf.data.prepare import SOUND_ENDINGS
 from advance_tf.extras import requires_extra
-from advance_tf.files import DAMAGED_FILE_ERRORS, is_system_entry
+from advance_tf.files import DAMAGED_FILE_ERRORS, visible_files
 
 TABLES = (".csv", ".tsv", ".txt")
 VECTORS = (".geojson", ".json", ".gpkg", ".shp", ".fgb")
@@ -266,25 +266,21 @@ def _folder_rows(folder: pathlib.Path) -> Iterator[tuple[str, dict[str, str]]]:
         import tinytag
 
     logging.getLogger("guano").setLevel(logging.ERROR)
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not is_system_entry(name))
-        for name in sorted(files):
-            path = pathlib.Path(root, name)
-            ending = path.suffix.lower()
-            if ending not in SOUND_ENDINGS or is_system_entry(name):
-                continue
-            tags: dict[str, Any] = {}
-            try:
-                if ending == ".wav":
-                    metadata = guano.GuanoFile(str(path))
-                    tags = dict(metadata.items())
-                if not _position(tags):
-                    tags = _tag_values(tinytag.TinyTag.get(path)) | tags
-            except (*DAMAGED_FILE_ERRORS, OSError, tinytag.TinyTagException):
-                # Without metadata the file has no position.
-                pass
-            row = {"file": path.relative_to(folder).as_posix()}
-            yield row["file"], row | _credit(tags) | _position(tags)
+    for path, relative in visible_files(folder):
+        ending = os.path.splitext(path)[1].lower()
+        if ending not in SOUND_ENDINGS:
+            continue
+        tags: dict[str, Any] = {}
+        try:
+            if ending == ".wav":
+                tags = dict(guano.GuanoFile(path).items())
+            if not _position(tags):
+                tags = _tag_values(tinytag.TinyTag.get(path)) | tags
+        except (*DAMAGED_FILE_ERRORS, OSError, tinytag.TinyTagException):
+            # Without metadata the file has no position.
+            pass
+        row = {"file": pathlib.Path(relative).as_posix()}
+        yield row["file"], row | _credit(tags) | _position(tags)
 
 
 def _tag_values(tag: Any) -> dict[str, Any]:

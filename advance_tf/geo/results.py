@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from advance_tf import labels
 from advance_tf.extras import requires_extra
-from advance_tf.files import replacing
+from advance_tf.files import DAMAGED_FILE_ERRORS, reading, replacing
 from advance_tf.inference.prediction import OK
 
 if TYPE_CHECKING:
@@ -161,13 +161,17 @@ def read_parameters(path: str | pathlib.Path) -> dict[str, Any]:
 
     Returns:
         Name → value; empty without the file.
+
+    Raises:
+        ValueError: the file is damaged.
     """
     beside = _beside(pathlib.Path(path))
     if not beside.is_file():
         return {}
-    values = json.loads(beside.read_text(encoding="utf-8"))
-    found: dict[str, Any] = values.get("parameters", {})
-    return found
+    rule, way_out = "hold the parameters of a table of results", "Remove it."
+    with reading(beside, rule, way_out):
+        values = dict(json.loads(beside.read_text(encoding="utf-8")))
+        return dict(values.get("parameters", {}))
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
@@ -268,7 +272,7 @@ def read_results(path: str | pathlib.Path) -> tuple[PlaceResult, ...]:
         return tuple(map(_result, rows))
     except FileNotFoundError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except DAMAGED_FILE_ERRORS as error:
         raise ValueError(
             f"{path} must be a table of results of schema version {SCHEMA_VERSION}, as "
             f"`advance predict` writes it; {type(error).__name__}: {error}."
@@ -281,7 +285,10 @@ def _result(row: Mapping[str, Any]) -> PlaceResult:
 
     def number(name: str) -> float:
         value = row[name]
-        return math.nan if value in (None, "") else float(value)
+        found = math.nan if value in (None, "") else float(value)
+        if math.isinf(found):
+            raise ValueError(f"{name} is {value}")
+        return found
 
     probabilities = {s: number(probability_column(s)) for s in labels.scenes()}
     texts: dict[str, Any] = {name: row[name] or "" for name in _LAST}

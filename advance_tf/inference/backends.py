@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.checksums import verify_folder
 from advance_tf.features.errors import MediaError
 from advance_tf.features.sources import (
     ImageSource,
@@ -40,6 +41,8 @@ SAVED_MODEL_METADATA = f"assets.extra/{METADATA}"
 _CHECKS = "checks"
 # The signature that returns embeddings, in both formats.
 EMBED = "embed"
+# In the metadata of a LiteRT file.
+SHA256_FLATBUFFER = "sha256_flatbuffer"
 EXPORT_AGAIN = "Export the run again with this version."
 _METADATA_TYPES = {
     "modality": str,
@@ -107,6 +110,23 @@ class RunModel(Model):
         if self.predictor.calibration is not None:
             row[_CHECKS] = flag_matrix(input_flags(image, waveform), 1)[0].numpy()
         return row
+
+    def model_inputs(self, example: Example) -> dict[str, np.ndarray]:
+        """The inputs of the recognizer for one example.
+
+        Args:
+            example: files that can be read.
+
+        Returns:
+            `image` [1, S, S, 3], `log_mel` [1, frames, mel_bins] or `waveform` [1,
+            clip_samples], and `present` [1, 2], float32; zeros for a missing input.
+
+        Raises:
+            MediaError: a file cannot be decoded.
+            OSError: a file cannot be opened.
+        """
+        row = self._inputs(example)
+        return _stack([{k: v for k, v in row.items() if k != _CHECKS}])
 
     def measure(self, examples: Sequence[Example], batch_size: int = 16) -> Measured:
         """Confidence, distances and reasons of examples with the same inputs.
@@ -208,10 +228,11 @@ class SavedModel(ExportedModel):
         path: folder of the SavedModel.
 
     Raises:
-        ValueError: the folder has no metadata.
+        ValueError: the folder has no metadata, or a file differs from its checksum.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
+        verify_folder(path)
         super().__init__(_saved_model_metadata(path))
         self.path = path
         # The signatures hold no reference to the object that owns their weights.

@@ -17,9 +17,9 @@ from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
 from advance_tf.models.heads import build_heads, copy_heads
 from advance_tf.runs.workdir import Run, as_run
+from advance_tf.training.activations import stored_embeddings, trains_on_stored
 from advance_tf.training.callbacks import BEST_WEIGHTS
-from advance_tf.training.embeddings import compute_embeddings
-from advance_tf.training.frozen import embedding_folder, trains_heads_only
+from advance_tf.training.frozen import embedding_folder
 
 
 def run_names(workdirs: Sequence[str | pathlib.Path]) -> list[str]:
@@ -55,8 +55,8 @@ def predict_pairs(
 ) -> Probabilities:
     """Predicts pairs of the data set of a run, without its temperature.
 
-    A run whose heads were trained on stored embeddings of frozen towers uses these:
-    the towers compute, and store, only the embeddings of pairs that lack them. One
+    A run that was trained on stored embeddings or activations of frozen towers uses
+    these: the frozen parts compute, and store, only what pairs lack. One
     with modality_dropout runs its towers, for both inputs and for each alone.
 
     Args:
@@ -74,9 +74,9 @@ def predict_pairs(
     predictor = Predictor.from_run(run, calibrated=False)
     folder = embedding_folder(run.config, run.workdir)
     is_single = not run.config.model.modality_dropout
-    if is_single and trains_heads_only(run.config) and folder.is_dir():
+    if is_single and trains_on_stored(run.config) and folder.is_dir():
         data = dataclasses.replace(run.config.data, data_dir=str(run.data_dir))
-        embeddings = compute_embeddings(
+        embeddings = stored_embeddings(
             run.recognizer,
             dataclasses.replace(run.config, data=data),
             pairs,

@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from advance_tf.data.pairing import (
 )
 from advance_tf.data.shards import is_shards, open_shards
 from advance_tf.features.sources import ImageSource, SoundSource
-from advance_tf.files import is_system_entry, is_utf8
+from advance_tf.files import is_utf8, visible_files
 from advance_tf.inference.prediction import Prediction
 
 _LAYOUT_FOLDERS = {"vision", "sound", "ADVANCE_vision", "ADVANCE_sound"}
@@ -124,20 +124,6 @@ def _name_of(relative: str) -> str:
     return composed if is_utf8(composed) else ascii(composed)[1:-1]
 
 
-def _visible_files(root: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """Paths of the files below a folder, and their paths relative to it."""
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(filter(_is_visible, subfolders))
-        inner = os.path.relpath(folder, root)
-        for name in sorted(filter(_is_visible, names)):
-            path = os.path.join(folder, name)
-            yield path, name if inner == os.curdir else os.path.join(inner, name)
-
-
-def _is_visible(name: str) -> bool:
-    return not is_system_entry(name)
-
-
 def find_examples(
     folder: str | pathlib.Path,
 ) -> tuple[tuple[Example, ...], tuple[Prediction, ...]]:
@@ -174,7 +160,7 @@ def find_examples(
     found: tuple[dict[str, str], dict[str, str]] = ({}, {})
     repeated: dict[str, list[str]] = {}
     failures = []
-    for path, relative in _visible_files(root):
+    for path, relative in visible_files(root):
         ending, name = os.path.splitext(path)[1].lower(), _name_of(relative)
         problem = _problem_of(path, ending)
         if problem:

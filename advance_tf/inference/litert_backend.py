@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from advance_tf import labels
+from advance_tf.checksums import file_sha256
 from advance_tf.config import FeatureConfig
 from advance_tf.features.frontend import Frontend
 from advance_tf.files import reading
@@ -17,6 +18,7 @@ from advance_tf.inference.backends import (
     EMBED,
     EXPORT_AGAIN,
     METADATA,
+    SHA256_FLATBUFFER,
     ExportedModel,
     check_metadata,
     no_embeddings,
@@ -33,7 +35,7 @@ class LiteRTModel(ExportedModel):
         path: path of the file.
 
     Raises:
-        ValueError: the file has no metadata.
+        ValueError: the file has no metadata, or differs from its checksum.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -109,4 +111,15 @@ class LiteRTModel(ExportedModel):
 def _lite_metadata(path: pathlib.Path) -> dict[str, Any]:
     rule = f"be a file of `advance export`, with {METADATA} inside"
     with reading(path, rule, EXPORT_AGAIN), zipfile.ZipFile(path) as archive:
-        return check_metadata(json.loads(archive.read(METADATA)))
+        metadata = check_metadata(json.loads(archive.read(METADATA)))
+        # The archive follows the flatbuffer.
+        size = min(entry.header_offset for entry in archive.infolist())
+    # A file of an earlier version has no checksum.
+    expected = metadata.get(SHA256_FLATBUFFER)
+    if expected is not None and file_sha256(path, size) != expected:
+        raise ValueError(
+            f"{path} is damaged: the SHA-256 of its model differs from "
+            f"`{SHA256_FLATBUFFER}` in its {METADATA}. Copy it again, or export the "
+            "run again."
+        )
+    return metadata

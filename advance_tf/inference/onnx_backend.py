@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from advance_tf.checksums import file_sha256
 from advance_tf.config import Config
 from advance_tf.config_io import from_dict, to_dict
 from advance_tf.extras import requires_extra
@@ -22,7 +23,42 @@ from advance_tf.runs.calibration import StoredCalibration
 
 # Key of the metadata in the file.
 METADATA_KEY = "advance_tf"
+# Key of the SHA-256 in the file, and of whether it must have one in the metadata.
+CHECKSUM = "sha256"
 _EMBEDDING = "_embedding"
+# Field of the metadata in the message of a model, and of its key and value, as tags of
+# protocol buffers: 8 times the number, plus 2 for a length and bytes.
+_PROPERTY, _KEY, _VALUE = 8 * 14 + 2, 8 * 1 + 2, 8 * 2 + 2
+
+
+def _checksum_property(digest: str) -> bytes:
+    """The encoded entry of the metadata that holds the SHA-256."""
+    key, value = CHECKSUM.encode(), digest.encode()
+    entry = bytes([_KEY, len(key)]) + key + bytes([_VALUE, len(value)]) + value
+    return bytes([_PROPERTY, len(entry)]) + entry
+
+
+def append_checksum(path: pathlib.Path) -> None:
+    """Appends the SHA-256 of an ONNX file to its metadata, which it then ends with.
+
+    Protocol buffers read a field behind the others as one among them.
+
+    Args:
+        path: path of the file.
+    """
+    entry = _checksum_property(file_sha256(path))
+    with open(path, "ab") as file:
+        file.write(entry)
+
+
+def _has_valid_end(path: pathlib.Path) -> bool:
+    """Whether a file ends with the SHA-256 of what is before it."""
+    size = path.stat().st_size - len(_checksum_property("0" * 64))
+    if size < 0:
+        return False
+    with open(path, "rb") as file:
+        file.seek(size)
+        return file.read() == _checksum_property(file_sha256(path, size))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +77,7 @@ class OnnxForwardPass(ForwardPass):
 
     Raises:
         ImportError: ONNX Runtime is not installed.
-        ValueError: the file is not a model of `advance export`.
+        ValueError: the file is not a model of `advance export`, or is damaged.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -64,6 +100,13 @@ class OnnxForwardPass(ForwardPass):
                 f"inside; reading it failed: {error}. Export the run again with this "
                 "version."
             ) from error
+        # A file of an earlier version has no checksum.
+        is_checked = self.metadata.get(CHECKSUM) or CHECKSUM in properties
+        if is_checked and not _has_valid_end(path):
+            raise ValueError(
+                f"{path} is damaged: its SHA-256 differs from `{CHECKSUM}` in its "
+                "metadata. Copy it again, or export the run again."
+            )
         self._inputs = [node.name for node in self._session.get_inputs()]
         if "waveform" in self._inputs:
             self.sound_input = "waveform"

@@ -10,13 +10,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from advance_tf.checksums import file_sha256
+from advance_tf.checksums import file_sha256, replacing_checked, verify
 from advance_tf.config_io import key_settings
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows
-from advance_tf.files import replacing
 from advance_tf.inference.events import HEADS
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import embedding_model, with_mask
@@ -68,7 +67,7 @@ def compute_outputs(
         The outputs, in the order of the pairs.
 
     Raises:
-        ValueError: a file cannot be read.
+        ValueError: a file cannot be read, or the stored outputs are damaged.
     """
     folder = pathlib.Path(folder)
     key = _key(run, pairs)
@@ -79,9 +78,10 @@ def compute_outputs(
         chunks = folder / key
         rows = ResumableRows(chunks, len(pairs), sum(sizes.values()))
         _append_missing(rows, run, model, pairs, batch_size, progress)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with replacing_checked(path) as temporary, temporary.open("wb") as file:
             np.save(file, rows.array())
         remove_chunks(chunks)
+    verify(path)
     # [n, 13 + 527 + D_v + D_a]: rows are read from the file.
     table = np.load(path, mmap_mode="r", allow_pickle=False)
     columns, start = {}, 0

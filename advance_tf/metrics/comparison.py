@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.checksums import verify
 from advance_tf.csv_tables import read_table
 from advance_tf.files import reading
 from advance_tf.metrics.bootstrap import paired_difference
@@ -74,7 +75,8 @@ def read_predictions(path: pathlib.Path) -> Predictions:
         Stems, sites, true and predicted scenes.
 
     Raises:
-        ValueError: the file is missing or has another format.
+        ValueError: the file is missing, has another format or differs from its
+            recorded checksum.
     """
     names = labels.scenes()
     if not path.is_file():
@@ -82,6 +84,7 @@ def read_predictions(path: pathlib.Path) -> Predictions:
             f"{path} must contain the predictions of an evaluation; it does not exist. "
             "Run `advance evaluate` first."
         )
+    verify(path)
     rows = [row.values for row in read_table(path).rows]
     with reading(path, _PREDICTIONS, "Run `advance evaluate` again."):
         return Predictions(

@@ -1,6 +1,7 @@
 from . import backbones as backbones
 from . import checkpoint_files as checkpoint_files
 from . import conversion as conversion
+from . import cut as cut
 from . import embedding_distance as embedding_distance
 from . import folding as folding
 from . import forward as forward

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from advance_tf.extras import requires_extra
+from advance_tf.files import DAMAGED_FILE_ERRORS
 
 # Keys under which training scripts store the weights next to other data.
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PARALLEL = "module."
+# What torch.load raises on damaged files beside `DAMAGED_FILE_ERRORS`.
+_UNREADABLE = (pickle.UnpicklingError, AssertionError, OSError)
 _COUNTER = ".num_batches_tracked"
 
 
@@ -69,7 +72,7 @@ def _load_with_torch(path: pathlib.Path) -> Any:
         import torch
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (*_UNREADABLE, *DAMAGED_FILE_ERRORS) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise ValueError(
             f"{path} must be a valid checkpoint with weights only and no objects of "

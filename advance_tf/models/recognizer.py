@@ -14,6 +14,7 @@ from advance_tf.models.backbones.registry import (
     sound_input,
     tower_backbone,
 )
+from advance_tf.models.cut import frozen_part, stage_end
 from advance_tf.models.heads import PRESENT, connect_heads, mask_input
 from advance_tf.models.initialization import dense
 from advance_tf.models.resnet import BatchNorm
@@ -265,6 +266,10 @@ def freeze(recognizer: keras.Model, model: ModelConfig) -> None:
     """
     for tower in TOWERS:
         network = recognizer.get_layer(f"{tower}_tower")
+        end = stage_end(tower, model)
+        if end:
+            for layer in frozen_part(network, end).layers:
+                layer.trainable = False
         stages = getattr(model, f"{tower}_frozen_stages")
         has_stages = tower_backbone(tower, model).has_stages
         if not has_stages and stages == WHOLE_TOWER:

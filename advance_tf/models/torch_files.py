@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from advance_tf.files import DAMAGED_FILE_ERRORS
+
 _MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
@@ -81,17 +83,7 @@ def read_legacy_checkpoint(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             return _read(file)
-    except (
-        pickle.UnpicklingError,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        struct.error,
-    ) as error:
+    except (*DAMAGED_FILE_ERRORS, pickle.UnpicklingError, OSError) as error:
         raise ValueError(
             f"{path} must be a dictionary of weights in the format before PyTorch "
             f"1.6; reading it failed: {error}. Download it again, or save it with "
@@ -110,6 +102,8 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     storages = {}
     for key in keys:
         (size,) = struct.unpack("<q", file.read(8))
+        if size < 0:
+            raise ValueError(f"a storage has {size} elements")
         values = file.read(size * dtypes[key].itemsize)
         storages[key] = np.frombuffer(values, dtypes[key], size)
     return {
@@ -124,7 +118,11 @@ def _view(values: np.ndarray, tensor: _Tensor) -> np.ndarray:
         stride * (side - 1)
         for stride, side in zip(tensor.strides, tensor.shape, strict=True)
     )
-    if math.prod(tensor.shape) and not 0 <= tensor.offset <= last < len(values):
+    elements = math.prod(tensor.shape)
+    # A negative stride reaches below the offset; strides of 0 repeat elements.
+    inside = 0 <= tensor.offset <= last < len(values)
+    downward = min(tensor.strides, default=0) < 0
+    if elements and (not inside or downward or elements > len(values)):
         raise ValueError("a tensor exceeds its storage")
     strides = [stride * values.itemsize for stride in tensor.strides]
     view = np.lib.stride_tricks.as_strided(

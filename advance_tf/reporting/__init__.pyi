@@ -1,6 +1,8 @@
 from . import activation_map_comparison as activation_map_comparison
 from . import activation_map_figure as activation_map_figure
 from . import activation_maps as activation_maps
+from . import answers as answers
+from . import app as app
 from . import calibration as calibration
 from . import canvas as canvas
 from . import dataset_figures as dataset_figures
@@ -18,6 +20,8 @@ from . import plots as plots
 from . import rejection as rejection
 from .activation_map_comparison import explain as explain
 from .activation_maps import ActivationMaps as ActivationMaps
+from .answers import AnswerExplainer as AnswerExplainer
+from .app import AppServer as AppServer
 from .calibration import calibrate_run as calibrate_run
 from .dataset_pages import write_dataset_map as write_dataset_map
 from .dataset_pages import write_review as write_review

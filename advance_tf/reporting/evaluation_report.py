@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from advance_tf import labels
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.csv_tables import read_table
-from advance_tf.files import replacing
+from advance_tf.files import reading, replacing
 from advance_tf.inference.evaluation import run_names
 from advance_tf.metrics import tables
+from advance_tf.metrics.comparison import PREDICTIONS
 from advance_tf.metrics.epochs import ScoresOverEpochs, scores_over_epochs
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.runs.workdir import Run
@@ -103,7 +105,8 @@ def write_report(
 
     Each file is complete or absent. metrics.json is removed first and written
     last, so that a folder with metrics.json contains one evaluation, not parts of
-    two. Other files in the folder remain.
+    two. The checksums of the files that are read back are recorded. Other files in
+    the folder remain.
 
     - metrics.json: see `metrics`.
     - report.md: scores, table per scene and confusion matrix.
@@ -127,7 +130,7 @@ def write_report(
         "report.md": tables.report(evaluation, tuple(pictures or ())).encode(),
         "scenes.csv": tables.scenes_csv(evaluation).encode(),
         "confusion.csv": tables.confusion_csv(evaluation).encode(),
-        "predictions.csv": tables.predictions_csv(evaluation).encode(),
+        PREDICTIONS: tables.predictions_csv(evaluation).encode(),
         **(pictures or {}),
     }
     if evaluation.event_probs is not None:
@@ -137,7 +140,8 @@ def write_report(
     values = json.dumps(metrics(evaluation), indent=2, allow_nan=False)
     contents[METRICS] = f"{values}\n".encode()
     for name, content in contents.items():
-        with replacing(directory / name) as temporary:
+        write = replacing_checked if name in (METRICS, PREDICTIONS) else replacing
+        with write(directory / name) as temporary:
             temporary.write_bytes(content)
 
 
@@ -222,9 +226,13 @@ def run_over_epochs(workdir: pathlib.Path) -> ScoresOverEpochs | None:
     path = workdir / LOG
     if not path.exists():
         return None
+    verify(path)
     columns, rows = read_table(path)
-    log = {name: [float(row.values[name] or "nan") for row in rows] for name in columns}
-    return scores_over_epochs(log)
+    with reading(path, "be the log of a run", "Restore it, or remove it."):
+        log = {
+            name: [float(row.values[name] or "nan") for row in rows] for name in columns
+        }
+        return scores_over_epochs(log)
 
 
 def _plots(workdir: pathlib.Path, evaluation: Evaluation) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from advance_tf.checksums import verify
 from advance_tf.csv_tables import read_table
 from advance_tf.extras import requires_extra
 from advance_tf.files import reading
@@ -120,8 +121,10 @@ def read_log(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         Column → values [epochs] float64, NaN for an empty cell.
 
     Raises:
-        ValueError: a cell is not a number, or the log has no epoch.
+        ValueError: a cell is not a number, the log has no epoch, or it differs from
+            its recorded checksum.
     """
+    verify(pathlib.Path(path))
     columns, rows = read_table(path)
     if not rows or "epoch" not in columns:
         raise ValueError(

@@ -1,6 +1,7 @@
 """How well a run rejects wrong answers and inputs of no scene."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 from advance_tf.data.pairing import IMAGE_ENDINGS
 from advance_tf.data.shards import media_path
 from advance_tf.extras import requires_extra
+from advance_tf.files import visible_files
 from advance_tf.inference.backends import Measured, RunModel
 from advance_tf.inference.examples import Example
 from advance_tf.inference.predictor import Predictor
@@ -80,8 +82,8 @@ def foreign_images(
     """
     paths = sorted(
         path
-        for path in pathlib.Path(folder).rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS
+        for path, _ in visible_files(folder)
+        if os.path.splitext(path)[1].lower() in IMAGE_ENDINGS
     )
     if not paths:
         raise ValueError(
@@ -91,7 +93,7 @@ def foreign_images(
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (_COUNT, side, side, 3), np.uint8)
     return {
-        "images of other classes": [Example(str(path), image=path) for path in paths],
+        "images of other classes": [Example(path, image=path) for path in paths],
         "noise": [Example(str(k), image=image) for k, image in enumerate(noise)],
         "black": [Example("black", image=np.zeros((side, side, 3), np.uint8))],
     }

@@ -24,8 +24,8 @@ from advance_tf.metrics.calibration import (
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.models.embedding_distance import EmbeddingDistance, fit_distance
 from advance_tf.models.heads import heads_model, takes_mask, with_mask
-from advance_tf.training.embeddings import compute_embeddings
-from advance_tf.training.frozen import embedding_folder, trains_heads_only
+from advance_tf.training.activations import stored_embeddings, trains_on_stored
+from advance_tf.training.frozen import embedding_folder
 
 CALIBRATION = "calibration.npz"
 # Inputs of an answer → mask of image and sound.
@@ -211,8 +211,8 @@ def fit_calibration(
     training = splits[rows] == "training"
     single = dataclasses.replace(config.training, cached_views=1)
     with tempfile.TemporaryDirectory() as temporary:
-        frozen = trains_heads_only(config)
-        embeddings = compute_embeddings(
+        frozen = trains_on_stored(config)
+        embeddings = stored_embeddings(
             recognizer,
             dataclasses.replace(config, training=single),
             manifest.pairs,

@@ -10,6 +10,7 @@ from . import parity as parity
 from . import quantization as quantization
 from . import saved_model as saved_model
 from . import signatures as signatures
+from . import signing as signing
 from . import weight_rounding as weight_rounding
 from .export import Export as Export
 from .export import export_litert as export_litert
@@ -17,3 +18,4 @@ from .export import export_onnx as export_onnx
 from .export import export_saved_model as export_saved_model
 from .inference_model import InferenceModel as InferenceModel
 from .inference_model import Source as Source
+from .signing import verify_export as verify_export

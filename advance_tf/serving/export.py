@@ -14,6 +14,7 @@ from advance_tf.serving import agreement, litert, onnx_model, parity, saved_mode
 from advance_tf.serving.inference_model import InferenceModel, Source, label_names
 from advance_tf.serving.model_card import provenance_of, write_card
 from advance_tf.serving.quantization import KINDS, quantize
+from advance_tf.serving.signing import Signer
 
 FIGURES = "figures.json"
 _CHECKED_PAIRS = 8
@@ -57,6 +58,7 @@ def export_saved_model(
     min_confidence: float = 0.0,
     top: int = 5,
     bad_rows: str = "status",
+    signing_key: str | pathlib.Path | None = None,
 ) -> Export:
     """Writes the SavedModel <export_dir>/<version>, completely or not at all.
 
@@ -72,19 +74,22 @@ def export_saved_model(
         top: number of scenes and events to rank, 1 to 13.
         bad_rows: what the signatures do with an input that cannot be decoded:
             "status" reports it in the output `status`, "error" fails the request.
+        signing_key: PEM file of a private key that signs the files in `model.sig`, see
+            `verify_export`; None for no signature.
 
     Returns:
         The folder, and the largest differences from the model in memory.
 
     Raises:
-        ImportError: the extra `serving` is not installed.
-        ValueError: the version exists, or the outputs differ.
+        ImportError: the extra `serving`, or `signing` for a key, is not installed.
+        ValueError: the version exists, the outputs differ, or the key cannot be read.
 
     Example:
         >>> from advance_tf import serving
         >>> serving.export_saved_model("runs/event", "models")  # doctest: +SKIP
     """
     check_extra("serving", "tensorflow_serving.apis")
+    signer = Signer(signing_key) if signing_key else None
     run = _exportable(run, "SavedModel")
     source = Source.from_run(run, events=events, min_confidence=min_confidence)
     pairs = parity.EncodedPairs(run).some(split, _CHECKED_PAIRS)
@@ -116,6 +121,8 @@ def export_saved_model(
             artefact=artefact,
             skew=skew,
         )
+        if signer:
+            signer.sign(folder)
     return Export(final, skew)
 
 
@@ -130,6 +137,7 @@ def export_litert(
     quantization: str = "none",
     min_agreement: float | None = None,
     calibration_pairs: int = 100,
+    signing_key: str | pathlib.Path | None = None,
 ) -> Export:
     """Writes <export_dir>/<version>/<name>-<quantization>.tflite, figures and card.
 
@@ -146,14 +154,17 @@ def export_litert(
         min_agreement: least agreement of the most probable scene with float32, 0 to
             1; None for 0.99, with int8 0.97.
         calibration_pairs: number of training pairs that calibrate int8.
+        signing_key: PEM file of a private key that signs the files in `model.sig`, see
+            `verify_export`; None for no signature.
 
     Returns:
         The file, its differences and its figures.
 
     Raises:
-        ImportError: quantization needs the extra `export`, which is not installed.
+        ImportError: quantization needs the extra `export`, or a key the extra
+            `signing`, which is not installed.
         ValueError: the version exists, the float32 outputs differ from those of the
-            model in memory, or the agreement is too low.
+            model in memory, the agreement is too low, or the key cannot be read.
     """
     if quantization not in KINDS:
         raise ValueError(
@@ -163,6 +174,7 @@ def export_litert(
     kind = quantization
     if kind != "none":
         check_extra("export", "ai_edge_quantizer")
+    signer = Signer(signing_key) if signing_key else None
     run = _exportable(run, "LiteRT")
     source = Source.from_run(run, events=events, min_confidence=min_confidence)
     pairs, provenance = parity.EncodedPairs(run), provenance_of(run)
@@ -208,6 +220,8 @@ def export_litert(
             artefact=artefact,
             skew=skew,
         )
+        if signer:
+            signer.sign(folder)
     return Export(final / name, skew, figures)
 
 
@@ -219,6 +233,7 @@ def export_onnx(
     split: str = "test",
     events: bool = True,
     min_confidence: float = 0.0,
+    signing_key: str | pathlib.Path | None = None,
 ) -> Export:
     """Writes <export_dir>/<version>/<name>.onnx, labels and card.
 
@@ -234,15 +249,18 @@ def export_onnx(
         events: whether to export event probabilities, where the run has them.
         min_confidence: least probability of the most probable scene, 0 to 1; below it
             the scene is "unknown".
+        signing_key: PEM file of a private key that signs the files in `model.sig`, see
+            `verify_export`; None for no signature.
 
     Returns:
         The file, and the largest differences from the model in memory.
 
     Raises:
-        ImportError: the extra `onnx` is not installed.
-        ValueError: the version exists, or the logits differ.
+        ImportError: the extra `onnx`, or `signing` for a key, is not installed.
+        ValueError: the version exists, the logits differ, or the key cannot be read.
     """
     check_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
+    signer = Signer(signing_key) if signing_key else None
     run = _exportable(run, "ONNX")
     source = Source.from_run(run, events=events, min_confidence=min_confidence)
     final = _version_folder(export_dir, version)
@@ -269,6 +287,8 @@ def export_onnx(
             artefact={"format": "ONNX, logits of image and normalized log-mel"},
             skew=skew,
         )
+        if signer:
+            signer.sign(folder)
     return Export(final / name, skew)
 
 

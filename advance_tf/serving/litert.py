@@ -1,5 +1,6 @@
 """LiteRT: one file with built-in operators, its signatures and its labels."""
 
+import hashlib
 import json
 import pathlib
 import zipfile
@@ -11,7 +12,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from advance_tf.inference.backends import EMBED, METADATA
+from advance_tf.inference.backends import EMBED, METADATA, SHA256_FLATBUFFER
 from advance_tf.serving.inference_model import InferenceModel
 from advance_tf.serving.parity import Decoded, Probs
 
@@ -134,7 +135,9 @@ def write_lite(
     """Writes the flatbuffer followed by a ZIP archive of metadata and labels.
 
     Runtimes read the flatbuffer at the start of the file; `unzip` and Python's
-    zipfile read the archive at its end, as with TFLite's own metadata.
+    zipfile read the archive at its end, as with TFLite's own metadata. The metadata
+    has the SHA-256 of the flatbuffer, which `load_model` checks; the archive has
+    checksums of its own.
 
     Args:
         path: path of the file.
@@ -142,8 +145,10 @@ def write_lite(
         metadata: result of `InferenceModel.describe`.
     """
     path.write_bytes(contents)
+    digest = hashlib.sha256(contents).hexdigest()
+    text = json.dumps({**metadata, SHA256_FLATBUFFER: digest}, indent=1)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(METADATA, json.dumps(metadata, indent=1))
+        archive.writestr(METADATA, text)
         for labels in ("scenes", "events"):
             archive.writestr(f"{labels}.txt", "\n".join(metadata[labels]))
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from advance_tf.checksums import file_sha256
+from advance_tf.checksums import file_sha256, verify
 from advance_tf.config_io import to_dict
 from advance_tf.files import reading
 from advance_tf.runs.workdir import Run
@@ -79,6 +79,7 @@ def provenance_of(run: Run) -> Provenance:
     data |= {f"version of {name}": version for name, version in versions().items()}
     metrics = None
     if path.exists():
+        verify(path)
         way_out = "Run `advance evaluate` again, or remove it."
         with reading(path, "hold the metrics of an evaluation", way_out):
             metrics = dict(json.loads(path.read_text(encoding="utf-8")))

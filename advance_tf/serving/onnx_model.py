@@ -14,7 +14,12 @@ from advance_tf.config_io import to_dict
 from advance_tf.extras import check_extra
 from advance_tf.features.log_mel import load_stats
 from advance_tf.inference.events import describe_events
-from advance_tf.inference.onnx_backend import METADATA_KEY, OnnxForwardPass
+from advance_tf.inference.onnx_backend import (
+    CHECKSUM,
+    METADATA_KEY,
+    OnnxForwardPass,
+    append_checksum,
+)
 from advance_tf.log_silencing import silence_logs
 from advance_tf.models.folding import fold_batch_norms
 from advance_tf.models.forward import TOWERS
@@ -36,7 +41,7 @@ def write_onnx(
     0..255, `log_mel` is float32 [B, frames, mel_bins], normalized. With an audio
     backbone of waveforms, `waveform` float32 [B, clip_samples] replaces `log_mel`. The
     metadata in the file has the settings of the front end that computes these inputs,
-    so that `load_model` opens the file alone.
+    so that `load_model` opens the file alone, and its SHA-256, which is checked then.
 
     Args:
         path: path of the `.onnx` file.
@@ -60,9 +65,11 @@ def write_onnx(
     import onnx
 
     model = onnx.load(str(path))
-    text = json.dumps(describe(source, version=version, **details))
+    described = describe(source, version=version, **details)
+    text = json.dumps({**described, CHECKSUM: True})
     onnx.helper.set_model_props(model, {METADATA_KEY: text})
     onnx.save(model, str(path))
+    append_checksum(path)
 
 
 def _with_embeddings(folded: keras.Model, kinds: Sequence[str]) -> keras.Model:

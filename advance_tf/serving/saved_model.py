@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.checksums import record_folder
 from advance_tf.extras import check_extra
 from advance_tf.inference.backends import EMBED, SAVED_MODEL_METADATA
 from advance_tf.serving.inference_model import InferenceModel
@@ -27,8 +28,9 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         folder: path of the new folder, which must not exist.
 
     Yields:
-        An empty folder in the same parent. Its name is not a number, so that TF
-        Serving does not load it as a version. It is removed when the block fails.
+        An empty folder of the same name. The name of its parent, which is beside
+        `folder`, is not a number, so that TF Serving loads no unfinished version. It
+        is removed when the block fails.
 
     Raises:
         ValueError: the folder exists.
@@ -38,14 +40,15 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             f"{folder} must not exist; an export is never overwritten. Give another "
             "`version`, or omit it to use the next one."
         )
-    temporary = folder.with_name(f"partial-{folder.name}-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    parent = folder.with_name(f"partial-{folder.name}-{os.getpid()}")
+    shutil.rmtree(parent, ignore_errors=True)
+    temporary = parent / folder.name
     temporary.mkdir(parents=True)
     try:
         yield temporary
         os.rename(temporary, folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)
 
 
 def next_version(export_dir: pathlib.Path) -> int:
@@ -79,6 +82,8 @@ def write_saved_model(
 ) -> None:
     """Writes the SavedModel, metadata.json and warmup requests to an empty folder.
 
+    `checksums.json` holds the SHA-256 of each, which `load_model` checks.
+
     The weights are constants of the graph: batch norms are folded, and oneDNN
     converts a constant kernel to its layout once.
 
@@ -103,6 +108,7 @@ def write_saved_model(
     metadata = model.describe(version=version, **details)
     path.write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
     _write_warmup(folder / WARMUP, functions, warmup, model.source.name)
+    record_folder(folder)
 
 
 def _write_warmup(

@@ -26,12 +26,12 @@ from advance_tf.models.weights import load_pretrained
 from advance_tf.training import runtime, session
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.frozen import adapt_normalization
-from advance_tf.training.heads import build_terms, modality_dropout_of
 from advance_tf.training.recognition import (
     compile_with_rates,
     make_datasets,
     term_shares,
 )
+from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
 
 # The transfers of a student: the event head, if any, is trained on the teacher's

@@ -1,14 +1,18 @@
-"""Trains a recognizer whose towers are frozen: its heads, on stored embeddings."""
+"""Trains a recognizer whose towers are frozen, at least in part: what is not frozen.
+
+The inputs are stored embeddings, or stored activations of partly frozen towers.
+"""
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from advance_tf.config import WHOLE_TOWER, Config
+from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import spread_over_scenes
@@ -19,30 +23,21 @@ from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import callbacks, runtime, session
+from advance_tf.training.activations import (
+    Activations,
+    compute_activations,
+    trains_on_activations,
+)
 from advance_tf.training.checkpoint import Progress
-from advance_tf.training.embeddings import FOLDER, Embeddings, compute_embeddings
+from advance_tf.training.embeddings import (
+    FOLDER,
+    Embeddings,
+    StoredPairs,
+    compute_embeddings,
+)
 from advance_tf.training.heads import MONITOR, HeadTrainer
+from advance_tf.training.partly_frozen import RestTrainer, trained_towers
 from advance_tf.training.term_shares import SHARE_PAIRS, TermShares
-
-
-def trains_heads_only(config: Config) -> bool:
-    """Whether a run trains its heads on stored embeddings.
-
-    Args:
-        config: model and training.cached_views are used.
-
-    Returns:
-        True when `cached_views` is at least 1 and every tower in use is frozen.
-
-    >>> trains_heads_only(Config())
-    False
-    """
-    model = config.model
-    frozen = {"image": model.image_frozen_stages, "sound": model.audio_frozen_stages}
-    used = [kind for kind in frozen if model.modality in ("both", kind)]
-    return config.training.cached_views > 0 and all(
-        frozen[kind] == WHOLE_TOWER for kind in used
-    )
 
 
 def embedding_folder(config: Config, workdir: str | pathlib.Path) -> pathlib.Path:
@@ -147,13 +142,13 @@ def train_frozen(
     *,
     knowledge: EventKnowledge | None,
 ) -> Progress:
-    """Trains the heads of a run, or resumes their training.
+    """Trains what is not frozen of a run, or resumes its training.
 
-    best.weights.h5 holds the complete recognizer; checkpoint.npz holds the heads and
-    the state of their optimizer.
+    best.weights.h5 holds the complete recognizer; checkpoint.npz holds the heads, the
+    trained parts of the towers, and the state of their optimizer.
 
     Args:
-        config: configuration of the run, see `trains_heads_only`.
+        config: configuration of the run, see `activations.trains_on_stored`.
         manifest: pairs and splits.
         workdir: folder of the run.
         knowledge: event knowledge of the teacher; None only for transfer "none".
@@ -176,7 +171,7 @@ def train_frozen(
     used = ("training", "validation", *["test"] * config.training.test_epochs)
     rows = np.flatnonzero(np.isin(splits, used))
     is_training = splits[rows] == "training"
-    embeddings = compute_embeddings(
+    stored = load_stored(
         recognizer,
         config,
         manifest.pairs,
@@ -184,30 +179,32 @@ def train_frozen(
         rows=rows.tolist(),
         augmented=rows[is_training].tolist(),
     )
-    heads = HeadTrainer(
+    heads = make_trainer(
         config,
-        embeddings,
+        stored,
         np.flatnonzero(is_training),
         np.flatnonzero(splits[rows] == "validation"),
+        recognizer,
         knowledge=knowledge,
     )
 
     def complete(trainer: keras.Model) -> keras.Model:
         copy_heads(trainer.model, recognizer)
+        # Its towers share the trained parts.
         return recognizer
 
     progress = session.start_or_resume(heads.trainer, workdir, complete)
     record = callbacks.RunRecord(
         workdir, MONITOR, config.training.patience, progress, saved_model=complete
     )
-    row_of = {key: row for row, key in enumerate(embeddings.keys)}
+    row_of = {key: row for row, key in enumerate(stored.keys)}
     measured = spread_over_scenes(manifest.of("training"), SHARE_PAIRS)
     shares = TermShares(
         heads.trainer.model,
         heads.trainer.objective,
         heads.batch([row_of[pair.scene, pair.stem] for pair in measured]),
         config.transfer,
-        towers=(),
+        towers=[f"{tower}_tower" for tower in trained_towers(heads.trainer.model)],
         warn=not progress.epochs,
     )
     heads.fit(
@@ -216,7 +213,11 @@ def train_frozen(
             # The terminal does not show what the shares add.
             keras.callbacks.ProgbarLogger(),
             shares,
-            *_score_test(embeddings, np.flatnonzero(splits[rows] == "test")),
+            *_score_test(
+                stored,
+                np.flatnonzero(splits[rows] == "test"),
+                config.training.batch_size,
+            ),
             *session.tensorboard_callbacks(workdir),
             record,
         ],
@@ -226,14 +227,92 @@ def train_frozen(
     return record.progress
 
 
+def load_stored(
+    recognizer: keras.Model,
+    config: Config,
+    pairs: Sequence[Pair],
+    folder: str | pathlib.Path,
+    *,
+    rows: Sequence[int] | None = None,
+    augmented: Collection[int] = (),
+    progress: bool = True,
+) -> Embeddings | Activations:
+    """Computes or reads what a run is trained on.
+
+    Args:
+        recognizer: a model of `frozen_recognizer`.
+        config: configuration of the run.
+        pairs: all pairs of the data set.
+        folder: folder of stored embeddings.
+        rows: positions of the pairs; None for all.
+        augmented: positions of the pairs with `cached_views` views.
+        progress: show a progress bar.
+
+    Returns:
+        Embeddings where all towers in use are frozen, else activations.
+
+    Raises:
+        ValueError: a file cannot be read or does not fit.
+    """
+    settings: dict[str, Any] = {
+        "rows": rows,
+        "augmented": augmented,
+        "progress": progress,
+    }
+    if trains_on_activations(config):
+        return compute_activations(recognizer, config, pairs, folder, **settings)
+    return compute_embeddings(recognizer, config, pairs, folder, **settings)
+
+
+def make_trainer(
+    config: Config,
+    stored: Embeddings | Activations,
+    training: np.ndarray,
+    validation: np.ndarray,
+    recognizer: keras.Model,
+    *,
+    knowledge: EventKnowledge | None,
+) -> HeadTrainer:
+    """Makes the trainer of a run.
+
+    Args:
+        config: configuration of the run.
+        stored: of `load_stored`.
+        training: int [n], rows of the training pairs.
+        validation: int [m], rows of the validation pairs.
+        recognizer: a model with the initial weights of the run.
+        knowledge: event knowledge of the teacher; None only for transfer "none".
+
+    Returns:
+        The trainer; on activations it trains the towers of the recognizer in place.
+
+    Raises:
+        ValueError: a split is too small, or the knowledge lacks a pair.
+    """
+    if isinstance(stored, Activations):
+        return RestTrainer(
+            config, stored, training, validation, recognizer, knowledge=knowledge
+        )
+    return HeadTrainer(config, stored, training, validation, knowledge=knowledge)
+
+
 def _score_test(
-    embeddings: Embeddings, rows: np.ndarray
+    stored: StoredPairs, rows: np.ndarray, batch_size: int
 ) -> list[callbacks.ValidationScores]:
     """The callback that scores test pairs after each epoch; none without pairs."""
     if not len(rows):
         return []
-    batch = (embeddings.rows(rows), {"scene": embeddings.scenes[rows]})
-    dataset = tf.data.Dataset.from_tensors(batch)
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, len(rows), batch_size):
+            own = rows[start : start + batch_size]
+            yield stored.rows(own), {"scene": stored.scenes[own]}
+
+    signature = (
+        {t: tf.TensorSpec((None, *shape)) for t, shape in stored.shapes.items()},
+        {"scene": tf.TensorSpec((None,), tf.int64)},
+    )
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return [
         callbacks.ValidationScores(
             dataset, "scene", "scene_logits", scene_scores, "test"

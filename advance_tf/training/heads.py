@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advance_tf import labels
 from advance_tf.config import Config
 from advance_tf.data.pairing import Pair
-from advance_tf.data.sampling import balanced_weights, epoch_order, smallest_split
-from advance_tf.losses.objective import Term, build_objective
-from advance_tf.losses.scene import SceneLoss
+from advance_tf.data.sampling import epoch_order, smallest_split
+from advance_tf.losses.objective import Term
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.backbones.contract import TOWERS
@@ -26,56 +24,14 @@ from advance_tf.training.callbacks import (
     out_of_patience,
 )
 from advance_tf.training.checkpoint import Progress
-from advance_tf.training.embeddings import Embeddings
-from advance_tf.training.modality_dropout import ModalityDropout
+from advance_tf.training.embeddings import Embeddings, StoredPairs
 from advance_tf.training.optimizer import build_optimizer
+from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
 
 MONITOR = "val_f_score"
-
-
-def build_terms(
-    config: Config,
-    knowledge: EventKnowledge | None,
-    training_scenes: npt.ArrayLike | None = None,
-) -> dict[str, Term]:
-    """Builds the objective of a run (Eq. 2).
-
-    Args:
-        config: transfer and training are used.
-        knowledge: event knowledge of the teacher; None only for transfer "none".
-        training_scenes: int [n], the scene of each training pair; needed for
-            balanced class weights.
-
-    Returns:
-        Term name → term, as of `build_objective`.
-
-    Raises:
-        ValueError: the transfer needs knowledge, or the class weights need the scenes.
-    """
-    of_teacher: dict[str, np.ndarray] = {}
-    if knowledge is not None:
-        of_teacher = {
-            "posteriors": knowledge.posteriors,
-            "relevance": knowledge.relevance(config.transfer.relevance),
-            "event_mask": knowledge.event_mask,
-        }
-    weights = None
-    if config.training.class_weights == "balanced":
-        if training_scenes is None:
-            raise ValueError(
-                "`class_weights='balanced'` needs the scenes of the training pairs; "
-                "received none. Pass `training_scenes`."
-            )
-        weights = balanced_weights(training_scenes, len(labels.scenes()))
-    scene_loss = SceneLoss(config.training.label_smoothing, weights)
-    return build_objective(config.transfer, scene_loss=scene_loss, **of_teacher)
-
-
-def modality_dropout_of(config: Config) -> ModalityDropout | None:
-    """The source of the masks of a training; None without modality_dropout."""
-    probability = config.model.modality_dropout
-    return ModalityDropout(probability, config.training.seed) if probability else None
+# Pairs in one call of a trained model.
+_BATCH_ROWS = 256
 
 
 class HeadTrainer:
@@ -101,7 +57,7 @@ class HeadTrainer:
     def __init__(
         self,
         config: Config,
-        embeddings: Embeddings,
+        embeddings: StoredPairs,
         training: npt.ArrayLike,
         validation: npt.ArrayLike,
         *,
@@ -120,16 +76,11 @@ class HeadTrainer:
                     f"{len(rows)}. Lower `batch_size` or add data."
                 )
         self._scenes = embeddings.scenes[self.rows["training"]]
-        self._pairs, self._views = len(embeddings), len(embeddings.views("image"))
+        self._pairs, self._views = len(embeddings), embeddings.view_count
         # Initial weights and dropout depend on the seed alone.
         keras.utils.set_random_seed(config.training.seed)
-        heads = build_heads(config.model, embeddings.sizes, config.transfer.transfer)
-        if config.model.normalize_embeddings:
-            own = embeddings.rows(self.rows["training"])
-            for tower in TOWERS:
-                heads.get_layer(f"{tower}_normalization").adapt(own[tower])
         self.trainer = Trainer(
-            heads,
+            self._build_model(embeddings),
             build_terms(config, knowledge, self._scenes),
             [Score(ConfusionScores(name="scores"), "scene", "scene_logits")],
             modality_dropout_of(config),
@@ -137,12 +88,27 @@ class HeadTrainer:
         self.trainer.compile(
             optimizer=build_optimizer(config.training), jit_compile=False
         )
-        # [views · n, D]: the row of a view is view · n + row.
-        self._inputs = {
-            tower: tf.constant(embeddings.views(tower).reshape(-1, size))
-            for tower, size in embeddings.sizes.items()
-        }
         self._targets = _targets(embeddings, knowledge, self.trainer.objective)
+        self._hold(embeddings)
+
+    def _build_model(self, embeddings: StoredPairs) -> keras.Model:
+        """The heads, with the normalization of the training pairs."""
+        model, sizes = (
+            self.config.model,
+            {k: s[0] for k, s in embeddings.shapes.items()},
+        )
+        heads = build_heads(model, sizes, self.config.transfer.transfer)
+        if model.normalize_embeddings:
+            own = embeddings.rows(self.rows["training"])
+            for tower in TOWERS:
+                heads.get_layer(f"{tower}_normalization").adapt(own[tower])
+        return heads
+
+    def _hold(self, embeddings: StoredPairs) -> None:
+        """Keeps the embeddings in memory, and compiles an epoch as one graph."""
+        # [views · n, D]: the row of a view is view · n + row.
+        every = embeddings.gather(np.arange(self._views * self._pairs))
+        self._inputs = {tower: tf.constant(values) for tower, values in every.items()}
         # Tracing is a good part of a short run; AutoGraph would lengthen it.
         self._train = tf.function(self._train_epoch, autograph=False)
         self._test = tf.function(self._test_step, autograph=False)
@@ -215,11 +181,19 @@ class HeadTrainer:
         """
         self.trainer.reset_metrics()
         for batches in self.batches(epoch):
-            self._train(tf.constant(batches))
+            self.train_batches(batches)
         logs = self._results()
         self.trainer.reset_metrics()
-        self._test(tf.constant(self.rows["validation"]))
+        self.test_rows(self.rows["validation"])
         return logs | {f"val_{name}": value for name, value in self._results().items()}
+
+    def train_batches(self, batches: np.ndarray) -> None:
+        """Trains on the rows of batches, int64 [steps, batch_size]."""
+        self._train(tf.constant(batches))
+
+    def test_rows(self, rows: np.ndarray) -> None:
+        """Updates losses and scores by pairs, int64 [m]."""
+        self._test(tf.constant(rows))
 
     def _results(self) -> Logs:
         results = self.trainer.get_metrics_result()
@@ -261,7 +235,7 @@ class HeadTrainer:
 
 
 def _targets(
-    embeddings: Embeddings,
+    embeddings: StoredPairs,
     knowledge: EventKnowledge | None,
     objective: Mapping[str, Term],
 ) -> dict[str, tf.Tensor]:
@@ -306,14 +280,15 @@ class HeadModel:
     """Trained heads and the embeddings that they are applied to.
 
     Attributes:
-        heads: model of `build_heads` with the weights of the best epoch.
-        embeddings: the embeddings of all pairs.
+        heads: model of `build_heads` with the weights of the best epoch; of a training
+            on activations, with the trained parts of the towers before the heads.
+        embeddings: the embeddings, or activations, of all pairs.
         progress: number of epochs, and the best epoch with its validation F.
         history: losses and scores of each epoch.
     """
 
     heads: keras.Model
-    embeddings: Embeddings
+    embeddings: StoredPairs
     progress: Progress
     history: tuple[Mapping[str, float], ...]
 
@@ -331,9 +306,12 @@ class HeadModel:
             "scene_logits" → float32 [m, 13] and, depending on the transfer,
             "audio_event_logits" or "audiovisual_event_logits" → float32 [m, 527].
         """
-        inputs = with_mask(self.heads, self.embeddings.rows(pairs), mask)
-        outputs = self.heads(inputs, training=False)
-        return {name: np.asarray(value) for name, value in outputs.items()}
+        rows = np.asarray(pairs)
+        parts = []
+        for start in range(0, max(1, len(rows)), _BATCH_ROWS):
+            own = self.embeddings.rows(rows[start : start + _BATCH_ROWS])
+            parts.append(self.heads(with_mask(self.heads, own, mask), training=False))
+        return {k: np.concatenate([part[k] for part in parts]) for k in parts[0]}
 
     def scene_probs(
         self, pairs: npt.ArrayLike, mask: tuple[float, float] = (1.0, 1.0)
@@ -399,7 +377,7 @@ def train_heads(
     return fit_best(trained, embeddings)
 
 
-def fit_best(trained: HeadTrainer, embeddings: Embeddings) -> HeadModel:
+def fit_best(trained: HeadTrainer, embeddings: StoredPairs) -> HeadModel:
     """Trains all epochs of a trainer in its initial state and keeps the best weights.
 
     Args:

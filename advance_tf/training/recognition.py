@@ -24,18 +24,15 @@ from advance_tf.models.recognizer import build_recognizer, freeze
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import runtime, session
+from advance_tf.training.activations import trains_on_stored
 from advance_tf.training.callbacks import ValidationScores
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import Worker, join
 from advance_tf.training.epochs import Batches
-from advance_tf.training.frozen import (
-    adapt_normalization,
-    train_frozen,
-    trains_heads_only,
-)
-from advance_tf.training.heads import build_terms, modality_dropout_of
+from advance_tf.training.frozen import adapt_normalization, train_frozen
 from advance_tf.training.optimizer import scale_rates
 from advance_tf.training.term_shares import SHARE_PAIRS, TermShares
+from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
 
 
@@ -276,8 +273,8 @@ def train_recognizer(
 ) -> Progress:
     """Trains the recognizer of a work directory, or resumes its training.
 
-    With frozen towers the heads are trained on stored embeddings of the towers, see
-    `trains_heads_only`.
+    What is frozen of the towers may be computed once and stored, see
+    `activations.trains_on_stored`.
 
     Args:
         config: configuration of the run.
@@ -295,7 +292,7 @@ def train_recognizer(
             not finite.
     """
     worker = join(config.training.strategy)
-    if trains_heads_only(config):
+    if trains_on_stored(config):
         _check_one_process(config)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
     strategy = runtime.start(config.training, worker)
@@ -345,8 +342,8 @@ def _check_one_process(config: Config) -> None:
     if config.training.strategy == "multi_worker":
         raise ValueError(
             "strategy must be 'auto', 'one' or 'mirrored' with frozen towers, whose "
-            "heads are trained on stored embeddings; received 'multi_worker'. Choose "
-            "one of these, or set `cached_views=0`."
+            "heads are trained on stored embeddings or activations; received "
+            "'multi_worker'. Choose one of these, or set `cached_views=0`."
         )
 
 

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.runs.workdir import load_run
+from advance_tf.serving import verify_export
 from tests.processes import run_program
+from tests.serving.test_signing import write_keys
 from tests.untrained_run import write_run
 
 
@@ -20,11 +22,13 @@ def workdir(tmp_path_factory):
 
 def test_versions_are_numbered_and_equal_predict(workdir, tmp_path):
     flags = f"--workdir={workdir}", f"--export_dir={tmp_path / 'models'}"
-    for version in ("1", "2"):
-        status, printed, error = run_program("export", *flags)
+    private, public = write_keys(tmp_path / "keys")
+    for version, given in (("1", ()), ("2", (f"--signing_key={private}",))):
+        status, printed, error = run_program("export", *flags, *given)
         assert status == 0, error
         assert str(tmp_path / "models" / version) in printed
     folder = tmp_path / "models" / "2"
+    verify_export(folder, public)
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     assert "synthetic data" in card
     assert "leaky" in card

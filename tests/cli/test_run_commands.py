@@ -37,6 +37,7 @@ def test_evaluate_writes_all_files(evaluated):
     assert {path.name for path in output_dir.iterdir()} == {
         *("metrics.json", "report.md", "scenes.csv", "confusion.csv"),
         *("predictions.csv", "events.npz", "confusion.png", "curves.png"),
+        "checksums.json",
     }
     metrics = json.loads((output_dir / "metrics.json").read_text())
     assert metrics["label"] == label

@@ -176,28 +176,37 @@ def test_the_error_names_a_missing_source(pairs, copied_data, tmp_path):
     assert str(missing) in str(raised.value)
 
 
-def test_caches_of_earlier_versions_are_used(tmp_path):
-    """Version 0.1.0 had no `log_mel_precision` and computed float64."""
+def test_caches_of_earlier_versions_are_decoded_again(tmp_path):
+    """Their files have no fingerprint."""
     earlier = FeatureConfig(log_mel_precision="float64", image_resize="bilinear")
-    assert PairCache(tmp_path, earlier).folder.name == "cf998219a4603ce7"
+    assert PairCache(tmp_path, earlier).folder.name != "cf998219a4603ce7"
     folders = {
         PairCache(tmp_path, dataclasses.replace(earlier, image_resize=method)).folder
         for method in RESIZINGS
     }
     assert len(folders) == len(RESIZINGS)
-    assert PairCache(tmp_path, FeatureConfig()).folder.name != "cf998219a4603ce7"
 
 
-def test_a_cache_file_cut_off_is_named_with_a_way_out(pairs, copied_data, tmp_path):
+def test_a_damaged_cache_file_is_named_with_a_way_out(pairs, copied_data, tmp_path):
     cache = PairCache(tmp_path / "cache", CUT)
     fill(cache, pairs, copied_data)
     path = cache.path(pairs[1], copied_data)
-    path.write_bytes(path.read_bytes()[:-7])
+    contents = path.read_bytes()
     dataset = make_dataset(pairs, copied_data, CUT, 2, cache=cache)
-    rule = f"The cache file {path} must be a valid file of .*; it has .* Remove it; the"
-    with pytest.raises(ValueError, match=rule):
-        with media_errors(pairs, copied_data, CUT):
-            list(dataset)
+    damaged = [("it has", contents[:-7])]
+    # A bit in the log-mel, the image, the mark of long recordings, the fingerprint.
+    for place in (1, len(contents) - 100, len(contents) - 9, len(contents) - 1):
+        changed = bytearray(contents)
+        changed[place] ^= 1
+        damaged.append(("it is damaged", bytes(changed)))
+    for problem, found in damaged:
+        path.write_bytes(found)
+        rule = f"The cache file {path} must be a valid file of .*; {problem}"
+        with pytest.raises(ValueError, match=f"{rule}.* Remove it; the next run"):
+            with media_errors(pairs, copied_data, CUT):
+                list(dataset)
+    path.write_bytes(contents)
+    assert len(list(dataset)) == -(-len(pairs) // 2)
 
 
 def test_a_bmp_of_an_earlier_cache_is_decoded_again(pairs, copied_data, tmp_path):

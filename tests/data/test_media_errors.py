@@ -161,3 +161,13 @@ def test_a_sample_out_of_range_is_named_wherever_it_is(fabricated_advance, value
                     next(iter(dataset))
     finally:
         sound.unlink()
+
+
+def test_entries_of_systems_are_not_searched_for_a_broken_image(tmp_path):
+    (tmp_path / "__MACOSX").mkdir()
+    for name in ("._a.jpg", "__MACOSX/a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    (tmp_path / "a.jpg").symlink_to("missing.jpg")
+    with pytest.raises(ValueError, match=r"The image .*/b\.jpg must be a valid"):
+        with media_errors.media_errors(features=FEATURES, image_dir=tmp_path):
+            tf.io.decode_jpeg(b"")

@@ -58,7 +58,9 @@ def test_manifest_and_batches_are_those_of_the_folder(folder, shards, tmp_path):
             found, expected, strict=True
         ):
             for name in inputs:
-                np.testing.assert_array_equal(inputs[name], inputs_2[name])
+                np.testing.assert_allclose(
+                    inputs[name], inputs_2[name], rtol=0, atol=1e-5, err_msg=name
+                )
             np.testing.assert_array_equal(targets["scene"], targets_2["scene"])
 
 

@@ -46,7 +46,7 @@ def test_every_link_of_the_readme_leads_to_a_file() -> None:
 
 def test_the_tables_of_commands_agree() -> None:
     commands = command_rows("README.md")
-    assert len(commands) == len(set(commands)) == 21
+    assert len(commands) == len(set(commands)) == 22
     assert command_rows("docs/commands.md") == commands
 
 

@@ -179,6 +179,12 @@ def test_outputs_are_computed_once_and_resumed(
     assert sum(sizes) == len(pairs) - 16
     monkeypatch.setattr(stored_outputs, "make_dataset", None)
     np.testing.assert_array_equal(compute(), complete)
+    (path,) = tmp_path.glob("*.npy")
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=f"{path.name} is damaged: its SHA-256"):
+        compute()
 
 
 def test_the_loss_is_the_weighted_sum(targets, teachers, manifest):
@@ -235,6 +241,10 @@ def test_a_student_is_a_run_of_its_teachers(teachers, tmp_path):
         distillation.distill(
             folders[:1], tmp_path, settings=DistillationSettings(), progress=False
         )
+    (tmp_path / "checksums.json").unlink()
+    (tmp_path / "distillation.json").write_text("{}")
+    with pytest.raises(ValueError, match="'settings' is missing. Restore it, or use"):
+        distillation.distill(folders[:1], tmp_path, progress=False)
 
 
 def test_teachers_of_two_splits_are_refused(teachers, fabricated_advance, tmp_path):

@@ -83,3 +83,20 @@ def test_a_manifest_and_repeated_splits_contradict_each_other(
         run_tables(study, [1], 1, folds=3, manifest_path="split.csv")
     with pytest.raises(ValueError, match="^grid_recipe must be one of table1_both, "):
         run_tables(study, [3], 1, splits=2, grid=Grid(recipe="table1_event"))
+
+
+def test_alpha_of_single_rows(tmp_path, fabricated_advance, monkeypatch):
+    study = open_small_study(tmp_path, fabricated_advance, **FROZEN)
+    received = []
+
+    def jobs(study, tables, runs, weights):
+        received.append(weights)
+        raise InterruptedError
+
+    monkeypatch.setattr(protocol.reproduction, "table_jobs", jobs)
+    with pytest.raises(InterruptedError):
+        run_tables(study, [1], 1, row_alphas=["table1_sq_audio=0.0001"])
+    assert received == [{"table1_sq_audio": {"alpha": 0.0001}}]
+    for text in ("table3_event=0.1", "table1_event", "table1_event=-1"):
+        with pytest.raises(ValueError, match=f"α, such as .* received '{text}'"):
+            run_tables(study, [1], 1, row_alphas=[text])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from advance_tf.checksums import replacing_checked
 from advance_tf.experiments import reproduction
 from advance_tf.experiments.study import prepare_study
 from advance_tf.metrics.comparison import read_predictions
@@ -98,11 +99,19 @@ def test_a_run_is_evaluated_again_only_with_other_weights(tmp_path, fabricated_a
     # A resumed run has other weights.
     written = json.loads(metrics.read_text())
     written["details"]["weights_sha256"] = "0" * 64
-    metrics.write_text(json.dumps(written))
+    with replacing_checked(metrics) as temporary:
+        temporary.write_text(json.dumps(written))
     reproduction.evaluate_jobs([job])
     details = json.loads(metrics.read_text())["details"]
     weights = (job.workdir / "best.weights.h5").read_bytes()
     assert details["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    for path in (metrics, reproduction.predictions_of(job)):
+        contents = path.read_bytes()
+        path.write_bytes(contents.replace(b"lake", b"cake", 1))
+        with pytest.raises(ValueError, match=f"{path.name} is damaged: its SHA-256"):
+            reproduction._needs_evaluation(job)
+            read_predictions(path)
+        path.write_bytes(contents)
 
 
 def test_the_deviation_over_epochs_is_below_the_table(tmp_path):

@@ -1,5 +1,6 @@
 """Reads mutants of a file and judges the answers."""
 
+import contextlib
 import dataclasses
 import pathlib
 import resource
@@ -10,7 +11,7 @@ import zlib
 import numpy as np
 
 from tests.fuzz.mutations import mutant
-from tests.fuzz.targets import Target
+from tests.fuzz.seed_files import Target
 
 SLOWEST_SECONDS = 2.0
 # Above the memory before the first mutant.
@@ -27,6 +28,7 @@ class Found:
     Attributes:
         name: name of the reader.
         mutants: number of mutants.
+        valid: files that were read before they were changed.
         read: mutants that were read.
         refused: mutants that a ValueError with their path refused.
         failures: number of a mutant and what is wrong.
@@ -37,6 +39,7 @@ class Found:
 
     name: str
     mutants: int = 0
+    valid: int = 0
     read: int = 0
     refused: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
@@ -71,14 +74,14 @@ def fuzz(
         What they showed.
     """
     path = folder / target.file
+    valid = 0
     for contents in target.seeds:
         path.write_bytes(contents)
-        try:
+        # A form that is refused is mutated too.
+        with contextlib.suppress(ValueError):
             target.read(path)
-        except ValueError:
-            # A form that is refused is mutated too.
-            continue
-    found = Found(name, mutants, start_mib=_peak_mib())
+            valid += 1
+    found = Found(name, mutants, valid, start_mib=_peak_mib())
     for number in range(mutants):
         path.write_bytes(mutant_of(name, target, number, seed))
         started = time.perf_counter()

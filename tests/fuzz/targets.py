@@ -1,13 +1,11 @@
 """Every decoder and reader of files, with valid files to mutate."""
 
-import csv
 import dataclasses
 import io
 import json
 import pathlib
-import tempfile
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import soundfile
@@ -22,6 +20,7 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.experiments import frozen_heads, recipes, study
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import load_stats
 from advance_tf.inference import backends
@@ -36,28 +35,14 @@ from advance_tf.training.checkpoint import read_progress
 from advance_tf.training.embeddings import EmbeddingStore
 from advance_tf.training.pretraining_settings import SETTINGS, write_settings
 from tests.features.image_forms import READ, REFUSED
+from tests.fuzz.place_targets import place_targets
+from tests.fuzz.seed_files import Target, csv_file, json_file, npz_file, written
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
 _MODEL = ModelConfig(
     modality="both", image_depth=18, audio_depth=18, image_width=1, audio_width=1
 )
 _PAIR = Pair("00001", "lake", "00001", "vision/lake/00001.jpg", "sound/lake/00001.wav")
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
-    """A reader of files.
-
-    Attributes:
-        file: name of the file to read.
-        seeds: valid files.
-        read: path of a file → numbers that must be finite, or None; it raises
-            ValueError with the path for a damaged file.
-    """
-
-    file: str
-    seeds: Sequence[bytes]
-    read: Callable[[pathlib.Path], object]
 
 
 def _wavs() -> list[bytes]:
@@ -80,36 +65,13 @@ def _images(*names: str) -> list[bytes]:
     return [forms[form] for form in forms if form.split()[0] in names]
 
 
-def _csv(*rows: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _json(values: object) -> bytes:
-    return json.dumps(values, indent=1).encode()
-
-
-def _npz(**arrays: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    return file.getvalue()
-
-
-def _written(write: Callable[[pathlib.Path], object], name: str) -> bytes:
-    """The bytes of a file that a function writes into a folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        write(pathlib.Path(folder))
-        return (pathlib.Path(folder) / name).read_bytes()
-
-
 def _manifest() -> bytes:
     manifest = Manifest((_PAIR,), ("training",), "site", 0)
-    return _written(lambda folder: manifest.save(folder / "a.csv"), "a.csv")
+    return written(lambda folder: manifest.save(folder / "a.csv"), "a.csv")
 
 
 def _run_config() -> bytes:
-    return _written(
+    return written(
         lambda folder: workdir.write_config(folder, Config(model=_MODEL), None),
         workdir.CONFIG,
     )
@@ -120,13 +82,13 @@ def _pretraining() -> bytes:
         values = {"data_dir": "clips"}
         write_settings(folder, values, Config(), {"tower": "image"})
 
-    return _written(write, SETTINGS)
+    return written(write, SETTINGS)
 
 
 def _soft_labels() -> bytes:
     rows = np.random.default_rng(0).normal(0, 1, (3, 5)).astype(np.float32)
     arrays = {"key": "a", "mask": np.ones(5, bool)}
-    return _written(
+    return written(
         lambda folder: archives.write_arrays(
             folder / "a.npz", arrays, {"logits": rows}
         ),
@@ -144,7 +106,7 @@ def _weights() -> bytes:
     def write(folder: pathlib.Path) -> None:
         build_recognizer(_MODEL, FEATURES).save_weights(folder / "a.weights.h5")
 
-    return _written(write, "a.weights.h5")
+    return written(write, "a.weights.h5")
 
 
 def _weights_reader() -> Callable[[pathlib.Path], object]:
@@ -164,8 +126,34 @@ def _read_cache(path: pathlib.Path) -> None:
 
 
 def _cache_file() -> bytes:
-    sound = np.zeros(FEATURES.sound_shape("log_mel"), np.float32).tobytes()
-    return sound + bytes(3 * FEATURES.image_size**2 + 1)
+    def write(folder: pathlib.Path) -> None:
+        (folder / "a.jpg").write_bytes(READ["JPEG"])
+        soundfile.write(folder / "a.wav", np.zeros(8_000), 16_000)
+        pair = Pair("00001", "lake", "00001", "a.jpg", "a.wav")
+        cache = PairCache(folder, FEATURES)
+        cache.fill([pair], folder, progress=False)
+        cache.path(pair, folder).rename(folder / "a.pair")
+
+    return written(write, "a.pair")
+
+
+def _media_reader(kind: str) -> Callable[[pathlib.Path], np.ndarray]:
+    """Reads as a data set; an error is that of the predictor, which reads again."""
+    frontend = Frontend(FEATURES)
+    if kind == "image":
+        decode, read = image_decoder(FEATURES), frontend.read_image
+    else:
+        decode, read = sound_decoder(FEATURES), frontend.read_waveform
+    rest = [tf.constant(0.5)] if kind == "sound" else []
+
+    def decode_or_read(path: pathlib.Path) -> np.ndarray:
+        try:
+            return np.asarray(decode(tf.constant(str(path)), *rest))
+        except tf.errors.OpError as error:
+            read(path)
+            raise AssertionError(f"only the data set refuses {path}") from error
+
+    return decode_or_read
 
 
 def _convert_sound(path: pathlib.Path) -> object:
@@ -186,12 +174,17 @@ def _convert_image(path: pathlib.Path) -> None:
         raise ValueError(f"{path}: {error}") from error
 
 
+def _read_tags(path: pathlib.Path) -> None:
+    path.with_name("a.wav").touch()
+    tagged_clips.read_tags(path, path.parent, allow_missing=True)
+
+
 def _metadata() -> bytes:
     values = {
         **{"modality": "both", "label": "", "events_source": "", "image_size": 32},
         **{"events_of_sound": False, "sample_rate_hz": 16_000, "clip_samples": 8_000},
     }
-    return _json(values)
+    return json_file(values)
 
 
 def _read_metadata(path: pathlib.Path) -> None:
@@ -221,9 +214,8 @@ def _read_checksums(path: pathlib.Path) -> None:
     checksums._recorded(path.parent)
 
 
-def targets() -> Mapping[str, Target]:
-    """The readers by name."""
-    frontend = Frontend(FEATURES)
+def targets() -> Mapping[str, Callable[[], Target]]:
+    """The readers by name; only those that are called build models and graphs."""
     side = {"stem": "00001", "site": "00001", "scene": "lake", "predicted": "beach"}
     labels = {"tower": "image", "backbone": "resnet", "outputs": 0}
     fields = {field.name for field in dataclasses.fields(TowerMetadata)}
@@ -232,86 +224,101 @@ def targets() -> Mapping[str, Target]:
     rows = np.random.default_rng(0).normal(0, 1, (2, 4)).astype(np.float32)
     bands = [(band, -40.0, 10.0) for band in range(FEATURES.mel_bins)]
     return {
-        "wav": Target("a.wav", _wavs(), frontend.read_waveform),
-        "jpeg": Target("a.jpg", _images("JPEG"), frontend.read_image),
-        "png": Target("a.png", _images("PNG"), frontend.read_image),
-        "bmp": Target("a.bmp", _images("BMP"), frontend.read_image),
-        "webp": Target("a.webp", _images("WebP"), frontend.read_image),
-        "other image": Target("a.jpg", _images("GIF", "TIFF"), frontend.read_image),
-        "prepared image": Target("a.bmp", _images("BMP", "GIF"), _convert_image),
-        "prepared sound": Target("a.wav", _wavs(), _convert_sound),
-        "tags": Target(
-            "a.csv",
-            [_csv(("clip", "labels"), ("a.wav", "Music,Speech"))],
-            lambda path: tagged_clips.read_tags(path, path.parent, allow_missing=True),
+        "wav": lambda: Target("a.wav", _wavs(), _media_reader("sound")),
+        "jpeg": lambda: Target("a.jpg", _images("JPEG"), _media_reader("image")),
+        "png": lambda: Target("a.png", _images("PNG"), _media_reader("image")),
+        "bmp": lambda: Target("a.bmp", _images("BMP"), _media_reader("image")),
+        "webp": lambda: Target("a.webp", _images("WebP"), _media_reader("image")),
+        "other image": lambda: Target(
+            "a.jpg", _images("GIF", "TIFF"), _media_reader("image")
         ),
-        "classes": Target(
+        "prepared image": lambda: Target(
+            "a.bmp", _images("BMP", "GIF"), _convert_image
+        ),
+        "prepared sound": lambda: Target("a.wav", _wavs(), _convert_sound),
+        "tags": lambda: Target(
             "a.csv",
-            [_csv(("filename", "category"), ("a.wav", "dog"))],
+            [csv_file(("clip", "labels"), ("a.wav", "Music,Speech"))],
+            _read_tags,
+        ),
+        "classes": lambda: Target(
+            "a.csv",
+            [csv_file(("filename", "category"), ("a.wav", "dog"))],
             tagged_clips.read_classes,
         ),
-        "events of classes": Target(
+        "events of classes": lambda: Target(
             "a.csv",
-            [_csv(("category", "events"), ("dog", "Dog"))],
+            [csv_file(("category", "events"), ("dog", "Dog"))],
             tagged_clips.read_class_events,
         ),
-        "coordinates": Target(
+        "coordinates": lambda: Target(
             "a.csv",
-            [_csv(("site", "latitude", "longitude"), ("00001", 52.5, 13.4))],
+            [csv_file(("site", "latitude", "longitude"), ("00001", 52.5, 13.4))],
             coordinates.read_coordinates,
         ),
-        "manifest.csv": Target("manifest.csv", [_manifest()], Manifest.load),
-        "log.csv": Target(
-            "log.csv", [_csv(("epoch", "loss"), (1, 2.5), (2, 1.25))], read_log
+        "manifest.csv": lambda: Target("manifest.csv", [_manifest()], Manifest.load),
+        "log.csv": lambda: Target(
+            "log.csv", [csv_file(("epoch", "loss"), (1, 2.5), (2, 1.25))], read_log
         ),
-        "predictions.csv": Target(
-            "predictions.csv", [_csv(side, side.values())], read_predictions
+        "predictions.csv": lambda: Target(
+            "predictions.csv", [csv_file(side, side.values())], read_predictions
         ),
-        "statistics": Target(
+        "statistics": lambda: Target(
             "stats.csv",
-            [_csv(("mel_bin", "mean_db", "std_db"), *bands)],
+            [csv_file(("mel_bin", "mean_db", "std_db"), *bands)],
             lambda path: load_stats(
                 dataclasses.replace(FEATURES, log_mel_stats=str(path))
             ),
         ),
-        "config.json": Target(
+        "config.json": lambda: Target(
             workdir.CONFIG,
             [_run_config()],
             lambda path: workdir.read_config(path.parent),
         ),
-        "configuration": Target("a.json", [_json(to_dict(Config()))], load_config),
-        "checksums.json": Target(
-            checksums.CHECKSUMS, [_json({"a.txt": ["0" * 64]})], _read_checksums
+        "configuration": lambda: Target(
+            "a.json", [json_file(to_dict(Config()))], load_config
         ),
-        "pretrain.json": Target(SETTINGS, [_pretraining()], _read_pretraining),
-        "study.json": Target(
-            "study.json", [_json({"data_dir": "a", "epochs": 3})], study._read_settings
+        "checksums.json": lambda: Target(
+            checksums.CHECKSUMS, [json_file({"a.txt": ["0" * 64]})], _read_checksums
         ),
-        "heads.json": Target(
+        "pretrain.json": lambda: Target(SETTINGS, [_pretraining()], _read_pretraining),
+        "study.json": lambda: Target(
+            "study.json",
+            [json_file({"data_dir": "a", "epochs": 3})],
+            study._read_settings,
+        ),
+        "heads.json": lambda: Target(
             frozen_heads.RESULT,
-            [_json({"config": {}, "manifest_sha256": "", "best_score": 0.5})],
+            [json_file({"config": {}, "manifest_sha256": "", "best_score": 0.5})],
             _read_heads,
         ),
-        "metadata.json": Target("metadata.json", [_metadata()], _read_metadata),
-        "recipe": Target(
+        "metadata.json": lambda: Target("metadata.json", [_metadata()], _read_metadata),
+        "recipe": lambda: Target(
             "a.flags", [b"# A recipe\n--alpha=0.1\n--epochs=20\n"], recipes.read_recipe
         ),
-        "checkpoint.npz": Target(
+        "checkpoint.npz": lambda: Target(
             "checkpoint.npz",
-            [_npz(progress=np.array(_json({"epochs": 1}).decode()))],
+            [npz_file(progress=np.array(json_file({"epochs": 1}).decode()))],
             read_progress,
         ),
-        "tower.npz": Target(
+        "tower.npz": lambda: Target(
             "tower.npz",
-            [_npz(**{METADATA: np.array(json.dumps(metadata)), "conv1/kernel": rows})],
+            [
+                npz_file(
+                    **{METADATA: np.array(json.dumps(metadata)), "conv1/kernel": rows}
+                )
+            ],
             read_weights,
         ),
-        "best.weights.h5": Target("a.weights.h5", [_weights()], _weights_reader()),
-        "soft labels": Target("a.npz", [_soft_labels()], _read_soft_labels),
-        "embeddings": Target(
+        "best.weights.h5": lambda: Target(
+            "a.weights.h5", [_weights()], _weights_reader()
+        ),
+        "soft labels": lambda: Target("a.npz", [_soft_labels()], _read_soft_labels),
+        "embeddings": lambda: Target(
             "a.npz",
-            [_npz(keys=np.array(["a", "b"]), embeddings=rows)],
+            [npz_file(keys=np.array(["a", "b"]), embeddings=rows)],
             lambda path: list(EmbeddingStore(path.parent).read({"a"}).values()),
         ),
-        "cache": Target("a.pair", [_cache_file()], _read_cache),
+        "cache": lambda: Target("a.pair", [_cache_file()], _read_cache),
+        **place_targets(),
     }

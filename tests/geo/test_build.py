@@ -233,6 +233,9 @@ def test_a_second_call_writes_what_is_missing(plan, inputs, tmp_path, monkeypatc
     other = dataclasses.replace(SETTINGS, clip_seconds=5.0)
     with pytest.raises(ValueError, match=r"one set of settings.*`clip_seconds` 4"):
         build(plan, inputs, tmp_path / "d", other)
+    (tmp_path / "d" / "build.json").write_text("{")
+    with pytest.raises(ValueError, match=r"build\.json must hold the settings of the"):
+        build(plan, inputs, tmp_path / "d")
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "file.txt").write_text("mine")
     with pytest.raises(ValueError, match="must be empty"):

@@ -12,6 +12,7 @@ from advance_tf.geo.results import (
     ENDINGS,
     PlaceResult,
     columns,
+    read_parameters,
     read_results,
     write_results,
 )
@@ -98,3 +99,11 @@ def test_other_files_and_versions_are_errors(written, tmp_path):
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="must be a table of results"):
         read_results(tmp_path / "b.csv")
+
+
+def test_damaged_parameters_are_named(tmp_path):
+    (tmp_path / "a.csv.parameters.json").write_text("[3")
+    rule = r"a\.csv\.parameters\.json must hold the parameters of .* Remove it"
+    with pytest.raises(ValueError, match=rule):
+        read_parameters(tmp_path / "a.csv")
+    assert read_parameters(tmp_path / "b.csv") == {}

@@ -8,6 +8,7 @@ from advance_tf.inference.backends import _image_bytes
 from advance_tf.inference.loading import load_model
 from advance_tf.inference.rejection import reason_text
 from advance_tf.metrics.probabilities import softmax
+from advance_tf.reporting.answers import AnswerExplainer
 from tests.inference.conftest import RATE_HZ, TEMPERATURES, noise_image, noise_sound
 from tests.untrained_run import write_run
 
@@ -50,7 +51,7 @@ def test_an_absent_input_has_no_effect_and_its_own_temperature(models):
     first = predictor.predict(inputs)
     inputs[predictor.sound_input] = inputs[predictor.sound_input] + 5
     second = predictor.predict(inputs)
-    np.testing.assert_array_equal(first.scene_probs, second.scene_probs)
+    np.testing.assert_allclose(first.scene_probs, second.scene_probs, atol=1e-6)
     expected = softmax(first.logits["scene_logits"] / TEMPERATURES["image"])
     np.testing.assert_allclose(first.scene_probs, expected, atol=1e-6)
     alone = models["run"].predict(image=noise_image(0))
@@ -101,3 +102,14 @@ def test_a_run_without_the_file_has_no_temperature_and_rejects_nothing(tmp_path)
     expected = softmax(predictor.predict(inputs).logits["scene_logits"])[0]
     found = [answer.scene_probs[name] for name in labels.scenes()]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "litert", "onnx"])
+def test_an_export_states_which_reasons_it_lacks(models, kind):
+    explainer = AnswerExplainer(models[kind].path)
+    answer = explainer.explain(noise_image(0), (noise_sound(0), RATE_HZ))
+    assert answer.prediction.ok
+    assert answer.image_map is answer.log_mel_map is None
+    assert answer.no_maps.startswith("An exported model has no activation maps")
+    # ONNX files with an event head have no posteriors either.
+    assert answer.no_events.startswith("This exported model has no posteriors")

@@ -1,17 +1,20 @@
 """One contract for a run, a SavedModel, a LiteRT and an ONNX file."""
 
 import io
+import json
 import pathlib
 import shutil
+import zipfile
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.checksums import replacing_checked
-from advance_tf.inference.backends import SAVED_MODEL_METADATA
+from advance_tf.inference.backends import SAVED_MODEL_METADATA, SHA256_FLATBUFFER
 from advance_tf.inference.examples import Example
 from advance_tf.inference.loading import load_model
 from advance_tf.runs.workdir import load_run
@@ -223,12 +226,77 @@ def test_damaged_metadata_of_a_saved_model_is_named(contents, tmp_path):
         load_model(tmp_path)
 
 
-def test_a_damaged_saved_model_and_litert_file_are_named(models, tmp_path):
-    shutil.copytree(models["saved_model"].path, tmp_path / "1")
-    (tmp_path / "1/saved_model.pb").write_bytes(b"\x0a\x05no")
-    with pytest.raises(ValueError, match="1 must be a complete SavedModel .* again"):
-        load_model(tmp_path / "1")
+def flipped(contents, place):
+    changed = bytearray(contents)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "name", ["saved_model.pb", SAVED_MODEL_METADATA, "assets/events.csv"]
+)
+def test_a_changed_byte_of_a_saved_model_is_refused(models, tmp_path, name):
+    folder = tmp_path / "1"
+    shutil.copytree(models["saved_model"].path, folder)
+    # Whoever writes about the model changes nothing that is read.
+    (folder / "model_card.md").write_text("notes")
+    contents = (folder / name).read_bytes()
+    (folder / name).write_bytes(flipped(contents, len(contents) // 2))
+    with pytest.raises(ValueError, match=rf"{name} is damaged: .* Restore it from"):
+        load_model(folder)
+    (folder / "checksums.json").unlink()
+    (folder / "saved_model.pb").write_bytes(b"\x0a\x05no")
+    # As one of an earlier version.
+    with pytest.raises(
+        ValueError, match="must (be a complete|describe the) SavedModel"
+    ):
+        load_model(folder)
+
+
+def test_a_changed_byte_of_a_litert_file_is_refused(models, tmp_path):
+    path, contents = tmp_path / "a.tflite", models["litert"].path.read_bytes()
+    archive = zipfile.ZipFile(io.BytesIO(contents))
+    start = archive.getinfo("metadata.json").header_offset
+    for place in (start // 2, start - 1):
+        path.write_bytes(flipped(contents, place))
+        with pytest.raises(ValueError, match=r"a\.tflite is damaged: .* Copy it again"):
+            load_model(path)
+    # In the metadata, which the archive checks.
+    path.write_bytes(flipped(contents, start + 200))
+    with pytest.raises(ValueError, match=r"a\.tflite must be a file of .* Bad CRC-32"):
+        load_model(path)
+
+
+def test_a_litert_file_without_a_checksum_is_opened(models, tmp_path):
+    """As one of an earlier version, whose flatbuffer may be damaged too."""
     contents = models["litert"].path.read_bytes()
-    (tmp_path / "a.tflite").write_bytes(b"\0" * 64 + contents[64:])
-    with pytest.raises(ValueError, match=r"a\.tflite must be a complete file .* again"):
-        load_model(tmp_path / "a.tflite")
+    archive = zipfile.ZipFile(io.BytesIO(contents))
+    metadata = json.loads(archive.read("metadata.json"))
+    metadata.pop(SHA256_FLATBUFFER)
+    body = contents[: archive.getinfo("metadata.json").header_offset]
+    path = tmp_path / "a.tflite"
+    for start, problem in ((body[:64], ""), (b"\0" * 64, "must be a complete file")):
+        path.write_bytes(start + body[64:])
+        with zipfile.ZipFile(path, "a") as written:
+            written.writestr("metadata.json", json.dumps(metadata))
+        if problem:
+            with pytest.raises(ValueError, match=rf"a\.tflite {problem} .* again"):
+                load_model(path)
+        else:
+            assert load_model(path).modality == "both"
+
+
+def test_a_changed_byte_of_an_onnx_file_is_refused(models, tmp_path):
+    path, contents = tmp_path / "a.onnx", models["onnx"].path.read_bytes()
+    stored = onnx.load(models["onnx"].path).graph.initializer
+    weights = contents.index(max((one.raw_data for one in stored), key=len)) + 9
+    # In the weights; in the key and the value of the checksum at the end.
+    for place in (weights, len(contents) - 70, len(contents) - 1):
+        path.write_bytes(flipped(contents, place))
+        with pytest.raises(ValueError, match=r"a\.onnx is damaged: .* Copy it again"):
+            load_model(path)
+    path.write_bytes(contents[:-40])
+    with pytest.raises(ValueError, match=r"a\.onnx "):
+        load_model(path)
+    path.write_bytes(contents)
+    assert load_model(path).modality == "both"

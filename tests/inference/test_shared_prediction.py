@@ -1,6 +1,7 @@
 """Predictions of several processes are those of one."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -11,10 +12,26 @@ from advance_tf.inference.shared_prediction import RESULTS, predict_shard
 from advance_tf.parts import MANIFEST, Shard
 from tests.untrained_run import write_run
 
+# Batches of other rows round differently on some processors.
+ROUNDING = 1e-5
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+def assert_same_answer(found, expected):
+    """Equality in which probabilities may differ by the rounding of float32."""
+    for kind in ("scenes", "events"):
+        probs = [
+            {one["name"]: one["probability"] for one in answer.pop(kind)}
+            for answer in (found, expected)
+        ]
+        assert probs[0] == pytest.approx(probs[1], abs=ROUNDING)
+    confidence = expected.pop("confidence")
+    assert found.pop("confidence") == pytest.approx(confidence, abs=ROUNDING)
+    assert found == expected
 
 
 def test_answers_are_those_of_one_process(workdir, tmp_path, monkeypatch):
@@ -42,7 +59,10 @@ def test_answers_are_those_of_one_process(workdir, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.glob("*.jsonl")) == ["00000000.jsonl"]
     computed = [len(list(predict(shard))) for shard in ("0/2", "1/2")]
     assert sum(computed) == len(expected) - 16
-    assert (tmp_path / RESULTS).read_text().splitlines() == expected
+    for line, own in zip(
+        (tmp_path / RESULTS).read_text().splitlines(), expected, strict=True
+    ):
+        assert_same_answer(json.loads(line), json.loads(own))
     assert '"done"' in (tmp_path / MANIFEST).read_text()
     with pytest.raises(ValueError, match="top 3 instead of 4"):
         list(predict("0/2", top=4))

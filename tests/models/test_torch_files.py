@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from advance_tf.models import torch_files
 from advance_tf.models.torch_files import read_legacy_checkpoint
 
 
@@ -51,3 +52,15 @@ def test_damaged_file_or_other_format_is_an_error(tmp_path):
     for name in ("zip", "short", "text", "pickle", "missing"):
         with pytest.raises(ValueError, match=rf"{name}\.pth must be a dictionary"):
             read_legacy_checkpoint(tmp_path / f"{name}.pth")
+
+
+@pytest.mark.parametrize(
+    ("offset", "shape", "strides"),
+    [(5, (2, 2), (5, -5)), (-1, (2,), (1,)), (8, (3,), (1,)), (0, (9, 9), (0, 0))],
+)
+def test_a_tensor_outside_of_its_storage_is_refused(offset, shape, strides):
+    """Other memory of the process would be read, or filled without end."""
+    storage = torch_files._Storage("0", np.dtype("<f4"), 10)
+    tensor = torch_files._Tensor(storage, offset, shape, strides)
+    with pytest.raises(ValueError, match="a tensor exceeds its storage"):
+        torch_files._view(np.zeros(10, np.float32), tensor)

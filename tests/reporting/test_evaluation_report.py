@@ -112,6 +112,7 @@ def test_metrics_json(tmp_path):
     assert stored["details"] == {"transfer": "event"}
     names = {path.name for path in (tmp_path / "evaluation").iterdir()}
     assert names == {
+        "checksums.json",
         "metrics.json",
         "report.md",
         "scenes.csv",

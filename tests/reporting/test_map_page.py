@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
@@ -25,15 +23,7 @@ from advance_tf.reporting.dataset_pages import (
     write_review,
 )
 from advance_tf.reporting.map_page import Background, place_map, script_json, write_map
-from tests.cli.test_report_page import (
-    _ELEMENTS_TOO_WIDE,
-    CHROMIUM,
-    DRIVER,
-    FLAGS,
-    WIDTHS,
-    _require_browser,
-    set_width,
-)
+from tests.cli.test_report_page import _ELEMENTS_TOO_WIDE, WIDTHS, set_width
 from tests.geo.factories import write_table
 
 PLACES = 5000
@@ -80,26 +70,6 @@ def page(folder):
         media_folder=folder,
     )
     return folder / "map.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    _require_browser()
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(flag)
-    downloads = str(tmp_path_factory.mktemp("downloads"))
-    options.add_experimental_option("prefs", {"download.default_directory": downloads})
-    options.set_capability(
-        "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
-    )
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        driver.set_script_timeout(20)
-        yield driver
-    finally:
-        driver.quit()
 
 
 def test_rows_without_a_place_are_left_out(folder):
@@ -322,3 +292,12 @@ def test_an_evaluation_without_coordinates_has_no_map(tmp_path):
     shown = evaluation_map(tmp_path, evaluation)
     assert [place["name"] for place in shown.places] == ["00002"]
     assert shown.places[0]["notes"] == ["wrong, the label is beach; site 00002"]
+
+
+@pytest.mark.parametrize("changed", [("9.5", "east"), ("9.5", "nan"), ("{", "[")])
+def test_a_damaged_row_of_the_provenance_is_named(data_dir, tmp_path, changed):
+    text = (data_dir / "provenance.csv").read_text()
+    (tmp_path / "provenance.csv").write_text(text.replace(*changed))
+    rule = r"provenance\.csv, line 2: must have numbers as .* Restore the file"
+    with pytest.raises(ValueError, match=rule):
+        write_review(tmp_path)

@@ -115,6 +115,6 @@ def test_evaluate_works_without_the_extra(workdir):
     assert EXTRA in done.stderr
     assert {path.name for path in folder.iterdir()} == {
         *("metrics.json", "report.md", "scenes.csv", "confusion.csv"),
-        *("predictions.csv", "events.npz", "notes.png"),
+        *("predictions.csv", "events.npz", "notes.png", "checksums.json"),
     }
     assert ".png" not in (folder / "report.md").read_text(encoding="utf-8")

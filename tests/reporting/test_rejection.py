@@ -64,3 +64,12 @@ def test_the_curve_ends_with_the_error_of_the_evaluation(run):
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match="outside_dir must hold images"):
         foreign_images(tmp_path, 32)
+
+
+def test_entries_of_systems_are_no_foreign_images(tmp_path):
+    for name in ("a.jpg", "b/c.PNG", "._a.jpg", "__MACOSX/a.jpg", "b/Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = foreign_images(tmp_path, 32)["images of other classes"]
+    paths = [str(tmp_path / name) for name in ("a.jpg", "b/c.PNG")]
+    assert [example.image for example in found] == paths

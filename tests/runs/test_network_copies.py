@@ -68,6 +68,12 @@ def test_a_run_is_loaded_and_resumed_without_the_files(trained, dataset, tmp_pat
     more = dataclasses.replace(config.training, epochs=3)
     longer = train(dataclasses.replace(config, training=more), dataset, moved)
     assert longer.weights == run.weights
+    copy = next((moved / "image_backbone").glob("*.keras"))
+    contents = bytearray(copy.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    copy.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"image\.keras is damaged: .* Restore it"):
+        load_run(moved)
 
 
 def test_evaluation_uses_the_stored_embeddings(trained, monkeypatch):

@@ -17,6 +17,7 @@ from advance_tf.config import (
     TransferConfig,
 )
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
+from advance_tf.locks import lock_folder
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge
@@ -116,7 +117,10 @@ def test_more_epochs_resume_the_run_with_its_knowledge(
 ):
     workdir = copy(run, tmp_path / "resumed")
     config = build_config(epochs=2)
+    # Of a process that was killed.
+    (workdir / "checkpoint-77-partial.npz").write_bytes(b"half")
     resumed = advance_tf.train(config, dataset, workdir)
+    assert not (workdir / "checkpoint-77-partial.npz").exists()
     rows = read_rows(workdir)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert rows[0] == read_rows(run.workdir)[0]
@@ -174,3 +178,11 @@ def test_without_transfer_knowledge_is_optional(given, dataset, knowledge, tmp_p
     assert contents["knowledge_dir"] == ""
     assert "event_kl_loss" not in read_rows(tmp_path)[0]
     assert 0 <= advance_tf.evaluate(run, "test").weighted_f <= 1
+
+
+def test_one_process_at_a_time_trains_a_run(dataset, knowledge, tmp_path):
+    with lock_folder(tmp_path, "run"):
+        with pytest.raises(ValueError, match="One run at a time may use .* Wait for"):
+            advance_tf.train(build_config(), dataset, tmp_path, knowledge=knowledge)
+    # The given knowledge is stored before the run starts, and nothing else.
+    assert {path.name for path in tmp_path.iterdir()} == {"run.lock", "event_knowledge"}

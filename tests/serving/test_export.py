@@ -10,6 +10,7 @@ from tests.imports import ROOT
 
 OPTIONAL = (
     *("tensorflow_serving", "ai_edge_quantizer", "onnx", "onnxruntime", "tf2onnx"),
+    "model_signing",
     *("matplotlib", "jinja2", "sklearn", "tensorboard", "torch", "safetensors"),
 )
 
@@ -41,6 +42,7 @@ def test_load_model_and_export_need_the_core_only():
         ),
         (export.export_onnx, {}, "tf2onnx", "onnx"),
         (export.export_onnx, {}, "onnxruntime", "onnx"),
+        (export.export_onnx, {"signing_key": "a.pem"}, "model_signing", "signing"),
     ],
 )
 def test_a_missing_extra_is_named(

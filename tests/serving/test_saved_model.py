@@ -181,7 +181,8 @@ def test_a_version_is_written_completely_or_not_at_all(tmp_path):
     with saved_model.new_folder(tmp_path / "1") as folder:
         (folder / "a").touch()
         assert not (tmp_path / "1").exists()
-        assert not folder.name.isdecimal()
+        assert folder.name == "1"
+        assert not folder.parent.name.isdecimal()
     assert (tmp_path / "1" / "a").exists()
     with pytest.raises(RuntimeError), saved_model.new_folder(tmp_path / "2"):
         raise RuntimeError

@@ -1,4 +1,4 @@
-"""The learning rate drops when the validation score stops improving."""
+"""The learning rate drops without an improvement; a removed folder ends the run."""
 
 import types
 
@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from advance_tf.config import TrainingConfig
-from advance_tf.training.callbacks import PlateauDrops, plateau_drops
+from advance_tf.training.callbacks import PlateauDrops, RunRecord, plateau_drops
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,10 @@ def test_the_rate_is_a_function_of_the_record():
     callback.set_model(model)
     callback.on_epoch_begin(2)
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_a_folder_that_is_removed_stops_the_run(tmp_path):
+    record = RunRecord(tmp_path / "run", "val_map")
+    with pytest.raises(ValueError, match=r"run has been removed\. Start the run again"):
+        record.on_epoch_end(0, {"loss": 1.0, "val_map": 0.5})
+    assert not (tmp_path / "run").exists()

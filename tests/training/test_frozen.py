@@ -282,19 +282,3 @@ def test_the_key_depends_on_weights_and_the_features_of_the_tower(recognizer):
         settings = embeddings.feature_settings(factories.FEATURES, tower)
         assert embeddings.feature_settings(same, tower) == settings
         assert embeddings.feature_settings(other, tower) != settings
-
-
-@pytest.mark.parametrize(
-    ("settings", "views", "expected"),
-    [
-        ({"image_frozen_stages": 5, "audio_frozen_stages": 5}, 1, True),
-        ({"image_frozen_stages": 5, "audio_frozen_stages": 4}, 1, False),
-        ({"image_frozen_stages": 5, "modality": "image"}, 1, True),
-        ({"image_frozen_stages": 5, "modality": "sound"}, 1, False),
-        ({"image_frozen_stages": 5, "audio_frozen_stages": 5}, 0, False),
-    ],
-)
-def test_when_heads_are_trained_alone(settings, views, expected):
-    config = build_config("data", model={"audio_frozen_stages": 0, **settings})
-    config = factories.with_training(config, cached_views=views)
-    assert frozen.trains_heads_only(config) == expected

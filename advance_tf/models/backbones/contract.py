@@ -57,7 +57,11 @@ class Backbone(abc.ABC):
         towers: kinds of tower: "image", "audio" or both.
         sound_input: input of an audio tower, "log_mel" or "waveform".
         has_stages: whether the layers are named by stages that can be frozen one by
-            one; otherwise a tower is frozen completely or not at all.
+            one, as those of a ResNet.
+        stage_ends: the layers with whose outputs the stages 1 to 4 end, in a network
+            whose layers are not named by stages; each output is all that the layers
+            after it depend on. Without both, a tower is frozen completely or not at
+            all.
         named_weights: value of `image_weights` or `audio_weights` that is not a file
             → origin of these weights.
         file_endings: endings of the files of weights; ".npz" of `advance pretrain`
@@ -71,6 +75,7 @@ class Backbone(abc.ABC):
     towers: ClassVar[Sequence[str]] = ("image",)
     sound_input: ClassVar[str] = "log_mel"
     has_stages: ClassVar[bool] = False
+    stage_ends: ClassVar[Sequence[str]] = ()
     named_weights: ClassVar[Mapping[str, str]] = {}
     file_endings: ClassVar[Sequence[str]] = ()
     default_weights: str = ""

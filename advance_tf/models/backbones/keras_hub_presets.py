@@ -13,6 +13,7 @@ from keras import layers
 from advance_tf.checksums import path_sha256
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.extras import check_extra
+from advance_tf.files import reading
 from advance_tf.models.backbones.contract import (
     EMBEDDING,
     Backbone,
@@ -173,8 +174,9 @@ class KerasHubPreset(Backbone):
         """Layers, patch size and converter settings, as JSON has them."""
         check_extra("backbones", "keras_hub")
         if self._stored.is_file():
-            found: dict[str, Any] = json.loads(self._stored.read_text("utf-8"))
-            return found
+            way_out = "Restore it, or train the run again."
+            with reading(self._stored, "hold the layers of a network", way_out):
+                return dict(json.loads(self._stored.read_text("utf-8")))
         network = self._network(load_weights=False)
         converter = self._converter()
         if self.size:

@@ -1,12 +1,14 @@
 """Backbones by name, such as `resnet`, `yamnet`, `keras:<Name>` and `file:<path>`."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from advance_tf.checksums import record_folder, verify_folder
 from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
 from advance_tf.models.backbones.contract import (
     TOWERS,
@@ -180,14 +182,21 @@ def _tower_folder(workdir: pathlib.Path, tower: str) -> pathlib.Path:
 def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
     """Copies to a run what its towers are built from beside the library and weights.
 
+    A copy is complete or absent, and has checksums.
+
     Args:
         model: backbones are used.
         workdir: folder of the run.
     """
     for tower in TOWERS:
         folder = _tower_folder(workdir, tower)
-        if not folder.exists():
-            tower_backbone(tower, model).store(folder)
+        if folder.exists():
+            continue
+        copy = folder.with_name(f"{folder.name}-{os.getpid()}-partial")
+        tower_backbone(tower, model).store(copy)
+        if copy.exists():
+            record_folder(copy)
+            copy.rename(folder)
 
 
 def stored_backbones(model: ModelConfig, workdir: pathlib.Path) -> ModelConfig:
@@ -199,11 +208,15 @@ def stored_backbones(model: ModelConfig, workdir: pathlib.Path) -> ModelConfig:
 
     Returns:
         The same settings where `store_backbones` copied nothing.
+
+    Raises:
+        ValueError: a copy is damaged.
     """
     names: dict[str, Any] = {}
     for tower in TOWERS:
         folder = _tower_folder(workdir, tower)
         if folder.exists():
+            verify_folder(folder)
             stored = tower_backbone(tower, model).stored_name(folder)
             names[f"{tower}_backbone"] = stored
     return dataclasses.replace(model, **names) if names else model

@@ -16,11 +16,19 @@ class YamnetTower(Backbone):
     """`yamnet`: 3.2 million weights, embedding 1024, of a waveform at 16 kHz.
 
     `yamnet:scores` has YAMNet's 521 scores as its embedding, `yamnet:both` both.
+    Stages, with the feature map of a patch at their end:
+
+        1  layers 1 to 4                 [24, 16, 128]
+        2  layers 5 and 6                [12, 8, 256]
+        3  layers 7 to 12                [6, 4, 512]
+        4  layer 13                      [3, 2, 1024]
+        5  layer 14, mean and scores     1024, 521 or 1545
     """
 
     towers = ("audio",)
     sound_input = "waveform"
     file_endings = (*ENDINGS, "the folder of a SavedModel")
+    stage_ends = tuple(f"layer{number}_pointwise_relu" for number in (4, 6, 12, 13))
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

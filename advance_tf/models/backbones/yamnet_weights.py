@@ -2,13 +2,13 @@
 
 import pathlib
 import re
-import struct
 from collections.abc import Mapping
 
 import h5py
 import numpy as np
 import tensorflow as tf
 
+from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.yamnet_network import (
     CLASSES,
     EMBEDDING_SIZE,
@@ -62,7 +62,7 @@ def read_yamnet(path: str | pathlib.Path) -> Arrays:
         shapes = {name: [a.shape for a in arrays] for name, arrays in found.items()}
         if shapes != layer_shapes():
             raise ValueError("its layers differ from those of YAMNet")
-    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
+    except (*DAMAGED_FILE_ERRORS, OSError) as error:
         raise ValueError(
             f"{path} must hold YAMNet's weights (.tflite, .h5 or a SavedModel); "
             f"reading it failed: {error}. Download it again."

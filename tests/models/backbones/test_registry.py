@@ -63,7 +63,7 @@ def test_yamnet_needs_16_khz():
 
 
 @pytest.mark.parametrize("stages", [1, 4])
-def test_only_a_resnet_has_stages(stages):
+def test_a_backbone_without_stages_is_frozen_as_a_whole_or_not(stages):
     with pytest.raises(ValueError, match=r"must be 0 or 5 with the backbone tiny"):
         both(audio_frozen_stages=stages)
     assert ModelConfig(image_frozen_stages=stages).image_frozen_stages == stages
