@@ -10,10 +10,8 @@ import numpy as np
 
 from advance_tf import config as config_module
 from advance_tf.config import Config, FeatureConfig
-from advance_tf.extras import requires_extra
 from advance_tf.files import replacing
 from advance_tf.inference.evaluation import evaluate, run_names
-from advance_tf.labels import asset_path
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.metrics.tables import TITLES
 from advance_tf.reporting import canvas, learning_curves
@@ -21,6 +19,7 @@ from advance_tf.reporting.calibration import calibrate_run, reliability_figure
 from advance_tf.reporting.canvas import png
 from advance_tf.reporting.dataset_pages import evaluation_map
 from advance_tf.reporting.error_analysis import find_misclassifications
+from advance_tf.reporting.map_page import environment
 from advance_tf.reporting.media import data_uri
 from advance_tf.reporting.plots import read_log
 from advance_tf.reporting.rejection import (
@@ -32,9 +31,6 @@ from advance_tf.reporting.rejection import (
 from advance_tf.runs.workdir import Run, as_run, read_config
 from advance_tf.training.callbacks import LOG
 from advance_tf.training.runtime import versions
-
-with requires_extra("report"):
-    import jinja2
 
 TEMPLATE = "report.html.j2"
 
@@ -248,20 +244,13 @@ def render(values: dict[str, Any]) -> str:
     Returns:
         HTML, in which every value is escaped.
     """
-    folder = asset_path(TEMPLATE).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    templates = environment()
+    templates.filters |= {
         "percent": canvas.percent,
         "probability": canvas.probability,
         "signed": canvas.signed,
     }
-    return environment.get_template(TEMPLATE).render(values)
+    return templates.get_template(TEMPLATE).render(values)
 
 
 def write_html_report(
