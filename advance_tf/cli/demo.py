@@ -83,7 +83,7 @@ def _commands(folder: pathlib.Path) -> list[list[str]]:
         [
             *("pretrain", "--tower=audio", f"--data_dir={clips}"),
             *(f"--tags={clips / 'tags.csv'}", f"--workdir={folder / 'teacher'}"),
-            *(*_SMALL_AUDIO, "--mixup=0", "--epochs=9", "--batch_size=8"),
+            *(*_SMALL_AUDIO, "--mixup=0", "--epochs=12", "--batch_size=8"),
             "--learning_rate=0.004",
         ],
         ["teach", pairs, run, f"--teacher={tower}"],

@@ -50,3 +50,31 @@ def without_autotuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+def keep_small(
+    dataset: tf.data.Dataset, most_bytes: int = 512 * 1024**2
+) -> tf.data.Dataset:
+    """Keeps the batches of a small data set in memory after its first pass.
+
+    Args:
+        dataset: batches that are the same in every pass, none larger than the first.
+        most_bytes: limit of all batches together.
+
+    Returns:
+        The same batches, kept unless they would take more than `most_bytes` or their
+        number is not known.
+
+    Example:
+        >>> dataset = tf.data.Dataset.range(6).batch(2)
+        >>> [batch.numpy().tolist() for batch in keep_small(dataset)]
+        [[0, 1], [2, 3], [4, 5]]
+    """
+    count = int(dataset.cardinality())
+    if count < 0:
+        return dataset
+    first = next(iter(dataset.take(1)), ())
+    size = sum(
+        tensor.dtype.size * int(tf.size(tensor)) for tensor in tf.nest.flatten(first)
+    )
+    return dataset.cache() if count * size <= most_bytes else dataset

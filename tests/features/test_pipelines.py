@@ -3,11 +3,12 @@
 import ast
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data import make_dataset, scan
-from advance_tf.features.pipelines import as_traced, without_autotuning
+from advance_tf.features.pipelines import as_traced, keep_small, without_autotuning
 from tests.imports import PACKAGE, ROOT
 
 # Builds a data set inside of a graph; the graph has no thread that adjusts it.
@@ -73,3 +74,34 @@ def test_every_data_set_of_the_package_is_without_autotuning():
     for name in sorted(building - IN_GRAPHS):
         source = (package / name).read_text(encoding="utf-8")
         assert source.count("without_autotuning(") >= source.count("AUTOTUNE"), name
+
+
+@pytest.mark.parametrize(("most_bytes", "times"), [(3 * 2 * 8, 1), (3 * 2 * 8 - 1, 3)])
+def test_a_small_data_set_is_computed_once(most_bytes, times):
+    computed = []
+
+    def square(number):
+        computed.append(int(number))
+        return number * number
+
+    dataset = tf.data.Dataset.range(5).map(
+        lambda number: tf.ensure_shape(
+            tf.numpy_function(square, [number], tf.int64), []
+        )
+    )
+    # Three batches, the first of 16 bytes.
+    kept = keep_small(dataset.batch(2), most_bytes)
+    # The size is that of a batch that was computed.
+    computed.clear()
+    for _ in range(3):
+        np.testing.assert_array_equal(np.concatenate(list(kept)), np.arange(5) ** 2)
+    assert sorted(computed) == sorted([*range(5)] * times)
+
+
+def test_a_data_set_of_unknown_length_is_computed_in_each_pass():
+    dataset = tf.data.Dataset.range(5).filter(lambda number: number > 1)
+    assert keep_small(dataset) is dataset
+
+
+def test_an_empty_data_set_is_empty():
+    assert list(keep_small(tf.data.Dataset.range(0))) == []
