@@ -3,7 +3,7 @@
     python -m tests.fuzz [--mutants=10000] [--seed=0] [NAME …]
 
 A reader must return finite numbers, or raise ValueError with the path of the file,
-within `SLOWEST_SECONDS` and `MOST_MEBIBYTES`. The table has, for every reader, how many
+within `SLOWEST_SECONDS` of CPU time and `MOST_MEBIBYTES`. The table has, for every reader, how many
 mutants were read and refused, the slowest one, and the memory of the process. Every
 reader runs in a process of its own, so that a crash is reported with its mutant.
 """
