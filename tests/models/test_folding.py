@@ -15,7 +15,7 @@ FEATURES = FeatureConfig(image_size=64, clip_seconds=0.8)
 SETTINGS = {"image_width": 8, "audio_width": 4}
 
 
-def build(transfer="none", depth=18, **settings):
+def build(transfer="none", depth=10, **settings):
     keras.utils.set_random_seed(1)
     depths = {"image_depth": depth, "audio_depth": depth}
     model = ModelConfig(**depths, **SETTINGS, **settings)
@@ -87,7 +87,7 @@ def test_unused_tower_becomes_a_constant(modality, unused):
 
 
 def test_folded_tagger_equals_the_tagger():
-    config = ModelConfig(audio_depth=18, audio_width=4)
+    config = ModelConfig(audio_depth=10, audio_width=4)
     tagger = randomize_batch_norms(build_audio_tagger(config, FEATURES))
     log_mel = {"log_mel": inputs()["log_mel"]}
     expected = tagger(log_mel, training=False)["event_logits"]
