@@ -180,7 +180,7 @@ def test_frozen_model_has_constants_and_can_be_saved(tmp_path):
         np.testing.assert_allclose(received[name], value, rtol=0, atol=bound)
     function = module.recognize.get_concrete_function()
     kinds = [node.op for node in function.graph.as_graph_def().node]
-    assert kinds.count("Conv2D") == kinds.count("BiasAdd") - 2 == 40
+    assert kinds.count("Conv2D") == kinds.count("BiasAdd") - 2 == 24
     assert "ReadVariableOp" not in kinds
     assert kinds.count("Pad") == 2
 
