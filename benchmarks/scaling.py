@@ -50,7 +50,7 @@ HEADER = (
 )
 
 
-def link_pairs(source, folder, count):
+def link_pairs(source, folder, count, per_site=MIN_PAIRS_PER_SITE):
     """Creates a data set of `count` pairs that are links to those of `source`."""
     scenes = sorted(path.name for path in (source / "vision").iterdir())
     files = {
@@ -59,7 +59,7 @@ def link_pairs(source, folder, count):
         ]
         for scene in scenes
     }
-    per_site = max(MIN_PAIRS_PER_SITE, -(-count // MAX_SITES))
+    per_site = max(per_site, -(-count // MAX_SITES))
     for scene in scenes:
         for kind in ("vision", "sound"):
             (folder / kind / scene).mkdir(parents=True)

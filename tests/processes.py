@@ -1,13 +1,25 @@
-"""Runs commands and replica scripts in processes of their own."""
+"""Runs commands and replica scripts in processes of their own, and finds ports."""
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
 from tests.imports import ROOT
 
 _SECONDS = 300
+
+
+def free_ports(count):
+    """Ports that no process uses at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def run_program(command: str, *flags, **environment: str) -> tuple[int, str, str]:

@@ -6,7 +6,9 @@ targets are added here.
 """
 
 import pathlib
+import queue
 import socket
+import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -32,6 +34,8 @@ from advance_tf.features.pipelines import without_autotuning
 _Tensors = dict[str, tf.Tensor]
 # Seconds after which a dispatcher that does not respond is an error.
 _CONNECT_SECONDS = 10
+# Seconds without any batch after which the service is not waited for.
+_BATCH_SECONDS = 300
 _NUMBER = "number of batch"
 
 
@@ -61,7 +65,8 @@ class ServedBatches:
         share: (i, n) for part i of n of every batch.
 
     Raises:
-        ValueError: the dispatcher does not respond, or as for `make_dataset`.
+        ValueError: the dispatcher does not respond, or as for `make_dataset`; while
+            iterating, a worker has ended.
     """
 
     def __init__(
@@ -109,7 +114,8 @@ class ServedBatches:
         size = self._batch_size // self._share[1]
         waiting: dict[int, _Tensors] = {}
         following = 0
-        for element in self._distributed(epoch, rows, size):
+        received = iter(self._distributed(epoch, rows, size))
+        for element in iter(lambda: _next_within(received, _BATCH_SECONDS), None):
             waiting[int(element[_NUMBER][0])] = element
             while (inputs := waiting.pop(following, None)) is not None:
                 own = rows[following * size : (following + 1) * size]
@@ -123,10 +129,10 @@ class ServedBatches:
         batches = -(-len(rows) // size)
         if following < batches:
             raise ValueError(
-                "A tf.data service must give every batch of an epoch; "
-                f"{self.service} gave {following + len(waiting)} of {batches}: one of "
-                "its workers has ended. Start it again; the run resumes after its last "
-                "epoch."
+                "A tf.data service must give every batch of an epoch, each within "
+                f"{_BATCH_SECONDS} seconds; {self.service} gave "
+                f"{following + len(waiting)} of {batches}: one of its workers has "
+                "ended. Start it again; the run resumes after its last epoch."
             )
 
     def _rows(self, epoch: int) -> np.ndarray:
@@ -175,6 +181,30 @@ class ServedBatches:
             .batch(size)
             .apply(distribute)
         )
+
+
+def _next_within(elements: Iterator[_Tensors], seconds: float) -> _Tensors | None:
+    """The next element; None at the end or if it takes longer.
+
+    TensorFlow waits without limit for a worker that has ended. This cannot be
+    cancelled, but left to a thread.
+    """
+    found: queue.SimpleQueue[_Tensors | Exception | None] = queue.SimpleQueue()
+
+    def take() -> None:
+        try:
+            found.put(next(elements, None))
+        except Exception as error:
+            found.put(error)
+
+    threading.Thread(target=take, daemon=True).start()
+    try:
+        element = found.get(timeout=seconds)
+    except queue.Empty:
+        return None
+    if isinstance(element, Exception):
+        raise element
+    return element
 
 
 def check_service(service: str) -> None:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from advance_tf.data import served
 from advance_tf.data.dataset import make_dataset
+from tests.processes import free_ports
 from tests.training import factories
 
 BATCH = 8
@@ -38,9 +39,8 @@ def options(pairs, **changes):
 @pytest.mark.parametrize(
     ("workers", "changes"),
     [
-        (1, {"training": True, "first_epoch": 1}),
-        (2, {"training": True, "share": (1, 2)}),
-        (2, {"share": (0, 2)}),
+        (1, {"share": (0, 2)}),
+        (2, {"training": True, "first_epoch": 1, "share": (1, 2)}),
     ],
 )
 def test_batches_equal_those_of_this_process(
@@ -66,6 +66,27 @@ def test_batches_equal_those_of_this_process(
             for name, value in own.items():
                 close(batch[name], value, name)
     del servers, dispatcher
+
+
+def test_a_worker_that_ends_is_an_error(fabricated_advance, pairs, monkeypatch):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.partition("://")[2]
+    ports = free_ports(2)
+    configs = [
+        service.WorkerConfig(address, f"localhost:{port}", port) for port in ports
+    ]
+    servers = [service.WorkerServer(config) for config in configs]
+    # Enough batches that each worker has some left.
+    given = (pairs * 20, fabricated_advance, factories.FEATURES, 1)
+    batches = iter(served.ServedBatches(dispatcher.target, *given))
+    next(batches)
+    servers[0].stop()
+    monkeypatch.setattr(served, "_BATCH_SECONDS", 2)
+    with pytest.raises(ValueError, match="2 seconds.* one of its workers has"):
+        list(batches)
+    # The thread that waits for the worker ends when it is back.
+    servers[0] = service.WorkerServer(configs[0])
 
 
 def test_a_share_has_its_rows_of_every_batch(fabricated_advance, pairs):

@@ -1,9 +1,8 @@
-"""Two processes on the loopback train like one, and resume when one was killed."""
+"""Two processes on the loopback train like one, and resume when either was killed."""
 
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,25 +15,15 @@ from advance_tf.config import ModelConfig
 from advance_tf.config_io import to_dict
 from advance_tf.models.resnet import BatchNorm
 from advance_tf.training import cluster
-from advance_tf.training.callbacks import CHECKPOINT
+from advance_tf.training.callbacks import CHECKPOINT, LOG
 from advance_tf.training.recognition import train_recognizer
 from tests.imports import ROOT
+from tests.processes import free_ports
 from tests.training import factories
 from tests.training.test_recognition import read_state
 
-EPOCHS = 3
-WAIT_SECONDS = 120
-
-
-def free_ports(count):
-    """Ports that no process uses at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+EPOCHS = 6
+WAIT_SECONDS = 300
 
 
 def write_towers(folder):
@@ -141,19 +130,34 @@ def test_two_processes_train_like_one(setup, trained, tmp_path):
             )
 
 
-def test_a_run_resumes_after_a_worker_was_killed(setup, trained, tmp_path):
-    workdir = tmp_path / "run"
-    chief, worker = start_cluster(setup, workdir)
+def interrupt(processes, killed, workdir, epochs):
+    """Kills a process after that epoch; returns status and errors of the other."""
     deadline = time.monotonic() + WAIT_SECONDS
-    while not (workdir / CHECKPOINT).exists() and time.monotonic() < deadline:
-        assert chief.poll() is None, chief.communicate()
+    while not (workdir / CHECKPOINT).exists() or len(read_rows(workdir)) < epochs:
+        assert processes[0].poll() is None, processes[0].communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.01)
-    worker.kill()
-    (status, error), _ = finish([chief, worker])
-    assert status == 1
-    assert error.splitlines()[-1].startswith("error: All 2 processes of a cluster must")
-    assert "Traceback" not in error
-    assert 1 <= len(read_state(workdir)[1]) < EPOCHS
+    processes[killed].kill()
+    return finish(processes)[1 - killed]
+
+
+def read_rows(workdir):
+    """The lines of the log after its header."""
+    path = workdir / LOG
+    return path.read_text().splitlines()[1:] if path.exists() else []
+
+
+def test_a_run_resumes_after_each_process_was_killed(setup, trained, tmp_path):
+    workdir = tmp_path / "run"
+    for killed in (1, 0):
+        epochs = len(read_rows(workdir)) + 1
+        started = start_cluster(setup, workdir)
+        status, error = interrupt(started, killed, workdir, epochs)
+        assert status == 1
+        last = error.splitlines()[-1]
+        assert last.startswith("error: All 2 processes of a cluster must")
+        assert "Traceback" not in error
+        assert epochs <= len(read_rows(workdir)) < EPOCHS
     for status, error in finish(start_cluster(setup, workdir)):
         assert status == 0, error
     arrays, rows = read_state(workdir)
