@@ -19,7 +19,7 @@ from advance_tf.config_variants import ImageVariants, ModelVariants, TrainingVar
 TRANSFERS = (
     *("none", "sq_audio", "kl_audio", "sq_audiovisual", "kl_audiovisual", "event"),
 )
-DEPTHS = (18, 34, 50, 101, 152)
+DEPTHS = (10, 18, 34, 50, 101, 152)
 MODALITIES = ("both", "image", "sound")
 # A number of frozen stages.
 WHOLE_TOWER = 5

@@ -95,7 +95,7 @@ def test_from_data_to_a_prediction(tmp_path):
     config = advance_tf.Config(
         features=advance_tf.FeatureConfig(image_size=32, clip_seconds=1.0),
         model=advance_tf.ModelConfig(
-            image_depth=18, audio_depth=18, image_width=4, audio_width=4
+            image_depth=10, audio_depth=10, image_width=4, audio_width=4
         ),
         transfer=advance_tf.TransferConfig(transfer="none"),
         training=advance_tf.TrainingConfig(epochs=1, batch_size=13),

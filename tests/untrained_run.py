@@ -30,8 +30,8 @@ def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
         features=FeatureConfig(image_size=32, clip_seconds=1.0),
         model=ModelConfig(
             modality=modality,
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=4,
             audio_width=4,
         ),

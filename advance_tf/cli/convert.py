@@ -6,7 +6,7 @@ r"""Converts PyTorch checkpoints to tower weights or to a recognizer.
         --output=imagenet.npz
     advance convert --checkpoint=fusion.pt --workdir=runs/authors --data_dir=ADVANCE
 
-Reads any ResNet v1 of depth 18 to 152 with the usual key names; the input channels of
+Reads any ResNet v1 of depth 10 to 152 with the usual key names; the input channels of
 the first convolution distinguish an image tower (3) from an audio tower (1). No code
 in a checkpoint is executed. .pt and .pth files need PyTorch (pip install
 'advance_tf[convert]'), .safetensors files do not. The output is for --image_weights or

@@ -27,6 +27,7 @@ from advance_tf.data.rows import (
 from advance_tf.data.shards import media_path
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.media_files import container, read_media
+from advance_tf.features.pipelines import as_traced, without_autotuning
 from advance_tf.features.waveform import is_longer_than_clip
 from advance_tf.files import replacing
 
@@ -164,13 +165,15 @@ class PairCache:
         columns = {
             kind: path_rows(missing, data_dir, kind) for kind in ("image", "sound")
         }
-        decoded = add_rows(number_rows(len(missing)), columns, len(missing)).map(
-            lambda _, row: self._decode(row["image"], row["sound"]),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
+        with as_traced():
+            decoded = add_rows(number_rows(len(missing)), columns, len(missing)).map(
+                lambda _, row: self._decode(row["image"], row["sound"]),
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+        decoded = without_autotuning(decoded.prefetch(2))
         bar = tqdm(
-            zip(self._paths(missing, data_dir), decoded.prefetch(2), strict=True),
+            zip(self._paths(missing, data_dir), decoded, strict=True),
             "decoding",
             len(missing),
             unit="pair",

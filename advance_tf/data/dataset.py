@@ -13,8 +13,9 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, add_rows, path_rows
 from advance_tf.data.sampling import epoch_order
-from advance_tf.features.file_decoders import as_traced, image_decoder, sound_decoder
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.pipelines import as_traced, without_autotuning
 
 _Tensors = dict[str, tf.Tensor]
 _Loader = Callable[[_Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -186,7 +187,7 @@ def make_dataset(
         .map(load_pair, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=drop)
     )
-    return batches.map(as_float).prefetch(2)
+    return without_autotuning(batches.map(as_float).prefetch(2))
 
 
 def _share(

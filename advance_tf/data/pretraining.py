@@ -18,6 +18,7 @@ from advance_tf.data.splits import hash_key
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.pipelines import without_autotuning
 from advance_tf.files import is_system_entry
 
 
@@ -261,13 +262,13 @@ def make_clip_dataset(
         fixed=sampling == "fixed",
         order_of=draw_rounds if sampling == "balanced" else None,
     )
-    return (
+    batches = (
         add_rows(indices.map(draw_clip), columns, len(clips))
         .map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training and not keep_last_batch)
         .map(mix_batch)
-        .prefetch(2)
     )
+    return without_autotuning(batches.prefetch(2))
 
 
 def _draw_index(cumulative: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -332,9 +333,9 @@ def make_image_dataset(
         balance=np.asarray(columns["class"]) if sampling == "balanced" else None,
         fixed=sampling == "fixed",
     )
-    return (
+    batches = (
         add_rows(indices, columns, len(images))
         .map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(batch_size, drop_remainder=training and not keep_last_batch)
-        .prefetch(2)
     )
+    return without_autotuning(batches.prefetch(2))

@@ -27,6 +27,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import Rows
 from advance_tf.data.sampling import epoch_order
 from advance_tf.features.frontend import Frontend
+from advance_tf.features.pipelines import without_autotuning
 
 _Tensors = dict[str, tf.Tensor]
 # Seconds after which a dispatcher that does not respond is an error.
@@ -162,18 +163,17 @@ class ServedBatches:
             inputs = self._load(tf.constant(epoch, tf.int64), index, row)
             return {**inputs, _NUMBER: number}
 
-        return (
+        distribute = tf.data.experimental.service.distribute(
+            # Whole batches are divided among the workers of the service.
+            processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+            service=self.service,
+        )
+        return without_autotuning(
             tf.data.Dataset.range(batches)
             .flat_map(elements)
             .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
             .batch(size)
-            .apply(
-                tf.data.experimental.service.distribute(
-                    # Whole batches are divided among the workers of the service.
-                    processing_mode=tf.data.experimental.service.ShardingPolicy.DYNAMIC,
-                    service=self.service,
-                )
-            )
+            .apply(distribute)
         )
 
 

@@ -13,6 +13,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import add_rows, number_rows, path_rows
 from advance_tf.features.file_decoders import sound_decoder
 from advance_tf.features.log_mel import LogMelStats
+from advance_tf.features.pipelines import as_traced, without_autotuning
 
 
 class RunningStats:
@@ -106,12 +107,13 @@ def log_mel_statistics(
         decode = sound_decoder(features, "log_mel")
         return decode(row["path"], tf.constant(0.5))  # [frames, mel_bins]
 
-    spectrograms = add_rows(number_rows(len(pairs)), columns, len(pairs)).map(
-        log_mel, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    with as_traced():
+        spectrograms = add_rows(number_rows(len(pairs)), columns, len(pairs)).map(
+            log_mel, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     running = RunningStats(features.mel_bins)
     bar = tqdm(
-        spectrograms.prefetch(2),
+        without_autotuning(spectrograms.prefetch(2)),
         "statistics",
         len(pairs),
         disable=None if progress else True,

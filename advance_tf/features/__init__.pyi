@@ -7,6 +7,7 @@ from . import input_checks as input_checks
 from . import log_mel as log_mel
 from . import media_files as media_files
 from . import mel as mel
+from . import pipelines as pipelines
 from . import sources as sources
 from . import wav as wav
 from . import wav_header as wav_header

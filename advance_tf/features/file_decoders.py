@@ -5,38 +5,21 @@ process has many data sets with the same settings; tracing it for each, and opti
 it inside the graph of each, would be most of the time of a small one.
 """
 
-import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.media_files import read_media
+from advance_tf.features.pipelines import as_traced
 
 # Settings of which the graphs are kept.
 _SETTINGS = 8
 _Decoder = Callable[..., tf.Tensor]
 _PATH = tf.TensorSpec([], tf.string)
 _OFFSET = tf.TensorSpec([], tf.float32)
-_OPTIMIZER = "disable_meta_optimizer"
-
-
-@contextlib.contextmanager
-def as_traced() -> Iterator[None]:
-    """Functions traced within are run without TensorFlow's graph optimizer (Grappler).
-
-    Each new iterator of a `tf.data` data set optimizes the functions of its graph
-    again. A step here is one large operation, a decoder, resize or transform, so
-    that the optimizer has nothing to gain in it.
-    """
-    before = tf.config.optimizer.get_experimental_options().get(_OPTIMIZER, False)
-    tf.config.optimizer.set_experimental_options({_OPTIMIZER: True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({_OPTIMIZER: before})
 
 
 def _traced(decode: _Decoder, signature: list[tf.TensorSpec]) -> _Decoder:

@@ -41,7 +41,7 @@ class Architecture:
     """Architecture of the ResNet in a checkpoint.
 
     Attributes:
-        depth: 18, 34, 50, 101 or 152.
+        depth: 10, 18, 34, 50, 101 or 152.
         width: number of channels of the first stage.
         channels: number of input channels, 3 for images and 1 for log-mels.
     """

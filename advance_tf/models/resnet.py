@@ -172,6 +172,7 @@ class Conv2D(layers.Conv2D):
 
 # Depth → number of blocks of each stage.
 BLOCKS = {
+    10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -273,7 +274,7 @@ def build_resnet(
     ((None, 32), (None, 1, 1, 32))
 
     Args:
-        depth: 18, 34, 50, 101 or 152.
+        depth: 10, 18, 34, 50, 101 or 152.
         width: number of channels of the first stage, 64 in the paper.
         input_shape: height, width, channels.
         first_stride: stride of the first convolution; 1 for the audio tower.

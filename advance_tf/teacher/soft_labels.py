@@ -23,6 +23,7 @@ from advance_tf.data.rows import (
     path_rows,
 )
 from advance_tf.features.file_decoders import sound_decoder
+from advance_tf.features.pipelines import as_traced, without_autotuning
 from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
 from advance_tf.teacher.models import Teacher
 
@@ -294,6 +295,7 @@ def resume_soft_labels(
     return rows
 
 
+@as_traced()
 def _clips(
     pairs: Sequence[Pair],
     data_dir: str | pathlib.Path,
@@ -306,12 +308,10 @@ def _clips(
     def decode(index: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.Tensor:
         return sound_decoder(features)(row["path"], tf.constant(0.5))
 
-    return (
-        add_rows(number_rows(len(pairs)), columns, len(pairs))
-        .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size)
-        .prefetch(2)
+    clips = add_rows(number_rows(len(pairs)), columns, len(pairs)).map(
+        decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
+    return without_autotuning(clips.batch(batch_size).prefetch(2))
 
 
 def _check_logits(logits: np.ndarray, pairs: Sequence[Pair]) -> None:

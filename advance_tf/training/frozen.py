@@ -16,6 +16,7 @@ from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.splits import spread_over_scenes
+from advance_tf.features.pipelines import without_autotuning
 from advance_tf.metrics.scores import scene_scores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import copy_heads
@@ -312,7 +313,9 @@ def _score_test(
         {t: tf.TensorSpec((None, *shape)) for t, shape in stored.shapes.items()},
         {"scene": tf.TensorSpec((None,), tf.int64)},
     )
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = without_autotuning(
+        tf.data.Dataset.from_generator(batches, output_signature=signature)
+    )
     return [
         callbacks.ValidationScores(
             dataset, "scene", "scene_logits", scene_scores, "test"

@@ -12,6 +12,7 @@ import tensorflow as tf
 from advance_tf.config import Config
 from advance_tf.data import pretraining, tagged_clips
 from advance_tf.data.media_errors import media_errors
+from advance_tf.features.pipelines import keep_small
 from advance_tf.losses.objective import Term, class_objective, event_objective
 from advance_tf.metrics.tagging import summary_scores
 from advance_tf.models import weights
@@ -82,6 +83,8 @@ class Pretraining:
         Returns:
             Scores of the best weights on the validation batches.
         """
+        # Each epoch reads them twice, for the loss and for the scores.
+        validation = keep_small(validation)
         scoring = ValidationScores(validation, self.target, self.output, self.scorer)
         self.progress = session.fit(
             self.trainer,

@@ -15,7 +15,7 @@ from tests.processes import run_program
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """An audio ResNet, saved from DataParallel like the authors' checkpoints."""
-    model = create_resnet(18, 2, 1, 527, 1, torch.randn(2, 1, 40, 64))
+    model = create_resnet(10, 2, 1, 527, 1, torch.randn(2, 1, 40, 64))
     weights = {f"module.{key}": value for key, value in model.state_dict().items()}
     path = tmp_path_factory.mktemp("checkpoint") / "audio.pt"
     torch.save({"model": weights}, path)
@@ -31,7 +31,7 @@ def test_a_converted_tower_is_a_teacher_and_initializes_a_run(
         "convert", f"--checkpoint={path}", f"--output={tower}"
     )
     assert status == 0
-    assert "audio tower, ResNet-18, width 2, 527 outputs" in printed
+    assert "audio tower, ResNet-10, width 2, 527 outputs" in printed
     arrays, metadata = read_weights(tower)
     assert (metadata.tower, metadata.outputs) == ("audio", 527)
     np.testing.assert_array_equal(
@@ -40,7 +40,7 @@ def test_a_converted_tower_is_a_teacher_and_initializes_a_run(
     # The event knowledge is computed from the weights without further flags.
     status, _, error = run_program(
         *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
-        *("--image_depth=18", "--audio_depth=18", "--image_width=2"),
+        *("--image_depth=10", "--audio_depth=10", "--image_width=2"),
         *("--audio_width=2", "--image_size=32", "--epochs=1", "--batch_size=16"),
         *("--transfer=event", f"--audio_weights={tower}"),
     )
@@ -61,7 +61,7 @@ def test_a_tower_without_head_is_not_a_teacher(
     assert not [name for name in arrays if name.startswith("head/")]
     status, _, error = run_program(
         *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
-        *("--audio_depth=18", "--audio_width=2", f"--audio_weights={tower}"),
+        *("--audio_depth=10", "--audio_width=2", f"--audio_weights={tower}"),
     )
     assert status == 1
     assert "event knowledge" in error

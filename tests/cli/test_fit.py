@@ -14,7 +14,7 @@ from tests.processes import run_program
 SIZES = (
     "--image_size=32",
     "--clip_seconds=0.5",
-    *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
+    *("--image_depth=10", "--audio_depth=10", "--image_width=2", "--audio_width=2"),
 )
 
 
@@ -97,11 +97,11 @@ def test_an_image_tower_is_pretrained_and_initializes_a_recognizer(tmp_path):
     assert status == 0, error
     assert '"accuracy"' in printed
     _, metadata = weights.read_weights(workdir / "tower.npz")
-    assert (metadata.tower, metadata.depth, metadata.outputs) == ("image", 18, 2)
+    assert (metadata.tower, metadata.depth, metadata.outputs) == ("image", 10, 2)
     model = ModelConfig(
-        image_depth=18,
+        image_depth=10,
         image_width=2,
-        audio_depth=18,
+        audio_depth=10,
         audio_width=2,
         image_weights=str(workdir / "tower.npz"),
     )

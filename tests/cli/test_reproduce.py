@@ -15,7 +15,7 @@ from tests.imports import ROOT
 from tests.processes import run_program
 
 SMALL = (
-    *("--image_depth=18", "--audio_depth=18", "--image_width=2", "--audio_width=2"),
+    *("--image_depth=10", "--audio_depth=10", "--image_width=2", "--audio_width=2"),
     *("--image_size=32", "--clip_seconds=1", "--batch_size=13", "--drop_epochs="),
     *("--learning_rate=0.003", "--jobs=2", "--runs=1", "--grid", "--alphas=0.1"),
     *("--grid_recipe=table1_kl_audio", "--grid_folds=2"),
@@ -45,11 +45,11 @@ def teacher(tmp_path_factory):
     from advance_tf.models.weights import TowerMetadata, save_tower
 
     keras.utils.set_random_seed(0)
-    model = ModelConfig(audio_depth=18, audio_width=2)
+    model = ModelConfig(audio_depth=10, audio_width=2)
     tagger = build_audio_tagger(model, FeatureConfig(clip_seconds=1.0))
     path = tmp_path_factory.mktemp("teacher") / "tower.npz"
     tower, head = map(tagger.get_layer, ("audio_tower", "audio_event_head"))
-    save_tower(path, tower, TowerMetadata("audio", 18, 2), head)
+    save_tower(path, tower, TowerMetadata("audio", 10, 2), head)
     return path
 
 

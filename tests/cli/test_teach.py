@@ -20,13 +20,13 @@ def teach(*flags):
 @pytest.fixture(scope="module")
 def tower(tmp_path_factory):
     keras.utils.set_random_seed(1)
-    model = ModelConfig(audio_depth=18, audio_width=4)
+    model = ModelConfig(audio_depth=10, audio_width=4)
     tagger = build_audio_tagger(model, FeatureConfig(clip_seconds=1.0))
     path = tmp_path_factory.mktemp("weights") / "tower.npz"
     save_tower(
         path,
         tagger.get_layer("audio_tower"),
-        TowerMetadata("audio", 18, 4),
+        TowerMetadata("audio", 10, 4),
         tagger.get_layer("audio_event_head"),
     )
     return path

@@ -17,8 +17,8 @@ from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT
 from advance_tf.training.checkpoint import Progress, save_state
 
 SMALL = {
-    "image_depth": 18,
-    "audio_depth": 18,
+    "image_depth": 10,
+    "audio_depth": 10,
     "image_width": 2,
     "audio_width": 2,
     "image_size": 32,

@@ -22,11 +22,11 @@ def teacher(tmp_path):
     from advance_tf.models.weights import TowerMetadata, save_tower
 
     keras.utils.set_random_seed(0)
-    model = ModelConfig(audio_depth=18, audio_width=2)
+    model = ModelConfig(audio_depth=10, audio_width=2)
     tagger = build_audio_tagger(model, FeatureConfig(clip_seconds=1.0))
     tower, head = map(tagger.get_layer, ("audio_tower", "audio_event_head"))
     path = tmp_path / "tower.npz"
-    save_tower(path, tower, TowerMetadata("audio", 18, 2), head)
+    save_tower(path, tower, TowerMetadata("audio", 10, 2), head)
     return str(path)
 
 

@@ -6,7 +6,7 @@ import soundfile
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
-from advance_tf.features.file_decoders import as_traced, image_decoder, sound_decoder
+from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
@@ -52,30 +52,6 @@ def test_data_sets_share_one_graph(sound):
         if function.attr["_noinline"].b:
             names.add(function.signature.name)
     assert len(names) == 1
-
-
-def test_functions_are_not_optimized_where_they_are_traced():
-    tripled = tf.function(lambda x: x + x + x, [tf.TensorSpec([], tf.float32)])
-
-    def outer(x):
-        return tripled(x)
-
-    def is_off(function):
-        graph = function.get_concrete_function().graph.as_graph_def()
-        calls = [node for node in graph.node if "config_proto" in node.attr]
-        configs = [
-            tf.compat.v1.ConfigProto.FromString(node.attr["config_proto"].s)
-            for node in calls
-        ]
-        return [
-            config.graph_options.rewrite_options.disable_meta_optimizer
-            for config in configs
-        ]
-
-    signature = [tf.TensorSpec([], tf.float32)]
-    with as_traced():
-        assert is_off(tf.function(outer, signature)) == [True]
-    assert is_off(tf.function(outer, signature)) == [False]
 
 
 def test_a_broken_file_is_named(tmp_path):

@@ -3,9 +3,10 @@
     python -m tests.fuzz [--mutants=10000] [--seed=0] [NAME …]
 
 A reader must return finite numbers, or raise ValueError with the path of the file,
-within `SLOWEST_SECONDS` and `MOST_MEBIBYTES`. The table has, for every reader, how many
-mutants were read and refused, the slowest one, and the memory of the process. Every
-reader runs in a process of its own, so that a crash is reported with its mutant.
+within `SLOWEST_SECONDS` of CPU time and `MOST_MEBIBYTES`. The table has, for every
+reader, how many mutants were read and refused, the CPU time of the slowest one, and the
+memory of the process. Every reader runs in a process of its own, so that a crash is
+reported with its mutant.
 """
 
 import argparse

@@ -40,7 +40,7 @@ from tests.fuzz.seed_files import Target, csv_file, json_file, npz_file, written
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
 _MODEL = ModelConfig(
-    modality="both", image_depth=18, audio_depth=18, image_width=1, audio_width=1
+    modality="both", image_depth=10, audio_depth=10, image_width=1, audio_width=1
 )
 _PAIR = Pair("00001", "lake", "00001", "vision/lake/00001.jpg", "sound/lake/00001.wav")
 
@@ -219,7 +219,7 @@ def targets() -> Mapping[str, Callable[[], Target]]:
     side = {"stem": "00001", "site": "00001", "scene": "lake", "predicted": "beach"}
     labels = {"tower": "image", "backbone": "resnet", "outputs": 0}
     fields = {field.name for field in dataclasses.fields(TowerMetadata)}
-    tower = {"depth": 18, "width": 1, "source": "a", **labels}
+    tower = {"depth": 10, "width": 1, "source": "a", **labels}
     metadata = {name: value for name, value in tower.items() if name in fields}
     rows = np.random.default_rng(0).normal(0, 1, (2, 4)).astype(np.float32)
     bands = [(band, -40.0, 10.0) for band in range(FEATURES.mel_bins)]

@@ -23,7 +23,7 @@ _FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
 def _recognizer(transfer="none", modality="both"):
     keras.utils.set_random_seed(0)
     model = ModelConfig(
-        modality=modality, image_depth=18, audio_depth=18, image_width=4, audio_width=4
+        modality=modality, image_depth=10, audio_depth=10, image_width=4, audio_width=4
     )
     recognizer = build_recognizer(model, _FEATURES, transfer)
     # Untrained logits are so large that every probability would be 0 or 1.

@@ -193,8 +193,8 @@ def test_one_input_of_a_tower_is_its_own(run):
     resnet = build_recognizer(
         ModelConfig(
             modality="both",
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=2,
             audio_width=2,
         ),

@@ -49,7 +49,7 @@ def test_embeddings_and_logits_equal_those_of_pytorch(kind, depth, width):
     assert metadata == TowerMetadata(name, depth, width, 7, "model.pt")
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+@pytest.mark.parametrize("depth", [10, 18, 34, 50, 101, 152])
 def test_depth_is_inferred_from_the_keys(depth):
     model = create_resnet(depth, 2, 3, 5, 2, torch.randn(2, 3, 32, 32))
     arrays = {k: v.numpy() for k, v in model.state_dict().items()}

@@ -15,7 +15,7 @@ FEATURES = FeatureConfig(image_size=64, clip_seconds=0.8)
 SETTINGS = {"image_width": 8, "audio_width": 4}
 
 
-def build(transfer="none", depth=18, **settings):
+def build(transfer="none", depth=10, **settings):
     keras.utils.set_random_seed(1)
     depths = {"image_depth": depth, "audio_depth": depth}
     model = ModelConfig(**depths, **SETTINGS, **settings)
@@ -41,7 +41,7 @@ def assert_equal_outputs(model, folded, names=None):
             np.testing.assert_allclose(value, expected[name], rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("depth", [18, 50])
+@pytest.mark.parametrize("depth", [10, 50])
 def test_folded_recognizer_equals_the_recognizer(depth):
     model = build("kl_audio", depth)
     assert_equal_outputs(model, fold_batch_norms(model))
@@ -52,7 +52,7 @@ def test_batch_norms_become_biases():
     folded = fold_batch_norms(model)
     kinds = [type(layer) for layer in all_layers(folded)]
     assert not any(issubclass(kind, BatchNorm) for kind in kinds)
-    assert kinds.count(Conv2D) == 2 * 20
+    assert kinds.count(Conv2D) == 2 * 12
     # Padding remains only before the pooling of each tower.
     assert kinds.count(keras.layers.ZeroPadding2D) == 2
     # Of the four vectors of a batch normalization, one remains: the bias.
@@ -87,7 +87,7 @@ def test_unused_tower_becomes_a_constant(modality, unused):
 
 
 def test_folded_tagger_equals_the_tagger():
-    config = ModelConfig(audio_depth=18, audio_width=4)
+    config = ModelConfig(audio_depth=10, audio_width=4)
     tagger = randomize_batch_norms(build_audio_tagger(config, FEATURES))
     log_mel = {"log_mel": inputs()["log_mel"]}
     expected = tagger(log_mel, training=False)["event_logits"]

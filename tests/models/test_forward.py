@@ -83,7 +83,7 @@ def test_logits_and_embeddings_equal_those_of_keras(
 
 def test_arrays_have_the_names_of_their_layers(tmp_path):
     model = ModelConfig(
-        modality="both", image_depth=18, audio_depth=18, image_width=4, audio_width=4
+        modality="both", image_depth=10, audio_depth=10, image_width=4, audio_width=4
     )
     recognizer, path = write(tmp_path, model)
     found = read_layer_arrays(path)
@@ -98,7 +98,7 @@ def test_arrays_have_the_names_of_their_layers(tmp_path):
 
 def test_other_files_and_settings_need_the_keras_model(tmp_path):
     model = ModelConfig(
-        modality="both", image_depth=18, audio_depth=18, image_width=4, audio_width=4
+        modality="both", image_depth=10, audio_depth=10, image_width=4, audio_width=4
     )
     _, path = write(tmp_path, model)
     assert read_forward_pass(path, model, FEATURES) is not None
@@ -106,14 +106,14 @@ def test_other_files_and_settings_need_the_keras_model(tmp_path):
         ModelConfig(
             modality="both",
             image_depth=34,
-            audio_depth=18,
+            audio_depth=10,
             image_width=4,
             audio_width=4,
         ),
         ModelConfig(
             modality="both",
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=4,
             audio_width=8,
         ),

@@ -25,7 +25,7 @@ TRAINING = {
     name: RNG.normal(1, 3, (50, size)).astype(np.float32)
     for name, size in SIZES.items()
 }
-TINY = {"image_depth": 18, "audio_depth": 18, "image_width": 2, "audio_width": 2}
+TINY = {"image_depth": 10, "audio_depth": 10, "image_width": 2, "audio_width": 2}
 FEATURES = FeatureConfig(image_size=32, clip_seconds=0.5)
 
 

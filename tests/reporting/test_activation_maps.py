@@ -27,7 +27,7 @@ def build_model(modality="both", transfer="none", dropout=0.0):
         ModelConfig(
             modality=modality,
             image_depth=50,
-            audio_depth=18,
+            audio_depth=10,
             image_width=2,
             audio_width=4,
             dropout=dropout,
@@ -116,8 +116,8 @@ def test_maps_of_a_hidden_layer_and_normalization_add_up_to_the_logits():
     model = build_recognizer(
         ModelConfig(
             modality="both",
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=2,
             audio_width=4,
             **settings,
@@ -204,7 +204,7 @@ def test_rejects_invalid_scenes(scenes):
 
 
 def test_rejects_other_models_and_modalities():
-    tagger = build_audio_tagger(ModelConfig(audio_depth=18, audio_width=2), FEATURES)
+    tagger = build_audio_tagger(ModelConfig(audio_depth=10, audio_width=2), FEATURES)
     with pytest.raises(ValueError, match="received the model 'audio_tagger'"):
         ActivationMaps(tagger)
     with pytest.raises(ValueError, match="modality must be one of both, image, sound"):

@@ -149,7 +149,7 @@ def noise(number):
 def test_a_run_without_knowledge_and_with_a_hidden_layer():
     keras.utils.set_random_seed(0)
     features = FeatureConfig(image_size=32, clip_seconds=1.0)
-    sizes = {"image_depth": 18, "audio_depth": 18, "image_width": 2, "audio_width": 2}
+    sizes = {"image_depth": 10, "audio_depth": 10, "image_width": 2, "audio_width": 2}
     model = ModelConfig(modality_dropout=0.5, head_units=4, **sizes)
     run = Run(
         pathlib.Path("run"),

@@ -31,7 +31,7 @@ def build_config(transfer="event", **training):
         # The data section is that of the data set.
         data=DataConfig(data_dir="elsewhere", split_protocol="pair"),
         features=FeatureConfig(image_size=32, clip_seconds=1.0),
-        model=ModelConfig(image_depth=18, audio_depth=18, image_width=4, audio_width=4),
+        model=ModelConfig(image_depth=10, audio_depth=10, image_width=4, audio_width=4),
         transfer=TransferConfig(transfer=transfer),
         training=TrainingConfig(
             **{"epochs": 1, "batch_size": 13, "learning_rate": 1e-3, **training}

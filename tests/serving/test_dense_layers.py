@@ -18,8 +18,8 @@ from tests.serving.factories import FEATURES, create_source
 def test_the_export_predicts_what_the_recognizer_predicts(transfer):
     model = ModelConfig(
         modality="both",
-        image_depth=18,
-        audio_depth=18,
+        image_depth=10,
+        audio_depth=10,
         image_width=4,
         audio_width=4,
         head_units=7,

@@ -47,8 +47,8 @@ def test_the_file_alone_has_the_settings_of_its_front_end(tmp_path):
     recognizer = build_recognizer(
         ModelConfig(
             modality="sound",
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=4,
             audio_width=4,
         ),

@@ -125,7 +125,7 @@ def test_other_files_and_rates_are_rejected(path, tmp_path):
 @pytest.fixture(scope="module")
 def tagger():
     keras.utils.set_random_seed(0)
-    return build_audio_tagger(ModelConfig(audio_depth=18, audio_width=4), FEATURES)
+    return build_audio_tagger(ModelConfig(audio_depth=10, audio_width=4), FEATURES)
 
 
 def test_tower_logits_are_those_of_the_tagger_on_the_log_mel(tagger):

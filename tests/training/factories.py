@@ -33,7 +33,7 @@ def build_config(folder, transfer="none", **training):
         data=DataConfig(data_dir=str(folder)),
         features=FEATURES,
         model=ModelConfig(
-            image_depth=18, audio_depth=18, image_width=2, audio_width=2, dropout=0.3
+            image_depth=10, audio_depth=10, image_width=2, audio_width=2, dropout=0.3
         ),
         transfer=transfer,
         training=TrainingConfig(

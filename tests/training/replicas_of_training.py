@@ -38,7 +38,7 @@ def global_batch():
 def step(strategy):
     """Replicas, logs and variables after one step under a strategy."""
     keras.utils.set_random_seed(0)
-    model = ModelConfig(image_depth=18, audio_depth=18, image_width=2, audio_width=2)
+    model = ModelConfig(image_depth=10, audio_depth=10, image_width=2, audio_width=2)
     features = FeatureConfig(image_size=32, clip_seconds=0.5)
     transfer = TransferConfig(transfer="kl_audiovisual", alpha=1.0)
     with strategy.scope():

@@ -51,7 +51,7 @@ def cached(fabricated_advance, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     config = build_config(fabricated_advance, "kl_audiovisual", epochs=4)
     tower = build_recognizer(config.model, config.features).get_layer("image_tower")
-    save_tower(folder / "image.npz", tower, TowerMetadata("image", 18, 2))
+    save_tower(folder / "image.npz", tower, TowerMetadata("image", 10, 2))
     return dataclasses.replace(
         config,
         data=dataclasses.replace(config.data, cache_dir=str(folder)),
@@ -166,7 +166,7 @@ def test_a_killed_run_resumes_to_the_same_state(
         train(tmp_path / "run", config, manifest, knowledge)
     monkeypatch.setattr(callbacks, "save_state", saved)
     tower = build_recognizer(config.model, config.features).get_layer("image_tower")
-    save_tower(weights, tower, TowerMetadata("image", 18, 2))
+    save_tower(weights, tower, TowerMetadata("image", 10, 2))
     resumed = train(tmp_path / "run", config, manifest, knowledge)
     assert_same_state(resumed, finished[1:])
 

@@ -99,8 +99,8 @@ def test_the_recognizer_is_trained_with_the_mask(tmp_path):
     config = build_run_config(tmp_path)
     model = ModelConfig(
         modality="both",
-        image_depth=18,
-        audio_depth=18,
+        image_depth=10,
+        audio_depth=10,
         image_width=2,
         audio_width=2,
         modality_dropout=1.0,
@@ -129,8 +129,8 @@ def test_one_modality_has_no_mask():
     recognizer = build_recognizer(
         ModelConfig(
             modality="both",
-            image_depth=18,
-            audio_depth=18,
+            image_depth=10,
+            audio_depth=10,
             image_width=2,
             audio_width=2,
         ),

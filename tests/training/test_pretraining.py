@@ -81,7 +81,7 @@ def test_pretrain_writes_a_teacher_and_resumes(tmp_path):
     config = Config(
         data=DataConfig(data_dir=str(tmp_path / "clips")),
         features=FeatureConfig(clip_seconds=1.0),
-        model=ModelConfig(audio_depth=18, audio_width=4),
+        model=ModelConfig(audio_depth=10, audio_width=4),
         training=TrainingConfig(epochs=1, batch_size=4),
     )
     settings = PretrainingSettings(
@@ -111,7 +111,7 @@ def test_the_image_tower_is_pretrained_by_sgd_at_a_constant_rate(tmp_path):
     config = Config(
         data=DataConfig(data_dir=str(tmp_path / "images")),
         features=FeatureConfig(image_size=32),
-        model=ModelConfig(image_depth=18, image_width=2),
+        model=ModelConfig(image_depth=10, image_width=2),
         training=TrainingConfig(
             epochs=3,
             batch_size=4,

@@ -228,7 +228,7 @@ def test_towers_have_their_learning_rate(data):
     model = trainer.model
     kernels = [
         model.get_layer("image_tower").get_layer("conv1").kernel,
-        model.get_layer("audio_tower").get_layer("layer4_1_conv2").kernel,
+        model.get_layer("audio_tower").get_layer("layer4_0_conv2").kernel,
         model.get_layer("scene_head").kernel,
     ]
     before = [kernel.numpy() for kernel in kernels]
