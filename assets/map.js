@@ -89,6 +89,7 @@
       const [right, bottom] = toScreen(east, south);
       context.drawImage(picture, left, top, right - left, bottom - top);
     }
+    drawGrid(color);
     const radius = places.length > 2000 ? 3.5 : 5;
     context.strokeStyle = "#ffffff";
     context.lineWidth = 1;
@@ -117,7 +118,91 @@
       context.strokeStyle = "#000000";
       context.stroke();
     }
+    drawScale(color);
     canvas.dataset.painted = String(visible.length);
+  }
+
+  function write(text, x, y, align, color) {
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = align;
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    context.lineWidth = 3;
+    context.strokeStyle = color("--surface");
+    context.strokeText(text, x, y);
+    context.fillStyle = color("--quiet");
+    context.fillText(text, x, y);
+  }
+
+  // Meridians and parallels at a round distance of at least 90 pixels.
+  function drawGrid(color) {
+    const least = 90 / view.scale;
+    const step = least > 5
+      ? [10, 15, 30, 60].find(one => one >= least) || 90 : roundUp(least);
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const degrees = (value, letters) => `${Math.abs(value).toFixed(digits)}°` +
+      (value ? ` ${letters[value < 0 ? 0 : 1]}` : "");
+    const lines = (from, to, limit) => {
+      const found = [];
+      for (let k = Math.ceil(Math.max(from, -limit) / step);
+        k * step <= Math.min(to, limit); k++) found.push(k * step);
+      return found;
+    };
+    const wide = width / 2 / view.scale, high = height / 2 / view.scale;
+    const east = lines((view.x - wide) / ratio, (view.x + wide) / ratio, 180);
+    const north = lines(view.y - high, view.y + high, 90);
+    context.strokeStyle = color("--grid");
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const lon of east) {
+      const [x, y] = toScreen(lon, Math.min(90, view.y + high));
+      context.moveTo(x, y);
+      context.lineTo(x, toScreen(lon, Math.max(-90, view.y - high))[1]);
+    }
+    for (const lat of north) {
+      const [x, y] = toScreen(Math.max(-180, (view.x - wide) / ratio), lat);
+      context.moveTo(x, y);
+      context.lineTo(toScreen(Math.min(180, (view.x + wide) / ratio), lat)[0], y);
+    }
+    context.stroke();
+    for (const lon of east) {
+      const x = toScreen(lon, 0)[0];
+      if (x > 30 && x < width - 80) write(degrees(lon, "WE"), x, 10, "center", color);
+    }
+    for (const lat of north) {
+      const y = toScreen(0, lat)[1];
+      if (y > 24 && y < height - 40) write(degrees(lat, "SN"), 6, y, "left", color);
+    }
+  }
+
+  // The smallest of 1, 2 and 5 times a power of ten that is not below a value.
+  function roundUp(value) {
+    const power = 10 ** Math.floor(Math.log10(value));
+    return [1, 2, 5, 10].find(one => one * power >= value * (1 - 1e-9)) * power;
+  }
+
+  // A round length of 50 to 150 pixels on the ground, north to south in the middle.
+  function scaleBar() {
+    const degree = 111132.95 - 559.85 * Math.cos(2 * middle * Math.PI / 180);
+    const metres = roundUp(50 * degree / view.scale);
+    return { metres, pixels: metres * view.scale / degree };
+  }
+
+  function drawScale(color) {
+    const { metres, pixels } = scaleBar();
+    const text = metres < 1000 ? `${metres} m` : `${metres / 1000} km`;
+    const [x, y] = [10, height - 12];
+    for (const [name, line] of [["--surface", 5], ["--ink", 2]]) {
+      context.beginPath();
+      context.moveTo(x, y - 5);
+      context.lineTo(x, y);
+      context.lineTo(x + pixels, y);
+      context.lineTo(x + pixels, y - 5);
+      context.lineWidth = line;
+      context.strokeStyle = color(name);
+      context.stroke();
+    }
+    write(text, x + pixels / 2, y - 11, "center", color);
   }
 
   function zoom(factor, x = width / 2, y = height / 2) {
@@ -137,17 +222,23 @@
     return made;
   };
 
-  function ranking(title, rows, parent) {
+  function ranking(title, rows, parent, shown = rows.length) {
     if (!rows.length) return;
     element("h4", title, parent);
-    const list = element("ol", "", parent, "ranking");
-    for (const [name, value] of rows) {
+    let list = element("ol", "", parent, "ranking");
+    rows.forEach(([name, value, color], index) => {
+      if (index === shown) {
+        const others = element("details", "", parent, "small");
+        element("summary", "Other scenes", others);
+        list = element("ol", "", others, "ranking");
+      }
       const item = element("li", "", list);
       element("span", name, item);
       element("span", `${(100 * value).toFixed(1)} %`, item, "number");
-      const bar = element("span", "", item, "bar");
-      element("i", "", bar).style.width = `${100 * value}%`;
-    }
+      const bar = element("i", "", element("span", "", item, "bar"));
+      bar.style.width = `${100 * value}%`;
+      if (color) bar.style.background = color;
+    });
   }
 
   function select(index, move = false) {
@@ -179,9 +270,9 @@
     if (!place.image && !place.sound) {
       element("p", "Image and sound are not in this page.", panel, "quiet small");
     }
-    const order = place.probs.map((value, k) => [data.scenes[k], value]);
+    const order = place.probs.map((value, k) => [data.scenes[k], value, data.colors[k]]);
     order.sort((one, other) => other[1] - one[1]);
-    ranking("Scenes", order, panel);
+    ranking("Scenes", order, panel, 5);
     ranking("Events", place.events, panel);
     if (move) {
       view.x = place.lon * ratio;
@@ -279,7 +370,7 @@
   filter();
   // For tests, and for other scripts of the page.
   window.placeMap = {
-    select, paint,
+    select, paint, scaleBar,
     screen: index => toScreen(places[index].lon, places[index].lat),
     get selected() { return selected; },
   };

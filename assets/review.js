@@ -9,6 +9,14 @@
   let decisions = {};
   try { decisions = JSON.parse(localStorage.getItem(store)) || {}; } catch { /* none */ }
   let at = 0;
+  const OSM = "https://www.openstreetmap.org";
+  const KINDS = { n: "node", w: "way", r: "relation" };
+  const RULES = {
+    inside: "a feature contains the place",
+    buffer: "a feature is near the place",
+    share: "largest share of the image",
+    review: "corrected in a review",
+  };
   const key = pair => `${pair.recording}\n${pair.shift}`;
 
   function save() {
@@ -36,26 +44,37 @@
       box.width / 2 + (pair.lon - (west + east) / 2) * ratio * scale,
       box.height / 2 - (pair.lat - (south + north) / 2) * scale,
     ];
-    context.fillStyle = "#8d97a3";
     for (const pair of pairs) {
       const [x, y] = point(pair);
-      context.fillRect(x - 1.5, y - 1.5, 3, 3);
+      context.beginPath();
+      context.arc(x, y, 2.5, 0, 2 * Math.PI);
+      context.fillStyle = data.colors[data.scenes.indexOf(pair.scene)];
+      context.fill();
     }
     const [x, y] = point(pairs[at]);
     context.beginPath();
-    context.arc(x, y, 6, 0, 2 * Math.PI);
+    context.arc(x, y, 7, 0, 2 * Math.PI);
     context.fillStyle = data.colors[data.scenes.indexOf(pairs[at].scene)];
     context.fill();
     context.lineWidth = 2;
-    context.strokeStyle = "#ffffff";
+    context.strokeStyle = getComputedStyle(canvas).color;
     context.stroke();
   }
 
-  function cell(row, text, kind) {
+  function cell(row, content, kind) {
     const made = document.createElement(kind === "th" ? "th" : "td");
-    made.textContent = text;
+    made.append(content);
     if (kind === "text") made.className = "text";
     row.append(made);
+  }
+
+  function link(text, address) {
+    const made = document.createElement("a");
+    made.textContent = text;
+    made.href = address;
+    made.target = "_blank";
+    made.rel = "noreferrer";
+    return made;
   }
 
   function show(index) {
@@ -69,9 +88,13 @@
       `${pair.recording}${pair.shift ? `, shifted to the ${pair.shift}` : ""}`;
     find(".scene").textContent = pair.scene;
     find(".swatch").style.background = data.colors[data.scenes.indexOf(pair.scene)];
-    find(".rule").textContent = `by ${pair.rule}`;
-    find(".where").textContent = `${pair.stem}: ${pair.lat.toFixed(5)}, ` +
-      `${pair.lon.toFixed(5)}${pair.date ? `, image of ${pair.date}` : ""}`;
+    find(".rule").textContent = `(${RULES[pair.rule] || pair.rule})`;
+    const place = [pair.lat.toFixed(5), pair.lon.toFixed(5)];
+    find(".where").replaceChildren(
+      `${pair.stem}: `,
+      link(place.join(", "),
+        `${OSM}/?mlat=${place[0]}&mlon=${place[1]}#map=16/${place.join("/")}`),
+      pair.date ? `, image of ${pair.date}` : "");
     choice.value = decision && decision.scene || pair.scene;
     remark.value = decision && decision.remark || "";
     document.querySelectorAll("[data-decision]").forEach(button => {
@@ -82,9 +105,16 @@
     rows.replaceChildren();
     for (const feature of pair.evidence.features) {
       const row = document.createElement("tr");
-      cell(row, feature.id, "th");
+      const kind = KINDS[feature.id[0]];
+      cell(row, link(`${kind} ${feature.id.slice(1)}`,
+        `${OSM}/${kind}/${feature.id.slice(1)}`), "th");
       cell(row, feature.scene, "text");
-      cell(row, Object.entries(feature.tags).map(tag => tag.join("=")).join(" "), "text");
+      const tags = document.createDocumentFragment();
+      for (const [name, value] of Object.entries(feature.tags)) {
+        // A line may end after the equals sign.
+        tags.append(`${name}=`, document.createElement("wbr"), `${value} `);
+      }
+      cell(row, tags, "text");
       cell(row, feature.metres.toFixed(1));
       rows.append(row);
     }

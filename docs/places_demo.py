@@ -8,15 +8,17 @@ OpenStreetMap: each recording at a random point in a feature of its scene, and i
 into one raster (1 m a pixel, EPSG of the UTM zone) around that point. Nothing else of
 the places is real; the commands that follow do what they do with real places:
 
+0. the features of each scene in the extract, counted by GDAL's reader too;
 1. `advance build-dataset --dry_run`, then without it: data set, map and review page;
 2. `advance fit`: a small model, with `--teacher=yamnet.tflite` after `advance teach`;
 3. `advance predict --places` to GeoJSON and GeoParquet, `advance map`;
-4. `advance predict --raster --stride_metres` over a part of the raster;
+4. `advance predict --raster --stride_metres` over a raster of 36 other images;
 5. screenshots of the review page, the map and `advance app` with Chromium, where it is
    installed, in windows of 1280 and 400 pixels: OUT/screenshots.
 """
 
 import argparse
+import collections
 import contextlib
 import csv
 import pathlib
@@ -26,7 +28,9 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 
+import geopandas
 import numpy as np
 import pyproj
 import rasterio
@@ -38,12 +42,15 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 
 from advance_tf.data.layout import scan
-from advance_tf.geo.osm_labels import SceneMap, read_features
+from advance_tf.geo.osm_labels import Feature, SceneMap, read_features
 from advance_tf.geo.osm_rules import read_rules
 from advance_tf.labels import asset_path
 
+MOSAIC_SCENES = ("forest", "residential", "lake", "farmland")
 GROUND_METRES, SHIFT_METRES, CELL_METRES = 256, 40, 380
 WIDTHS = (1280, 400)
+# Columns of GDAL's tables that are no tags.
+GDAL_COLUMNS = ("osm_id", "osm_way_id", "other_tags", "z_order", "geometry")
 PROGRAMS = ("chromium", "chromedriver")
 BROWSER_FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run")
 # Longest wait for the browser and for an answer.
@@ -61,13 +68,50 @@ def main() -> None:
     given = parser.parse_args()
     given.output_dir.mkdir(parents=True, exist_ok=True)
     table, raster = make_inputs(given)
-    run_commands(given, table, raster)
-    take_screenshots(given.output_dir)
+    data_dir = run_commands(given, table, raster)
+    take_screenshots(given.output_dir, data_dir)
+
+
+def compare_counts(labels: pathlib.Path, features: list[Feature]) -> None:
+    """Prints the features of each scene beside those that GDAL's reader finds."""
+    own, other = collections.defaultdict(set), collections.defaultdict(set)
+    for feature in features:
+        own[feature.rule.scene].add(feature.osm_id)
+    for scene, identity in read_with_gdal(labels):
+        other[scene].add(identity)
+    print(f"{'scene':20} features  by GDAL  in one alone")
+    for scene in sorted(own | other):
+        alone = sorted(own[scene] ^ other[scene])
+        print(f"{scene:20} {len(own[scene]):8} {len(other[scene]):8}  {alone}")
+
+
+def read_with_gdal(labels: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Scene and identity of the features, read without osmium."""
+    rules, geod = read_rules(), pyproj.Geod(ellps="WGS84")
+    kinds = {"points": "n", "lines": "w", "multipolygons": "r"}
+    for layer, kind in kinds.items():
+        table = geopandas.read_file(labels, layer=layer, TAGS_FORMAT="JSON")
+        own = [name for name in table.columns if name not in GDAL_COLUMNS]
+        for row in table.to_dict("records"):
+            tags = {name: row[name] for name in own if isinstance(row[name], str)}
+            others = row["other_tags"]
+            tags |= others if isinstance(others, dict) else {}
+            # An area is a closed way or a relation.
+            way = row.get("osm_way_id")
+            closed = isinstance(way, str)
+            identity = f"w{way}" if closed else f"{kind}{row['osm_id']}"
+            line = row["geometry"] if layer == "lines" else None
+            length = geod.geometry_length(line) if line and not line.is_ring else None
+            for rule in rules:
+                long = length is None or length >= rule.least_metres
+                if rule.matches(tags) and long:
+                    yield rule.scene, identity
 
 
 def make_inputs(given: argparse.Namespace) -> tuple[pathlib.Path, pathlib.Path]:
     """Writes recordings.csv and the raster."""
     features = list(read_features(given.labels, read_rules()))
+    compare_counts(given.labels, features)
     scenes = SceneMap(features, GROUND_METRES)
     west, south, east, north = scenes.bounds
     zone = int((west + 180) // 6) + 1
@@ -160,7 +204,8 @@ def paste(raster, image: pathlib.Path, place: tuple[float, float]) -> None:
 
 def run_commands(
     given: argparse.Namespace, table: pathlib.Path, raster: pathlib.Path
-) -> None:
+) -> pathlib.Path:
+    """Runs the commands of the list above; returns the folder of the data set."""
     out = given.output_dir
     build = [
         *("build-dataset", f"--recordings={table}", f"--raster={raster}"),
@@ -168,10 +213,11 @@ def run_commands(
         *(f"--shift_metres={SHIFT_METRES}", "--site_metres=300", "--least_pairs=3"),
     ]
     advance(*build, "--dry_run")
-    advance(*build, f"--data_dir={out / 'data'}")
+    data_dir = out / given.labels.name.partition(".")[0]
+    advance(*build, f"--data_dir={data_dir}")
     run = out / "run"
     # With six sites in a scene the default, a tenth, is none.
-    data = [f"--data_dir={out / 'data'}", "--validation_fraction=0.2"]
+    data = [f"--data_dir={data_dir}", "--validation_fraction=0.2"]
     transfer = "none"
     if given.teacher:
         transfer = "kl_audiovisual"
@@ -190,29 +236,41 @@ def run_commands(
         *(*places, f"--places={table}", f"--tile_dir={out / 'tiles'}"),
         f"--output={results},{out / 'results.geoparquet'}",
     )
-    advance("map", f"--results={results}", f"--raster={raster}")
-    part = cut(raster, out / "part.tif")
+    title = f"Predicted scenes: {data_dir.name}"
+    advance("map", f"--results={results}", f"--raster={raster}", f"--title={title}")
+    mosaic = make_mosaic(given, raster, out / "mosaic_20240601.tif")
     advance(
         *("predict", f"--workdir={run}", f"--ground_metres={GROUND_METRES}"),
-        *(f"--raster={part}", "--stride_metres=100"),
+        *(f"--raster={mosaic}", "--stride_metres=100"),
         *(f"--places={table}", "--sound_metres=400", f"--output={out / 'scenes.tif'}"),
     )
+    return data_dir
 
 
-def cut(raster: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
-    """The 2 km around the first pixels with data, as a raster of its own."""
+def make_mosaic(
+    given: argparse.Namespace, raster: pathlib.Path, path: pathlib.Path
+) -> pathlib.Path:
+    """Writes 6 × 6 images of sites that are in no pair, in the middle of the raster."""
+    by_scene = collections.defaultdict(list)
+    for pair in scan(given.data_dir).pairs:
+        by_scene[pair.scene].append(pair)
+    side = 6 * CELL_METRES
     with rasterio.open(raster) as source:
-        small = source.read(1, out_shape=(source.height // 100, source.width // 100))
-        row, column = 100 * np.argwhere(small)[len(np.argwhere(small)) // 2]
-        window = Window(max(column - 1000, 0), max(row - 1000, 0), 2000, 2000)
-        profile = source.profile | {"width": 2000, "height": 2000}
+        window = Window(source.width // 2, source.height // 2, side, side)
+        profile = source.profile | {"width": side, "height": side}
         profile["transform"] = window_transform(window, source.transform)
-        with rasterio.open(path, "w", **profile) as target:
-            target.write(source.read(window=window, boundless=True, fill_value=0))
+    with rasterio.open(path, "w+", **profile) as target:
+        for number in range(36):
+            row, column = divmod(number, 6)
+            # Quarters of one scene; the last sites are not chosen for pairs.
+            scene = MOSAIC_SCENES[2 * (row // 3) + column // 3]
+            image = given.data_dir / by_scene[scene][-1 - number].image
+            x, y = ((index + 0.5) * CELL_METRES for index in (column, row))
+            paste(target, image, target.transform * (x, y))
     return path
 
 
-def take_screenshots(out: pathlib.Path) -> None:
+def take_screenshots(out: pathlib.Path, data_dir: pathlib.Path) -> None:
     """Opens the three pages in Chromium, each in windows of two widths."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     try:
@@ -233,10 +291,10 @@ def take_screenshots(out: pathlib.Path) -> None:
         browser = webdriver.Chrome(options=options, service=service)
         stack.callback(browser.quit)
         url = stack.enter_context(app_server(out / "run"))
-        image = min((out / "data").glob("vision/*/*.*"))
-        sound = out / "data" / "sound" / image.parent.name / f"{image.stem}.wav"
+        image = min(data_dir.glob("vision/*/*.*"))
+        sound = data_dir / "sound" / image.parent.name / f"{image.stem}.wav"
         for width in WIDTHS:
-            browser.get((out / "data" / "review.html").resolve().as_uri())
+            browser.get((data_dir / "review.html").resolve().as_uri())
             save_screenshot(browser, folder / f"review_{width}.png", width)
             browser.get((out / "results.html").resolve().as_uri())
             save_screenshot(browser, folder / f"map_{width}.png", width, select_place)
@@ -247,7 +305,7 @@ def take_screenshots(out: pathlib.Path) -> None:
 
 
 def select_place(browser) -> None:
-    browser.execute_script("placeMap.select(0)")
+    browser.execute_script("placeMap.select(28)")
 
 
 @contextlib.contextmanager
@@ -266,6 +324,10 @@ def app_server(run: pathlib.Path):
             yield line.removeprefix("The page is at ").split()[0].rstrip(".")
         finally:
             process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS / 4)
+            # A process that was started in the background may ignore the former.
+            process.terminate()
 
 
 def use_app(browser, image: pathlib.Path, sound: pathlib.Path) -> None:
@@ -291,8 +353,10 @@ def save_screenshot(browser, path: pathlib.Path, width: int, prepare=None) -> No
     set_size(browser, width, 900)
     if prepare:
         prepare(browser)
-    height = browser.execute_script("return document.documentElement.scrollHeight")
-    set_size(browser, width, min(height, 5000))
+    # Twice, since the map is taller in a taller window.
+    for _ in range(2):
+        height = browser.execute_script("return document.documentElement.scrollHeight")
+        set_size(browser, width, min(height, 5000))
     browser.save_screenshot(str(path))
 
 

@@ -31,6 +31,14 @@ _NO_INPUT = (
     "The page needs an image, a sound or both; received neither. Drop a file, or "
     "record a sound."
 )
+_HEADING = (
+    '<h1 class="app-title">Scene of an image and a sound</h1><p class="app-about">'
+    "The answer: the scene with its confidence, the events, and what decided.</p>"
+)
+_EMPTY = (
+    '<div class="answer"><p class="answer-quiet">Give an aerial image, a sound or '
+    "both, and press Predict. The answer appears here.</p></div>"
+)
 # Gradio evaluates its templates and has scripts and styles in the page.
 _POLICY = "; ".join(
     (
@@ -145,9 +153,8 @@ def build_page(explainer: AnswerExplainer) -> "gradio.Blocks":
         import gradio
 
     model = explainer.model
-    heading = '<h1 class="app-title">Scene of an image and a sound</h1>'
     with gradio.Blocks(title="advance_tf", analytics_enabled=False) as page:
-        gradio.HTML(heading, apply_default_css=False, padding=False)
+        gradio.HTML(_HEADING, apply_default_css=False, padding=False)
         with gradio.Row():
             with gradio.Column(min_width=300, scale=2):
                 image = gradio.Image(
@@ -171,7 +178,7 @@ def build_page(explainer: AnswerExplainer) -> "gradio.Blocks":
                 button = gradio.Button("Predict", variant="primary", elem_id="predict")
             with gradio.Column(min_width=300, scale=3):
                 shown = gradio.HTML(
-                    "",
+                    _EMPTY,
                     elem_id="answer",
                     apply_default_css=False,
                     padding=False,

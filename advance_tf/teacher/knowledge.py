@@ -150,7 +150,7 @@ def build_knowledge(
         The knowledge; columns of events that the teacher does not cover are 0.
 
     Raises:
-        ValueError: a scene has no training pair.
+        ValueError: there is no training pair.
 
     Example:
         >>> pairs = tuple(Pair("1", name, "1", "", "") for name in labels.scenes())
@@ -302,7 +302,7 @@ def compute_knowledge(
         The event knowledge, which is also written.
 
     Raises:
-        ValueError: a sound cannot be read, a scene has no training pair, or a stored
+        ValueError: a sound cannot be read, there is no training pair, or a stored
             file is damaged.
 
     Example:

@@ -29,6 +29,9 @@ def rows_by_scene(
 ) -> list[Rows]:
     """Groups soft labels by scene: P(e|s_k), the rows of the samples of scene s_k.
 
+    A scene without samples, as in data of a region that lacks it, gets the rows of all
+    scenes: its posteriors p(e|s_k) = p(e) distinguish it by no event.
+
     Args:
         soft_labels: y(a), float [n, events] in [0, 1], of training pairs only.
         scene_indices: scene of each row, int [n].
@@ -38,21 +41,19 @@ def rows_by_scene(
         Rows [n_k, events] for each scene, none empty; they are read when needed.
 
     Raises:
-        ValueError: a scene has no sample.
+        ValueError: there is no sample.
     """
+    if not len(soft_labels):
+        raise ValueError(
+            "There must be a training pair to compute posteriors from; received none. "
+            "Add pairs or change the split (`train_fraction`, `split_seed`)."
+        )
     scene_indices = np.asarray(scene_indices)
     groups: list[Rows] = [
         select_rows(soft_labels, np.flatnonzero(scene_indices == index))
         for index in range(len(scenes))
     ]
-    missing = [name for name, rows in zip(scenes, groups, strict=True) if not len(rows)]
-    if missing:
-        raise ValueError(
-            "Every scene must have a training pair to compute its posteriors from; "
-            f"received none for {', '.join(missing)}. Add pairs or change the split "
-            "(`train_fraction`, `split_seed`)."
-        )
-    return groups
+    return [rows if len(rows) else soft_labels for rows in groups]
 
 
 def event_posteriors(
@@ -69,7 +70,7 @@ def event_posteriors(
         float64 [scenes, events] in [0, 1].
 
     Raises:
-        ValueError: a scene has no sample.
+        ValueError: there is no sample.
 
     Source: §4 of the paper. The authors' code uses a separate random 70 % of all
     pairs instead of the training pairs, which leaks test sites.
@@ -194,7 +195,7 @@ def event_relevance(
         `centered_pca_direction` is undefined.
 
     Raises:
-        ValueError: the mode is unknown, or a scene has no sample.
+        ValueError: the mode is unknown, or there is no sample.
     """
     check_mode(mode)
     direction = gram_direction if mode == "gram" else centered_pca_direction

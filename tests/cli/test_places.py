@@ -7,6 +7,7 @@ import pytest
 
 from advance_tf.cli.main import main
 from advance_tf.data.layout import scan
+from advance_tf.geo import freesound
 from advance_tf.geo.results import read_results
 from tests.geo.factories import (
     place,
@@ -68,6 +69,26 @@ def test_a_data_set_is_written_and_resumed(inputs, tmp_path, capsys):
     assert "0 pairs written, 3 up to date" in capsys.readouterr().out
     assert build(inputs, f"--data_dir={out}", "--clip_seconds=4") == 1
     assert "--clip_seconds 10.0, now 4.0" in capsys.readouterr().err
+
+
+def test_a_search_of_freesound_is_the_table_of_recordings(
+    inputs, tmp_path, monkeypatch, capsys
+):
+    searches = []
+
+    def download(folder, query, *, bounds):
+        searches.append((folder, query, bounds))
+        return inputs / "r.csv"
+
+    monkeypatch.setattr(freesound, "download_recordings", download)
+    given = [f"--recordings={tmp_path}", "--freesound=waves", "--dry_run"]
+    assert build(inputs, *given) == 0
+    assert "3 of 4 recordings are used." in capsys.readouterr().out
+    ((folder, query, (west, south, east, north)),) = searches
+    assert (folder, query) == (str(tmp_path), "waves")
+    # The region of the labels, from the first lake to the last.
+    assert west < place(0, 0)[1] < place(1200, 0)[1] < east
+    assert south < place(0, 0)[0] < north
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,12 @@
 """Recordings of tables and folders, and the rows that are refused."""
 
+import io
 import math
+import struct
 
 import geopandas
 import guano
+import numpy as np
 import pytest
 import shapely
 import soundfile
@@ -83,6 +86,35 @@ def test_a_folder_is_read_by_the_metadata_of_its_files(tmp_path):
         ("day/20240501_120000.WAV", 47.1, 9.5)
     ]
     assert [one.name for one in rejected] == ["b.ogg", "plain.wav"]
+
+
+def encoded(kind):
+    """A second of silence as a file of libsndfile."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(8000), 8000, format=kind)
+    return buffer.getvalue()
+
+
+def test_id3_and_vorbis_tags_hold_the_position(tmp_path):
+    # A text frame of ID3 2.3 in UTF-8; sizes below 128 have one byte.
+    text = b"\x03GEO_LOCATION\x0047.1;9.5"
+    frame = b"TXXX" + struct.pack(">IH", len(text), 0) + text
+    head = b"ID3\x03\0\0\0\0\0" + bytes([len(frame)])
+    (tmp_path / "a.mp3").write_bytes(head + frame + encoded("MP3"))
+    # Vorbis comments are a block of FLAC, here after the first one of 42 bytes.
+    comments = [b"LATITUDE=47.2", b"LONGITUDE=9.6", b"ARTIST=Ada", b"LICENSE=CC0"]
+    body = struct.pack("<II", 0, len(comments))
+    body += b"".join(struct.pack("<I", len(one)) + one for one in comments)
+    block = struct.pack(">I", 4 << 24 | len(body)) + body
+    flac = encoded("FLAC")
+    (tmp_path / "b.flac").write_bytes(flac[:42] + block + flac[42:])
+    found, rejected = read_recordings(tmp_path)
+    assert not rejected
+    assert [(one.name, one.latitude, one.longitude) for one in found] == [
+        ("a.mp3", 47.1, 9.5),
+        ("b.flac", 47.2, 9.6),
+    ]
+    assert (found[1].author, found[1].license) == ("Ada", "CC0")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ from selenium.webdriver.chrome.service import Service
 
 from tests.cli.test_report_page import CHROMIUM, DRIVER, FLAGS, _require_browser
 
+# A microphone that beeps, and the consent to record it.
+MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     _require_browser()
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
+    profile = f"--user-data-dir={tmp_path_factory.mktemp('browser')}"
+    for flag in (*FLAGS, *MICROPHONE, profile):
         options.add_argument(flag)
     downloads = str(tmp_path_factory.mktemp("downloads"))
     options.add_experimental_option("prefs", {"download.default_directory": downloads})

@@ -4,6 +4,7 @@ import http.client
 import json
 import pathlib
 import re
+import time
 import urllib.request
 
 import pytest
@@ -191,6 +192,19 @@ def test_files_are_answered(browser, server, explainer, files, width):
     assert not outside
     assert f"{server.url}/" in addresses
     assert not [e for e in browser.get_log("browser") if e["level"] == "SEVERE"]
+
+
+def test_a_recorded_sound_is_answered(browser, server):
+    page = Page(browser, server.url)
+    page.find("#sound [aria-label='Record audio']").click()
+    page.find("#sound .record-button").click()
+    stop = page.find("#sound .stop-button")
+    page.wait.until(lambda _: stop.is_displayed())
+    time.sleep(1)
+    stop.click()
+    page.find("#sound audio")
+    page.predict(".answer-scene")
+    assert "Note: no image given" in page.find("#answer").text
 
 
 def test_a_broken_file_has_its_message(browser, server, tmp_path):

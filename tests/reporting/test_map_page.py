@@ -24,7 +24,7 @@ from advance_tf.reporting.dataset_pages import (
 )
 from advance_tf.reporting.map_page import Background, place_map, script_json, write_map
 from tests.cli.test_report_page import _ELEMENTS_TOO_WIDE, WIDTHS, set_width
-from tests.geo.factories import write_table
+from tests.geo.factories import GEOD, write_table
 
 PLACES = 5000
 
@@ -193,6 +193,44 @@ def test_zoom_and_keys_move_the_map(browser, page):
     assert browser.execute_script(apart) == pytest.approx(before)
 
 
+def test_the_scale_is_the_distance_on_the_ground(browser, page):
+    browser.get(page.as_uri())
+    for action in ("all", "in", "in"):
+        browser.execute_script(
+            f"document.querySelector('[data-action={action}]').click()"
+        )
+        (_, one), (_, other), bar = browser.execute_script(
+            "return [placeMap.screen(0), placeMap.screen(1), placeMap.scaleBar()]"
+        )
+        # North to south, along a meridian of the ellipsoid.
+        first, second = result(0).latitude, result(1).latitude
+        _, _, metres = GEOD.inv(9, first, 9, second)
+        shown = abs(one - other) * bar["metres"] / bar["pixels"]
+        assert shown == pytest.approx(metres, rel=1e-3)
+        assert 50 <= bar["pixels"] <= 150
+        assert bar["metres"] / 10 ** len(str(bar["metres"])[1:]) in (1, 2, 5)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_selected_place_is_near_the_map(browser, page, width):
+    set_width(browser, width)
+    browser.get(page.as_uri())
+    browser.execute_script("placeMap.select(0)")
+    view, side, filters = (
+        browser.find_element(By.CLASS_NAME, name).rect
+        for name in ("map-view", "map-side", "map-filters")
+    )
+    below = view["y"] + view["height"]
+    if width < 860:
+        assert below <= side["y"] <= below + 32
+        assert filters["y"] >= side["y"] + side["height"]
+    else:
+        assert side["y"] == view["y"]
+        assert side["x"] >= view["x"] + view["width"]
+        # However long the answer is.
+        assert below <= filters["y"] <= below + 32
+
+
 @pytest.fixture(scope="module")
 def data_dir(folder):
     """A data set of three pairs with their provenance."""
@@ -236,7 +274,21 @@ def test_the_review_writes_corrections_that_are_read_back(
     browser.refresh()
     total = browser.execute_script("return document.documentElement.scrollWidth")
     assert total <= width
-    assert "natural=water" in browser.find_element(By.CLASS_NAME, "features").text
+    features = browser.find_element(By.CLASS_NAME, "features")
+    assert "natural=water" in features.text
+    links = [
+        link.get_attribute("href")
+        for link in browser.find_elements(By.CSS_SELECTOR, ".facts a")
+    ]
+    assert links == [
+        "https://www.openstreetmap.org/?mlat=47.00000&mlon=9.50000"
+        "#map=16/47.00000/9.50000",
+        "https://www.openstreetmap.org/way/7",
+    ]
+    # The evidence is readable without scrolling.
+    hidden = "const box = arguments[0].closest('.scroll');"
+    hidden += "return box.scrollWidth - box.clientWidth"
+    assert browser.execute_script(hidden, features) == 0
     body = browser.find_element(By.TAG_NAME, "body")
     body.send_keys("a")
     assert browser.find_element(By.CLASS_NAME, "position").text.upper() == (

@@ -36,9 +36,16 @@ def test_posteriors_are_means_by_scene():
 
 
 @pytest.mark.parametrize("compute", [event_posteriors, event_relevance])
-def test_a_scene_without_pairs_is_named(compute):
-    with pytest.raises(ValueError, match=r"received none for forest\. Add pairs"):
-        compute(SOFT, np.where(SCENES == 1, 2, SCENES), NAMES)
+def test_a_scene_without_pairs_has_the_rows_of_all(compute):
+    scenes = np.where(SCENES == 1, 2, SCENES)
+    received = compute(SOFT, scenes, NAMES)
+    (expected,) = compute(SOFT, np.zeros(len(SOFT), int), ["all"])
+    np.testing.assert_allclose(received[1], expected, atol=1e-12)
+    for scene in (0, 2):
+        (own,) = compute(SOFT[scenes == scene], np.zeros(sum(scenes == scene)), ["own"])
+        np.testing.assert_allclose(received[scene], own, atol=1e-12)
+    with pytest.raises(ValueError, match="must be a training pair .* received none"):
+        compute(SOFT[:0], SCENES[:0], NAMES)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 60])
