@@ -51,8 +51,8 @@ def write_masked_run(folder: pathlib.Path) -> None:
     write_pairs(folder / "data", sites_per_scene=2)
     model = ModelConfig(
         modality="both",
-        image_depth=10,
-        audio_depth=10,
+        image_depth=18,
+        audio_depth=18,
         image_width=4,
         audio_width=4,
         modality_dropout=0.5,
