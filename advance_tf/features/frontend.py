@@ -31,6 +31,7 @@ from advance_tf.features.log_mel import (
     log_mel_db,
     normalize,
 )
+from advance_tf.features.pipelines import TracedLater
 from advance_tf.features.sources import (
     ImageSource,
     SoundSource,
@@ -108,9 +109,9 @@ class Frontend:
 
     The methods that take tensors run in graphs: data sets map them and exported
     models contain them. `read_image` and `read_waveform` take paths, bytes or
-    arrays and return NumPy arrays; they run the same operations without a graph,
-    which needs no tracing and gives the same values as the map of a data set: the
-    graph optimizer fuses operations only outside of data sets.
+    arrays and return NumPy arrays; they run the same operations, without a graph until
+    many files were read, and give the same values as the map of a data set: no graph
+    optimizer fuses operations in either.
 
     Args:
         features: settings of images and sounds.
@@ -149,6 +150,16 @@ class Frontend:
         self.sound_input = sound_input
         if normalized:
             self.stats = stats or load_stats(features)
+        text = tf.TensorSpec([], tf.string)
+        self._decoders = {
+            "image": TracedLater(self.decode_image, [text, text]),
+            "sound": TracedLater(
+                lambda contents, name: self.decode_waveform(contents, name=name),
+                [text, text],
+            ),
+        }
+        clip = tf.TensorSpec([features.clip_samples], tf.float32)
+        self._encode_clip = TracedLater(self.encode_sound, [clip])
 
     @_do_not_convert
     def decode_image(
@@ -226,6 +237,10 @@ class Frontend:
         """
         return waveform if self.sound_input == "waveform" else self.log_mel(waveform)
 
+    def encode_clip(self, waveform: np.ndarray) -> np.ndarray:
+        """`encode_sound` of one clip, float32 [clip_samples], as an array."""
+        return np.asarray(self._encode_clip(tf.constant(waveform, tf.float32)))
+
     def decode_images(self, contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Decodes a batch of images; an invalid file does not fail the others.
 
@@ -297,7 +312,7 @@ class Frontend:
         if isinstance(source, np.ndarray):
             image = tf.constant(check_image_array(source))
             return np.asarray(self.resize_image(image))
-        return self._read(self.decode_image, source, "image")
+        return self._read(source, "image")
 
     def read_waveform(
         self, source: SoundSource, rate_hz: int | None = None
@@ -329,16 +344,11 @@ class Frontend:
                 self.features,
             )
             return np.asarray(clip)
-        return self._read(
-            lambda contents, name: self.decode_waveform(contents, name=name),
-            sound,
-            "sound",
-        )
+        return self._read(sound, "sound")
 
-    def _read(
-        self, decode: Callable[..., tf.Tensor], source: ImageSource, kind: str
-    ) -> np.ndarray:
+    def _read(self, source: ImageSource, kind: str) -> np.ndarray:
         contents, name = read_contents(source, kind)
+        decode = self._decoders[kind]
         try:
             return np.asarray(decode(tf.constant(contents), tf.constant(name)))
         except tf.errors.InvalidArgumentError as error:

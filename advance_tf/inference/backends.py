@@ -104,7 +104,7 @@ class RunModel(Model):
             row[PRESENT][0] = 1
         if example.sound is not None and self.uses("sound"):
             clip = frontend.read_waveform(example.sound)
-            row[sound_input] = np.asarray(frontend.encode_sound(clip))
+            row[sound_input] = frontend.encode_clip(clip)
             waveform = tf.constant(clip[None], tf.float32)
             row[PRESENT][1] = 1
         if self.predictor.calibration is not None:

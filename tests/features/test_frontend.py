@@ -8,6 +8,7 @@ import soundfile
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
+from advance_tf.features import pipelines
 from advance_tf.features.errors import MediaError, media_problem, names_its_file
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.image import decode_image
@@ -29,6 +30,29 @@ def folder(tmp_path):
     (tmp_path / "cut.wav").write_bytes(WAV[:-8])
     (tmp_path / "text.png").write_bytes(b"text")
     return tmp_path
+
+
+def test_many_files_are_read_by_graphs_with_equal_results(folder, monkeypatch):
+    def read(frontend):
+        messages = []
+        for name, method in (
+            ("cut.wav", frontend.read_waveform),
+            ("text.png", frontend.read_image),
+        ):
+            with pytest.raises(MediaError) as caught:
+                method(folder / name)
+            messages.append(str(caught.value))
+        clip = frontend.read_waveform(folder / "a.wav")
+        image = frontend.read_image(folder / "a.png")
+        return messages, (clip, image, frontend.encode_clip(clip))
+
+    expected, arrays = read(Frontend(FEATURES))
+    monkeypatch.setattr(pipelines, "_EAGER_CALLS", 0)
+    messages, found = read(Frontend(FEATURES))
+    assert messages == expected
+    for one, other in zip(found, arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(found[2], FRONTEND.encode_sound(found[0]))
 
 
 def test_image_sources_give_equal_inputs(folder):

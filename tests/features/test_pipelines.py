@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data import make_dataset, scan
-from advance_tf.features.pipelines import as_traced, keep_small, without_autotuning
+from advance_tf.features import pipelines
+from advance_tf.features.pipelines import (
+    TracedLater,
+    as_traced,
+    keep_small,
+    without_autotuning,
+)
 from tests.imports import PACKAGE, ROOT
 
 # Builds a data set inside of a graph; the graph has no thread that adjusts it.
@@ -105,3 +111,21 @@ def test_a_data_set_of_unknown_length_is_computed_in_each_pass():
 
 def test_an_empty_data_set_is_empty():
     assert list(keep_small(tf.data.Dataset.range(0))) == []
+
+
+def test_a_function_is_traced_once_after_some_calls(monkeypatch):
+    monkeypatch.setattr(pipelines, "_EAGER_CALLS", 2)
+    eager = []
+
+    def square(x):
+        eager.append(tf.executing_eagerly())
+        with tf.control_dependencies([tf.debugging.assert_less(x, 9.0, "too large")]):
+            return x * x
+
+    traced = TracedLater(square, [tf.TensorSpec([], tf.float32)])
+    found = [float(traced(tf.constant(x))) for x in (1.0, 2.0, 3.0, 4.0, 5.0)]
+    assert found == [1, 4, 9, 16, 25]
+    assert eager == [True, True, False]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large") as caught:
+        traced(tf.constant(10.0))
+    assert "Graph execution" not in str(caught.value)
