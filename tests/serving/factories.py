@@ -42,7 +42,7 @@ def create_source(transfer="kl_audiovisual", modality="both", **given) -> Source
     """An untrained recognizer whose batch norms and heads are not trivial."""
     keras.utils.set_random_seed(3)
     model = ModelConfig(
-        modality=modality, image_depth=10, audio_depth=10, image_width=4, audio_width=4
+        modality=modality, image_depth=18, audio_depth=18, image_width=4, audio_width=4
     )
     recognizer = build_recognizer(model, FEATURES, transfer)
     rng = np.random.default_rng(4)
@@ -83,8 +83,8 @@ def create_run(folder: pathlib.Path, transfer="kl_audiovisual", **given) -> Run:
         features=FEATURES,
         model=ModelConfig(
             modality=source.modality,
-            image_depth=10,
-            audio_depth=10,
+            image_depth=18,
+            audio_depth=18,
             image_width=4,
             audio_width=4,
         ),
