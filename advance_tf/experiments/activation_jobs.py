@@ -80,8 +80,8 @@ def train_activation_job(
         ValueError: a split is too small, or the loss is not finite.
     """
     recognizer = frozen_recognizer(config)
-    position = {pair.stem: number for number, pair in enumerate(files.pairs)}
-    rows = [position[pair.stem] for pair in manifest.pairs]
+    position = {(p.scene, p.stem): number for number, p in enumerate(files.pairs)}
+    rows = [position[pair.scene, pair.stem] for pair in manifest.pairs]
     rows_of: dict[str, list[int]] = {TRAINING: [], VALIDATION: []}
     for number, split in enumerate(manifest.splits):
         rows_of.setdefault(split, []).append(number)
