@@ -14,7 +14,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli import startup
-from advance_tf.cli.flags import define_workdir, model_kind
+from advance_tf.cli.flags import define_min_confidence, define_workdir, model_kind
 from advance_tf.extras import check_extra
 from advance_tf.inference.formats import LITERT
 
@@ -35,15 +35,7 @@ def define(values: FlagValues) -> None:
         lower_bound=0.001,
         flag_values=values,
     )
-    flags.DEFINE_float(
-        "min_confidence",
-        None,
-        "Least probability of the most probable scene, below which it is unknown. "
-        "(default: that of an export, 0 for a run)",
-        0.0,
-        1.0,
-        flag_values=values,
-    )
+    define_min_confidence(values)
 
 
 def run(values: FlagValues) -> None:

@@ -171,6 +171,19 @@ def require(values: FlagValues, **what: str) -> None:
             raise ValueError(f"--{name} must name {meaning}; received none.")
 
 
+def define_min_confidence(values: FlagValues) -> None:
+    """Defines --min_confidence of what opens runs and exports."""
+    flags.DEFINE_float(
+        "min_confidence",
+        None,
+        "Least probability of the most probable scene, below which it is unknown. "
+        "(default: that of an export, 0 for a run)",
+        0.0,
+        1.0,
+        flag_values=values,
+    )
+
+
 def model_kind(values: FlagValues) -> str:
     """The format of the model that --workdir names, see `inference.formats`.
 

@@ -33,7 +33,12 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli import startup
-from advance_tf.cli.flags import define_workdir, model_kind, require
+from advance_tf.cli.flags import (
+    define_min_confidence,
+    define_workdir,
+    model_kind,
+    require,
+)
 from advance_tf.cli.places import check_flags, define_places, run_places
 from advance_tf.cli.prediction_parts import check_parts, define_parts, shard_results
 from advance_tf.inference.formats import LITERT
@@ -55,15 +60,7 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_integer(
         "top", 5, "Number of scenes and events to show.", 1, flag_values=values
     )
-    flags.DEFINE_float(
-        "min_confidence",
-        None,
-        "Least probability of the most probable scene, below which it is unknown. "
-        "(default: that of an export, 0 for a run)",
-        0.0,
-        1.0,
-        flag_values=values,
-    )
+    define_min_confidence(values)
     flags.DEFINE_bool(
         "events", True, "Show events, if the model predicts them.", flag_values=values
     )

@@ -74,21 +74,14 @@ def render_answer(answer: ExplainedAnswer, status: str = "") -> str:
     Returns:
         A `div` element with `STYLE` as its style.
     """
-    with requires_extra("app"):
-        import jinja2
+    # Imported here, since it needs jinja2.
+    from advance_tf.reporting.map_page import environment
 
-    folder = labels.asset_path(TEMPLATE).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    templates = environment()
+    templates.filters["percent"] = lambda share: f"{100 * share:.1f} %"
     pictures = {"image": answer.image_map, "log-mel": answer.log_mel_map}
     colors = dict(zip(labels.scenes(), labels.SCENE_COLORS, strict=True))
-    return environment.get_template(TEMPLATE).render(
+    return templates.get_template(TEMPLATE).render(
         answer=answer,
         prediction=answer.prediction,
         status=status or answer.prediction.status,
