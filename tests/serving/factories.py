@@ -38,13 +38,17 @@ def knowledge():
     return types.SimpleNamespace(posteriors=posteriors, event_mask=mask)
 
 
+def model_config(**given) -> ModelConfig:
+    """The towers of every recognizer of these tests."""
+    return ModelConfig(
+        image_depth=18, audio_depth=18, image_width=4, audio_width=4, **given
+    )
+
+
 def create_source(transfer="kl_audiovisual", modality="both", **given) -> Source:
     """An untrained recognizer whose batch norms and heads are not trivial."""
     keras.utils.set_random_seed(3)
-    model = ModelConfig(
-        modality=modality, image_depth=18, audio_depth=18, image_width=4, audio_width=4
-    )
-    recognizer = build_recognizer(model, FEATURES, transfer)
+    recognizer = build_recognizer(model_config(modality=modality), FEATURES, transfer)
     rng = np.random.default_rng(4)
     for layer in (recognizer.get_layer(f"{t}_tower") for t in ("image", "audio")):
         for norm in layer.layers:
@@ -81,13 +85,7 @@ def create_run(folder: pathlib.Path, transfer="kl_audiovisual", **given) -> Run:
     config = Config(
         data=DataConfig(data_dir=str(folder / "data")),
         features=FEATURES,
-        model=ModelConfig(
-            modality=source.modality,
-            image_depth=18,
-            audio_depth=18,
-            image_width=4,
-            audio_width=4,
-        ),
+        model=model_config(modality=source.modality),
         transfer=TransferConfig(transfer=transfer),
     )
     manifest = make_manifest(config.data)

@@ -6,25 +6,16 @@ import keras
 import numpy as np
 import pytest
 
-from advance_tf.config import ModelConfig
 from advance_tf.inference.predictor import Predictor
 from advance_tf.models.heads import embedding_model
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.serving.inference_model import InferenceModel
-from tests.serving.factories import FEATURES, create_source
+from tests.serving.factories import FEATURES, create_source, model_config
 
 
 @pytest.mark.parametrize("transfer", ["kl_audio", "kl_audiovisual"])
 def test_the_export_predicts_what_the_recognizer_predicts(transfer):
-    model = ModelConfig(
-        modality="both",
-        image_depth=10,
-        audio_depth=10,
-        image_width=4,
-        audio_width=4,
-        head_units=7,
-        normalize_embeddings=True,
-    )
+    model = model_config(modality="both", head_units=7, normalize_embeddings=True)
     keras.utils.set_random_seed(3)
     recognizer = build_recognizer(model, FEATURES, transfer)
     for tower in ("image_tower", "audio_tower"):
