@@ -3,7 +3,7 @@
 import base64
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -65,11 +65,24 @@ def write_onnx(
     import onnx
 
     model = onnx.load(str(path))
+    _remove_unread_inputs(model.graph, folded.input)
     described = describe(source, version=version, **details)
     text = json.dumps({**described, CHECKSUM: True})
     onnx.helper.set_model_props(model, {METADATA_KEY: text})
     onnx.save(model, str(path))
     append_checksum(path)
+
+
+def _remove_unread_inputs(graph: Any, inputs: Collection[str]) -> None:
+    """Removes inputs that a network does not have and that no operator reads.
+
+    tf2onnx adds one for a constant that a layer holds as a tensor, such as the
+    position numbers of a vision transformer, although it has folded its value.
+    """
+    read = {name for node in graph.node for name in node.input}
+    for value in list(graph.input):
+        if value.name not in inputs and value.name not in read:
+            graph.input.remove(value)
 
 
 def _with_embeddings(folded: keras.Model, kinds: Sequence[str]) -> keras.Model:

@@ -33,9 +33,6 @@ _MOST_PREFIX_TOKENS = 16
 # The settings of an `ImageConverter` that a tower applies.
 _CONVERTER = ("image_size", "scale", "offset", "interpolation", "antialias")
 
-# Class of a network → formats that it cannot be written in.
-_NO_EXPORT = {"ViTBackbone": {"ONNX": "tf2onnx cannot convert its position embedding"}}
-
 
 class KerasHubPreset(Backbone):
     """`kerashub:<preset or folder>[,size=<pixels>][,tokens=patches|class|both]`.
@@ -71,11 +68,6 @@ class KerasHubPreset(Backbone):
     def check(self, tower: str, model: ModelConfig, features: FeatureConfig) -> None:
         """Reads the preset; see `Backbone.check`."""
         self._define()
-
-    @property
-    def no_export(self) -> Mapping[str, str]:  # type: ignore[override]
-        """Formats that the network of the preset cannot be written in."""
-        return _NO_EXPORT.get(self._define()["network"]["class_name"], {})
 
     def build(
         self, tower: str, model: ModelConfig, features: FeatureConfig

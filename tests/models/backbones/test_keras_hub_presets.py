@@ -51,6 +51,54 @@ def dino(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def dino3(tmp_path_factory):
+    """DINOv3 with two register tokens."""
+    keras.utils.set_random_seed(3)
+    network = MODELS.DINOV3Backbone(
+        7, 1, 8, 2, 16, num_register_tokens=2, image_shape=(28, 28, 3)
+    )
+    converter = LAYERS.DINOV3ImageConverter(
+        image_size=(28, 28), scale=SCALE, offset=OFFSET
+    )
+    return write_preset(tmp_path_factory.mktemp("dino3"), network, converter)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """CLIP, of whose two encoders that of images is used."""
+    keras.utils.set_random_seed(4)
+    network = MODELS.CLIPBackbone(
+        MODELS.CLIPVisionEncoder(7, 8, 1, 2, 16, image_shape=(28, 28, 3)),
+        MODELS.CLIPTextEncoder(20, 8, 8, 1, 2, 16),
+        8,
+    )
+    converter = LAYERS.CLIPImageConverter(
+        image_size=(28, 28), scale=SCALE, offset=OFFSET
+    )
+    folder, network, converter = write_preset(
+        tmp_path_factory.mktemp("clip"), network, converter
+    )
+    return folder, network.vision_encoder, converter
+
+
+@pytest.fixture(scope="module")
+def siglip(tmp_path_factory):
+    """SigLIP, whose image encoder pools its tokens by attention."""
+    keras.utils.set_random_seed(5)
+    network = MODELS.SigLIPBackbone(
+        MODELS.SigLIPVisionEncoder(7, 8, 1, 2, 16, image_shape=(28, 28, 3)),
+        MODELS.SigLIPTextEncoder(20, 8, 8, 1, 2, 16),
+    )
+    converter = LAYERS.SigLIPImageConverter(
+        image_size=(28, 28), scale=SCALE, offset=OFFSET
+    )
+    folder, network, converter = write_preset(
+        tmp_path_factory.mktemp("siglip"), network, converter
+    )
+    return folder, network.vision_encoder, converter
+
+
+@pytest.fixture(scope="module")
 def resnet(tmp_path_factory):
     keras.utils.set_random_seed(2)
     network = MODELS.ResNetBackbone([64], [7], [64, 8], [1, 1], [1, 2], "basic_block")
@@ -70,7 +118,7 @@ def own_output(network, converter, images=IMAGES):
     return np.asarray(network(given, training=False))
 
 
-@pytest.mark.parametrize("name", ["vit", "dino"])
+@pytest.mark.parametrize("name", ["vit", "dino", "dino3", "clip"])
 def test_embedding_is_the_mean_of_the_patches_and_the_class_token(name, request):
     folder, network, converter = request.getfixturevalue(name)
     tokens = own_output(network, converter)
@@ -95,6 +143,15 @@ def test_embedding_is_the_mean_of_the_patches_and_the_class_token(name, request)
             np.testing.assert_allclose(found[..., :8], grid, rtol=0, atol=1e-5)
 
 
+def test_embedding_of_a_network_that_pools_its_tokens_is_its_output(siglip):
+    folder, network, converter = siglip
+    expected = own_output(network, converter)
+    tower = build_backbone(f"kerashub:{folder}", "image", FEATURES)
+    np.testing.assert_allclose(tower(IMAGES), expected, rtol=0, atol=1e-5)
+    assert expected.shape == (2, 8)
+    assert "features" not in {layer.name for layer in tower.layers}
+
+
 def test_feature_map_of_a_convolutional_network(resnet):
     folder, network, converter = resnet
     tower = build_backbone(f"kerashub:{folder}", "image", FEATURES)
@@ -117,7 +174,7 @@ def test_size_of_a_network_of_any_size(resnet, vit):
         build_backbone(f"kerashub:{vit[0]},size=35", "image", FEATURES)
 
 
-@pytest.mark.parametrize("name", ["vit", "dino", "resnet"])
+@pytest.mark.parametrize("name", ["vit", "dino", "dino3", "clip", "siglip", "resnet"])
 def test_the_run_has_a_copy_of_the_layers(name, request, tmp_path):
     folder, *_ = request.getfixturevalue(name)
     backbone = find_backbone(f"kerashub:{folder}")
