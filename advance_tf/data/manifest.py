@@ -71,6 +71,25 @@ class Manifest:
         _check_known("split", set(self.splits), splits.SPLITS)
         _check_known("scene", {pair.scene for pair in self.pairs}, labels.scenes())
 
+    def positions(self, split: str) -> list[int]:
+        """The positions of the pairs of a split among all pairs.
+
+        Args:
+            split: "training", "validation", "test" or "all".
+
+        Returns:
+            Positions in ascending order; none for an empty split.
+
+        Raises:
+            ValueError: there is no such split.
+        """
+        _check_known("split", {split}, (*splits.SPLITS, "all"))
+        return [
+            position
+            for position, assigned in enumerate(self.splits)
+            if split in ("all", assigned)
+        ]
+
     def of(self, split: str) -> list[Pair]:
         """The pairs of a split.
 
@@ -83,12 +102,7 @@ class Manifest:
         Raises:
             ValueError: there is no such split, or it is empty.
         """
-        _check_known("split", {split}, (*splits.SPLITS, "all"))
-        chosen = [
-            pair
-            for pair, assigned in zip(self.pairs, self.splits, strict=True)
-            if split in ("all", assigned)
-        ]
+        chosen = [self.pairs[position] for position in self.positions(split)]
         if not chosen:
             raise ValueError(
                 f"`split={split!r}` must have pairs; the manifest has none. Choose "

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from advance_tf import labels
 from advance_tf.files import is_system_entry, is_utf8
 
@@ -57,6 +59,45 @@ class Pair:
     site: str
     image: str
     sound: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Scene and stem, by which the pair is found in a table."""
+        return self.scene, self.stem
+
+
+def rows_of(
+    pairs: Iterable[Pair],
+    keys: Sequence[tuple[str, str]],
+    way_out: str = "Compute the table with these pairs.",
+) -> np.ndarray:
+    """The rows of pairs in a table.
+
+    Args:
+        pairs: the pairs to look up.
+        keys: scene and stem of each row, as `Pair.key`.
+        way_out: the end of the error: what to do.
+
+    Returns:
+        int64 [m], the row of each pair.
+
+    Raises:
+        ValueError: a pair has no row.
+
+    Example:
+        >>> lake = Pair("00017_3", "lake", "00017", "", "")
+        >>> rows_of([lake], [("beach", "00001"), ("lake", "00017_3")]).tolist()
+        [1]
+    """
+    row_of = {key: row for row, key in enumerate(keys)}
+    wanted = [pair.key for pair in pairs]
+    missing = [key for key in wanted if key not in row_of]
+    if missing:
+        raise ValueError(
+            f"Every pair must have a row in the table; {len(missing)} have none, the "
+            f"first is {'/'.join(missing[0])}. {way_out}"
+        )
+    return np.array([row_of[key] for key in wanted], np.int64)
 
 
 def site_of(stem: str) -> str:

@@ -132,7 +132,7 @@ def _event_rows(clips: Sequence[TaggedClip]) -> ComputedRows:
     return ComputedRows(read, (len(clips), len(labels.events())), np.float32)
 
 
-def balanced_weights(targets: Rows) -> np.ndarray:
+def sampling_weights(targets: Rows) -> np.ndarray:
     """Sampling weights that draw rare events as often as common ones.
 
         w_n ∝ Σ_i t_ni / Σ_m t_mi
@@ -147,7 +147,7 @@ def balanced_weights(targets: Rows) -> np.ndarray:
         ValueError: no clip has an event.
 
     Example:
-        >>> balanced_weights(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).tolist()
+        >>> sampling_weights(np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).tolist()
         [0.25, 0.25, 0.5]
     """
     counts = np.sum([block.sum(0) for block in blocks(targets)], axis=0)  # [events]
@@ -177,7 +177,7 @@ def make_clip_dataset(
 ) -> tf.data.Dataset:
     """Batches of log-mel spectrograms and the events of the clips.
 
-    Training draws clips with replacement by `balanced_weights`, cuts them at random
+    Training draws clips with replacement by `sampling_weights`, cuts them at random
     and applies SpecAugment and mixup. Evaluation uses every clip once, in order and
     cut at the centre.
 
@@ -190,7 +190,7 @@ def make_clip_dataset(
         seed: seed of order and augmentation.
         first_epoch: epoch number of the first pass, for a resumed run.
         sampling: clips of an epoch of training. "shuffled": drawn by
-            `balanced_weights`; "balanced": by `class_rounds` of the events; "fixed":
+            `sampling_weights`; "balanced": by `class_rounds` of the events; "fixed":
             each clip once, in the same order in all epochs.
         masked: apply `augment.spec_augment`.
         mixup_strength: parameter of the Beta distribution of `augment.mixup`; 0
@@ -221,7 +221,7 @@ def make_clip_dataset(
         "path": path_rows(clips, clips_dir, "path"),
         "events": _event_rows(clips),
     }
-    cumulative = tf.constant(np.cumsum(balanced_weights(columns["events"])), tf.float64)
+    cumulative = tf.constant(np.cumsum(sampling_weights(columns["events"])), tf.float64)
     members: list[list[int]] = [[] for _ in labels.events()]
     for position, clip in enumerate(clips if sampling == "balanced" else ()):
         for event in clip.events:

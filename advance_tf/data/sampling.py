@@ -103,7 +103,7 @@ def class_rounds(
     return drawn.reshape(-1)[:count]
 
 
-def balanced_weights(classes: npt.ArrayLike, count: int) -> np.ndarray:
+def balanced_class_weights(classes: npt.ArrayLike, count: int) -> np.ndarray:
     """Weights of classes that make the total weight of each class equal.
 
         w_k = n / (C n_k)
@@ -116,7 +116,7 @@ def balanced_weights(classes: npt.ArrayLike, count: int) -> np.ndarray:
         float64 [count], with C the number of classes that are present; 0 for the
         others. The mean weight over the pairs is 1, as in scikit-learn.
 
-    >>> balanced_weights([0, 0, 0, 1], 3).round(3).tolist()
+    >>> balanced_class_weights([0, 0, 0, 1], 3).round(3).tolist()
     [0.667, 2.0, 0.0]
     """
     counts = np.bincount(np.asarray(classes), minlength=count)

@@ -88,7 +88,7 @@ def split_by_pair(
     Raises:
         ValueError: a fraction is out of range.
     """
-    units = [(pair.scene, pair.stem) for pair in pairs]
+    units = [pair.key for pair in pairs]
     return _split_units(units, train_fraction, validation_fraction, seed)
 
 
@@ -122,7 +122,7 @@ def published_split(
         split_of = {
             (row["scene"], row["stem"]): row["split"] for row in csv.DictReader(file)
         }
-    received = [(pair.scene, pair.stem) for pair in pairs]
+    received = [pair.key for pair in pairs]
     unknown = sorted("/".join(key) for key in set(received) - set(split_of))
     missing = sorted("/".join(key) for key in set(split_of) - set(received))
     if unknown or (missing and not allow_missing):

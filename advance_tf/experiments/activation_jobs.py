@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.pairing import Pair
+from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.splits import TRAINING, VALIDATION
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.activations import compute_activations
@@ -80,25 +80,22 @@ def train_activation_job(
         ValueError: a split is too small, or the loss is not finite.
     """
     recognizer = frozen_recognizer(config)
-    position = {(p.scene, p.stem): number for number, p in enumerate(files.pairs)}
-    rows = [position[pair.scene, pair.stem] for pair in manifest.pairs]
-    rows_of: dict[str, list[int]] = {TRAINING: [], VALIDATION: []}
-    for number, split in enumerate(manifest.splits):
-        rows_of.setdefault(split, []).append(number)
+    rows = rows_of(manifest.pairs, [pair.key for pair in files.pairs]).tolist()
+    training = manifest.positions(TRAINING)
     activations = compute_activations(
         recognizer,
         config,
         files.pairs,
         files.folder,
         rows=rows,
-        augmented=[rows[number] for number in rows_of[TRAINING]],
+        augmented=[rows[position] for position in training],
         progress=False,
     )
     return train_rest(
         config,
         activations,
-        rows_of[TRAINING],
-        rows_of[VALIDATION],
+        training,
+        manifest.positions(VALIDATION),
         recognizer,
         knowledge=knowledge,
     )

@@ -162,7 +162,7 @@ def teacher_targets(
             tables = [o.embeddings[tower] for o in found if tower in o.embeddings]
             if tables:
                 columns[f"{tower}_embedding"] = _standardized(tables, len(training))
-    keys = tuple((pair.scene, pair.stem) for pair in pairs)
+    keys = tuple(pair.key for pair in pairs)
     return TeacherTargets(keys, columns, mask)
 
 

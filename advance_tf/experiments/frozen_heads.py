@@ -30,8 +30,8 @@ from advance_tf.config_io import replace_fields, to_dict
 from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.pairing import Pair
-from advance_tf.data.splits import TEST
+from advance_tf.data.pairing import Pair, rows_of
+from advance_tf.data.splits import SPLITS, TEST
 from advance_tf.experiments.activation_jobs import (
     ActivationFiles,
     train_activation_job,
@@ -247,9 +247,7 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
         for key, each in embeddings_of.items()
         if isinstance(each, Embeddings)
     }
-    rows_of: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
-    for row, split in enumerate(work.manifest.splits):
-        rows_of[split].append(row)
+    training, validation, test = map(work.manifest.positions, SPLITS)
     knowledge = None
     if work.knowledge_dir is not None:
         knowledge = load_knowledge(work.knowledge_dir, work.manifest)
@@ -267,19 +265,19 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
         if isinstance(files, ActivationFiles):
             for job in group:
                 model = train_activation_job(job.config, files, work.manifest, known)
-                _write(job, work.manifest, model, rows_of[TEST])
+                _write(job, work.manifest, model, test)
                 # Frees the towers and the graph of the job.
                 keras.backend.clear_session()
             continue
         shared = SharedHeads(
             config,
             own[embedding_key(config)],
-            rows_of["training"],
-            rows_of["validation"],
+            training,
+            validation,
             known,
         )
         for job in group:
-            _write(job, work.manifest, shared.train(job.config), rows_of[TEST])
+            _write(job, work.manifest, shared.train(job.config), test)
         # Frees the graph of the group.
         keras.backend.clear_session()
     return len(waiting)
@@ -287,15 +285,13 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
 
 def _select(embeddings: Embeddings, pairs: Sequence[Pair]) -> Embeddings:
     """The embeddings of pairs, in their order."""
-    row_of = {key: row for row, key in enumerate(embeddings.keys)}
-    keys = tuple((pair.scene, pair.stem) for pair in pairs)
-    rows = [row_of[key] for key in keys]
+    rows = rows_of(pairs, embeddings.keys)
     # [n, D], or [views, n, D]
     image, audio = (
         np.take(values, rows, axis=-2)
         for values in (embeddings.image, embeddings.audio)
     )
-    return Embeddings(keys, image, audio)
+    return Embeddings(tuple(pair.key for pair in pairs), image, audio)
 
 
 def _is_no_retracing(record: logging.LogRecord) -> bool:

@@ -232,11 +232,12 @@ def find_or_compute_knowledge(
     return load_knowledge(path, manifest)
 
 
-def train_run(setup: RunSetup) -> Progress:
+def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progress:
     """Trains or resumes a run.
 
     Args:
         setup: as returned by `prepare`.
+        knowledge: event knowledge to save in <workdir>/event_knowledge.
 
     Returns:
         The progress after the last epoch; the best weights are in the work
@@ -254,6 +255,10 @@ def train_run(setup: RunSetup) -> Progress:
             _log.warning("%s", warning)
 
     def find_knowledge() -> EventKnowledge | None:
+        if knowledge is not None and worker.is_chief:
+            # Not while another process trains with what is there.
+            with lock_folder(setup.workdir, "run"):
+                _save_knowledge(setup, knowledge)
         if not setup.knowledge_dir:
             return None
         return find_or_compute_knowledge(
@@ -262,12 +267,12 @@ def train_run(setup: RunSetup) -> Progress:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost_processes(worker.count))
-        knowledge = worker.after_chief(find_knowledge)
+        known = worker.after_chief(find_knowledge)
         if worker.is_chief:
             stack.enter_context(lock_folder(setup.workdir, "run"))
         config = worker.after_chief(lambda: _start(setup, worker.is_chief))
         progress = train_recognizer(
-            config, setup.manifest, setup.workdir, knowledge=knowledge
+            config, setup.manifest, setup.workdir, knowledge=known
         )
         if worker.is_chief:
             calibrate(setup)
@@ -346,7 +351,7 @@ def train(
 
     Raises:
         ValueError: the settings, the data set or the knowledge contradict each
-            other or the run in `workdir`.
+            other or the run in `workdir`, or another process trains the run.
 
     Example:
         knowledge = compute_knowledge(teacher, dataset, "runs/event/event_knowledge")
@@ -363,8 +368,7 @@ def train(
     )
     if knowledge is not None:
         _check_knowledge(setup, knowledge)
-        _save_knowledge(setup, knowledge)
-    train_run(setup)
+    train_run(setup, knowledge)
     return workdir_module.load_run(workdir)
 
 

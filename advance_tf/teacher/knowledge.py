@@ -10,7 +10,7 @@ from advance_tf import labels
 from advance_tf.config import RELEVANCE_MODES, FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.pairing import Pair
+from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.data.splits import TRAINING
 from advance_tf.files import replacing
@@ -112,15 +112,7 @@ class EventKnowledge:
         Raises:
             ValueError: a pair has no soft labels.
         """
-        rows = {key: row for row, key in enumerate(self.keys)}
-        requested = [(pair.scene, pair.stem) for pair in pairs]
-        missing = [key for key in requested if key not in rows]
-        if missing:
-            raise ValueError(
-                f"Every pair must have soft labels; {len(missing)} have none, the "
-                f"first is {'/'.join(missing[0])}. {RECOMPUTE}"
-            )
-        own = np.array([rows[key] for key in requested], np.int64)
+        own = rows_of(pairs, self.keys, RECOMPUTE)
         return {
             "soft_labels": select_rows(self.teacher_logits, own, sigmoid),
             "teacher_logits": select_rows(self.teacher_logits, own),
@@ -172,7 +164,7 @@ def build_knowledge(
         logits, training, lambda rows: np.where(mask, sigmoid(rows), np.float32(0))
     )
     return EventKnowledge(
-        keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
+        keys=tuple(pair.key for pair in manifest.pairs),
         teacher_logits=logits,
         event_mask=mask,
         posteriors=event_posteriors(soft_labels, indices, scenes).astype(np.float32),
@@ -264,7 +256,7 @@ def load_knowledge(
             "with `transfer='none'`."
         ) from error
     return EventKnowledge(
-        keys=tuple((pair.scene, pair.stem) for pair in manifest.pairs),
+        keys=tuple(pair.key for pair in manifest.pairs),
         teacher_logits=logits,
         event_mask=arrays["event_mask"],
         posteriors=arrays["posteriors"],

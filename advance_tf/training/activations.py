@@ -200,7 +200,7 @@ def compute_activations(
     computation = TowerOutputs(keras.Model(embed.input, outputs), stores, config, pairs)
     chosen, wanted = computation.fill(rows, augmented, progress)
     views = {tower: [computation.rows(tower, v) for v in wanted] for tower in TOWERS}
-    keys = tuple((pairs[row].scene, pairs[row].stem) for row in chosen)
+    keys = tuple(pairs[row].key for row in chosen)
     return Activations(keys, views)
 
 

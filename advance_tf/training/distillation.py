@@ -13,7 +13,7 @@ from advance_tf.config_fields import Validated, setting
 from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
-from advance_tf.data.pairing import Pair
+from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.losses.distillation import EmbeddingMatch, SoftSceneLoss
 from advance_tf.losses.event import EventKL
@@ -87,8 +87,7 @@ class TeacherTargets:
         Returns:
             Name → float32 [m, …], read when it is indexed.
         """
-        rows = {key: row for row, key in enumerate(self.keys)}
-        own = np.array([rows[pair.scene, pair.stem] for pair in pairs], np.int64)
+        own = rows_of(pairs, self.keys)
         return {n: select_rows(values, own) for n, values in self.columns.items()}
 
 

@@ -1,11 +1,12 @@
 """What frozen towers, or their frozen stages, compute: files of it for all runs."""
 
+import abc
 import dataclasses
 import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -90,113 +91,111 @@ def feature_settings(features: FeatureConfig, tower: str) -> dict[str, Any]:
     return settings
 
 
-class EmbeddingStore:
-    """Embeddings of one tower on disk, in files of some hundred pairs each.
+class Store(abc.ABC):
+    """Rows of one tower on disk, in files of some hundred pairs each.
 
-    A file holds keys and embeddings, is written completely or not at all, and is
-    never changed; processes that compute the same pairs write the same file.
+    A file is written completely or not at all, and is never changed; processes that
+    compute the same pairs write the same file.
 
     Args:
         folder: folder of this tower, these weights and these feature settings.
     """
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
-
-    def read(self, keys: Collection[str]) -> dict[str, np.ndarray]:
-        """Reads stored embeddings.
-
-        Args:
-            keys: keys of the embeddings, as given to `write`.
-
-        Returns:
-            Key → float32 [D], of the keys that are stored.
-        """
-        wanted, found = set(keys), {}
-        for path in sorted(self.folder.glob("*.npz")):
-            way_out = "Remove it; its embeddings are computed again."
-            with reading(path, "be a complete file of embeddings", way_out):
-                with np.load(path, allow_pickle=False) as stored:
-                    keys, values = stored["keys"].tolist(), stored["embeddings"]
-                if values.dtype != np.float32 or not np.isfinite(values).all():
-                    raise ValueError("an embedding must be finite float32")
-                for key, row in zip(keys, values, strict=True):
-                    if key in wanted:
-                        found[key] = row
-        return found
-
-    def write(self, embeddings: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Adds embeddings.
-
-        Args:
-            embeddings: key → float32 [D].
-
-        Returns:
-            The same.
-        """
-        keys = np.array(list(embeddings))
-        with replacing(self.folder / f"{digest_of(keys.tolist())}.npz") as temporary:
-            values = np.stack(list(embeddings.values()))
-            np.savez(temporary, keys=keys, embeddings=values)
-        return dict(embeddings)
-
-
-class ActivationStore:
-    """Activations of the frozen stages of one tower on disk, read by rows.
-
-    A file `.npy` has the activations of some hundred pairs, and a file `.json` of the
-    same name, which is written last, their keys. Both are never changed.
-
-    Args:
-        folder: folder of these stages, these weights and these feature settings.
-    """
+    # The files that are complete.
+    pattern: ClassVar[str]
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
 
     def read(self, keys: Collection[str]) -> dict[str, np.ndarray]:
-        """Opens stored activations; nothing is read before a row is used.
+        """Reads stored rows.
 
         Args:
-            keys: keys of the activations, as given to `write`.
+            keys: keys of the rows, as given to `write`.
 
         Returns:
-            Key → float32 [...], a row of a memory map, of the keys that are stored.
+            Key → float32 [...], of the keys that are stored.
+
+        Raises:
+            ValueError: a file is damaged.
         """
         wanted, found = set(keys), {}
-        for path in sorted(self.folder.glob("*.json")):
-            way_out = f"Remove {path}; its activations are computed again."
-            with reading(path.with_suffix(".npy"), "be complete", way_out):
-                names = json.loads(path.read_text(encoding="utf-8"))
-                values = np.load(path.with_suffix(".npy"), mmap_mode="r")
-                if values.dtype != np.float32 or len(values) != len(names):
-                    raise ValueError("it must have a float32 row for each key")
+        for path in sorted(self.folder.glob(self.pattern)):
+            names, values = self._open(path)
             for key, row in zip(names, values, strict=True):
                 if key in wanted:
                     found[key] = row
         return found
 
-    def write(self, activations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Adds activations.
+    @abc.abstractmethod
+    def write(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Adds rows.
 
         Args:
-            activations: key → float32 [...].
+            rows: key → float32 [...].
 
         Returns:
-            The same, as rows of a memory map.
+            The same, as `read` returns them.
         """
-        keys = list(activations)
+
+    @abc.abstractmethod
+    def _open(self, path: pathlib.Path) -> tuple[list[str], np.ndarray]:
+        """The keys and the rows of a file."""
+
+
+class EmbeddingStore(Store):
+    """Embeddings [D]: a file `.npz` of keys and embeddings, read as a whole."""
+
+    pattern = "*.npz"
+
+    def write(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Adds embeddings; see `Store.write`."""
+        keys = np.array(list(rows))
+        with replacing(self.folder / f"{digest_of(keys.tolist())}.npz") as temporary:
+            values = np.stack(list(rows.values()))
+            np.savez(temporary, keys=keys, embeddings=values)
+        return dict(rows)
+
+    def _open(self, path: pathlib.Path) -> tuple[list[str], np.ndarray]:
+        way_out = "Remove it; its embeddings are computed again."
+        with reading(path, "be a complete file of embeddings", way_out):
+            with np.load(path, allow_pickle=False) as stored:
+                keys, values = stored["keys"].tolist(), stored["embeddings"]
+            if values.dtype != np.float32 or not np.isfinite(values).all():
+                raise ValueError("an embedding must be finite float32")
+            if len(keys) != len(values):
+                raise ValueError("it must have an embedding for each key")
+        return keys, values
+
+
+class ActivationStore(Store):
+    """Activations [...] of frozen stages, of which nothing is read before it is used.
+
+    A file `.npy` has the activations, and a file `.json` of the same name, which is
+    written last, their keys.
+    """
+
+    pattern = "*.json"
+
+    def write(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Adds activations, and returns rows of a memory map; see `Store.write`."""
+        keys = list(rows)
         path = self.folder / f"{digest_of(keys)}.npy"
         with replacing(path) as temporary:
-            reserve(temporary, sum(row.nbytes for row in activations.values()))
-            np.save(temporary, np.stack(list(activations.values())))
+            reserve(temporary, sum(row.nbytes for row in rows.values()))
+            np.save(temporary, np.stack(list(rows.values())))
         with replacing(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(keys), encoding="utf-8")
         return dict(zip(keys, np.load(path, mmap_mode="r"), strict=True))
 
-
-# The stores of one tower.
-Store = EmbeddingStore | ActivationStore
+    def _open(self, path: pathlib.Path) -> tuple[list[str], np.ndarray]:
+        way_out = f"Remove {path}; its activations are computed again."
+        with reading(path.with_suffix(".npy"), "be complete", way_out):
+            keys = list(json.loads(path.read_text(encoding="utf-8")))
+            values = np.load(path.with_suffix(".npy"), mmap_mode="r")
+            if values.dtype != np.float32 or len(values) != len(keys):
+                raise ValueError("it must have a float32 row for each key")
+        return keys, values
 
 
 def file_keys(

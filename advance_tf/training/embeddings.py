@@ -207,7 +207,7 @@ def compute_embeddings(
         tower: np.stack([np.stack(outputs.rows(tower, view)) for view in wanted])
         for tower in TOWERS
     }
-    keys = tuple((pairs[row].scene, pairs[row].stem) for row in chosen)
+    keys = tuple(pairs[row].key for row in chosen)
     if len(wanted) == 1:
         arrays = {tower: values[0] for tower, values in arrays.items()}
     return Embeddings(keys, **arrays)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.pairing import Pair
+from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.features.pipelines import without_autotuning
 from advance_tf.metrics.scores import scene_scores
@@ -198,12 +198,11 @@ def train_frozen(
     record = callbacks.RunRecord(
         workdir, MONITOR, config.training.patience, progress, saved_model=complete
     )
-    row_of = {key: row for row, key in enumerate(stored.keys)}
     measured = spread_over_scenes(manifest.of("training"), SHARE_PAIRS)
     shares = TermShares(
         heads.trainer.model,
         heads.trainer.objective,
-        heads.batch([row_of[pair.scene, pair.stem] for pair in measured]),
+        heads.batch(rows_of(measured, stored.keys)),
         config.transfer,
         towers=[f"{tower}_tower" for tower in trained_towers(heads.trainer.model)],
         warn=not progress.epochs,

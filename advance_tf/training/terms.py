@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from advance_tf import labels
 from advance_tf.config import Config
-from advance_tf.data.sampling import balanced_weights
+from advance_tf.data.sampling import balanced_class_weights
 from advance_tf.losses.objective import Term, build_objective
 from advance_tf.losses.scene import SceneLoss
 from advance_tf.teacher.knowledge import EventKnowledge
@@ -45,7 +45,7 @@ def build_terms(
                 "`class_weights='balanced'` needs the scenes of the training pairs; "
                 "received none. Pass `training_scenes`."
             )
-        weights = balanced_weights(training_scenes, len(labels.scenes()))
+        weights = balanced_class_weights(training_scenes, len(labels.scenes()))
     scene_loss = SceneLoss(config.training.label_smoothing, weights)
     return build_objective(config.transfer, scene_loss=scene_loss, **of_teacher)
 

@@ -44,6 +44,16 @@ def test_line_endings_and_a_byte_order_mark_do_not_change_the_hash(tmp_path):
     assert Manifest.load(path).sha256 == create_manifest().sha256
 
 
+def test_positions_of_a_split_may_be_none():
+    manifest = create_manifest()
+    for split in ("training", "test", "all"):
+        found = [manifest.pairs[position] for position in manifest.positions(split)]
+        assert found == manifest.of(split)
+    assert manifest.positions("validation") == []
+    with pytest.raises(ValueError, match="split"):
+        manifest.positions("train")
+
+
 def test_pairs_of_a_split():
     assert [pair.stem for pair in create_manifest().of("training")] == [
         "00001",

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data.pretraining import (
-    balanced_weights,
     make_clip_dataset,
     make_image_dataset,
     multi_hot,
     read_image_folder,
+    sampling_weights,
 )
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.frontend import Frontend
@@ -68,12 +68,12 @@ def test_a_fraction_out_of_range_is_an_error(tmp_path):
         read_image_folder(tmp_path, validation_fraction=1.0)
 
 
-def test_targets_and_balanced_weights():
+def test_targets_and_sampling_weights():
     clips = [TaggedClip("", e) for e in ((0,), (0,), (0, 2), (5,))]
     targets = multi_hot(clips)
     assert targets.shape == (4, 527)
     assert targets.sum() == 5
-    weights = balanced_weights(targets)
+    weights = sampling_weights(targets)
     expected = np.array([1 / 3, 1 / 3, 1 / 3 + 1, 1])
     np.testing.assert_allclose(weights, expected / expected.sum())
     # Each event is drawn with the same probability.
@@ -82,7 +82,7 @@ def test_targets_and_balanced_weights():
 
 def test_clips_without_events_cannot_be_balanced():
     with pytest.raises(ValueError, match="At least one clip must have an event"):
-        balanced_weights(np.zeros((2, 527), np.float32))
+        sampling_weights(np.zeros((2, 527), np.float32))
 
 
 def test_images_of_evaluation_are_decoded_in_order(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from advance_tf.data.sampling import balanced_weights, class_rounds, epoch_order
+from advance_tf.data.sampling import balanced_class_weights, class_rounds, epoch_order
 
 # 7, 2, 1 and 11 pairs of four scenes.
 SCENES = np.repeat([0, 3, 5, 12], [7, 2, 1, 11])
@@ -66,8 +66,8 @@ def test_the_pairs_of_a_balanced_order_are_mixed():
     assert runs > 8
 
 
-def test_balanced_weights_are_those_of_scikit_learn():
-    found = balanced_weights(SCENES, 13)
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    found = balanced_class_weights(SCENES, 13)
     present = np.unique(SCENES)
     expected = compute_class_weight("balanced", classes=present, y=SCENES)
     np.testing.assert_allclose(found[present], expected)
