@@ -83,11 +83,15 @@ def verify(path: pathlib.Path) -> None:
     Raises:
         ValueError: the file differs from what was written.
     """
-    _check(path, _recorded(path.parent).get(path.name))
+    valid = _recorded(path.parent).get(path.name)
+    if not valid or (digest := file_sha256(path)) in valid:
+        return
+    # Another process may have replaced the file and its record in the meantime.
+    _check(path, digest, _recorded(path.parent).get(path.name))
 
 
-def _check(path: pathlib.Path, valid: list[str] | None) -> None:
-    if valid and file_sha256(path) not in valid:
+def _check(path: pathlib.Path, digest: str, valid: list[str] | None) -> None:
+    if valid and digest not in valid:
         raise ValueError(
             f"{path} is damaged: its SHA-256 differs from the one in {CHECKSUMS}. "
             "Restore it from a copy, or remove it and write it again. If you changed "
@@ -140,7 +144,7 @@ def verify_folder(folder: pathlib.Path) -> None:
                 f"{path} must exist: it is in {CHECKSUMS}. Restore it from a copy, or "
                 "write the folder again."
             )
-        _check(path, valid)
+        _check(path, file_sha256(path), valid)
 
 
 def _recorded(folder: pathlib.Path) -> dict[str, list[str]]:

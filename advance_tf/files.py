@@ -122,6 +122,17 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 # The end of a temporary name of `replacing`.
 _PARTIAL = re.compile(r"-[0-9]+-partial(\.|$)")
+
+
+def is_partial(path: pathlib.Path) -> bool:
+    """Whether a path is a temporary name of `replacing`: a file that is not complete.
+
+    >>> is_partial(pathlib.Path("a-71-partial.npz")), is_partial(pathlib.Path("a.npz"))
+    (True, False)
+    """
+    return bool(_PARTIAL.search(path.name))
+
+
 # Entries that operating systems, archivers and notebooks add to folders.
 _SYSTEM_NAMES = {
     *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"),
@@ -168,7 +179,7 @@ def remove_partial_files(folder: pathlib.Path, depth: int = 0) -> None:
         depth: levels of folders between it and the files.
     """
     for path in folder.glob("*/" * depth + "*-partial*"):
-        if not _PARTIAL.search(path.name):
+        if not is_partial(path):
             continue
         if path.is_dir():
             shutil.rmtree(path)

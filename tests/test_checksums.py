@@ -66,6 +66,24 @@ def test_a_process_killed_between_the_two_files_leaves_a_valid_one(
     assert len(json.loads((tmp_path / CHECKSUMS).read_text())["a.txt"]) == 1
 
 
+def test_a_file_that_is_replaced_while_it_is_checked_is_valid(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write(path, "first")
+    own = checksums.file_sha256
+
+    def replaced(given):
+        monkeypatch.setattr(checksums, "file_sha256", own)
+        write(path, "second")
+        return own(given)
+
+    monkeypatch.setattr(checksums, "file_sha256", replaced)
+    verify(path)
+    assert path.read_text() == "second"
+    path.write_text("damaged")
+    with pytest.raises(ValueError, match="is damaged"):
+        verify(path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a.txt": 3}'])
 def test_damaged_records_are_an_error_with_a_remedy(tmp_path, text):
     (tmp_path / CHECKSUMS).write_text(text)

@@ -197,7 +197,6 @@ def test_the_authors_recipe_sets_everything_that_their_scripts_set():
         "batch_size": 64,
         "epochs": 2000,
         "patience": 5,
-        "seed": 10,
         "alpha": 0.1,
         "beta": 0.001,
         "precision": "float32",
@@ -213,12 +212,12 @@ def test_the_authors_recipe_sets_everything_that_their_scripts_set():
         "test_epochs": True,
     }
     assert {name: values.get(name) for name in scripts} == scripts
-    # All of training but the hardware and what frozen towers need, all of the
-    # objective but its kind, which the row of a table decides.
+    # All of training but the seed, the hardware and what frozen towers need, all of
+    # the objective but what the row of a table decides.
     config = Config()
     for group, left in (
-        (config.training, {"strategy", "momentum", "cached_views"}),
-        (config.transfer, {"transfer"}),
+        (config.training, {"seed", "strategy", "momentum", "cached_views"}),
+        (config.transfer, {"transfer", "scene_weight"}),
     ):
         names = {field.name for field in dataclasses.fields(group)}
         assert names - values.keys() == left

@@ -11,7 +11,6 @@ stored in <workdir>/teacher_outputs. The result is a run for every other command
 same command resumes it.
 """
 
-import dataclasses
 import pathlib
 
 from absl import flags
@@ -57,16 +56,12 @@ def run(values: FlagValues) -> None:
     startup.load_tensorflow()
 
     from advance_tf.experiments.distillation import distill
-    from advance_tf.training.distillation import DistillationSettings
 
-    given: dict[str, float] = {
+    settings = {
         name: float(value)
         for name in _SETTINGS
         if (value := values[name].value) is not None
     }
-    settings = None
-    if given:
-        settings = dataclasses.replace(DistillationSettings(), **given)
     workdir = pathlib.Path(values.workdir)
     distill(values.teacher, workdir, given_config(values), settings=settings)
     print(f"The student is in {workdir}.\nNext: advance evaluate --workdir={workdir}")

@@ -65,7 +65,11 @@ def run(values: FlagValues) -> None:
     address = {"base_url": values.base_url} if values.base_url else {}
     if values.what == "yamnet":
         found = [pretrained.download_yamnet(values.folder, **address)]
-        command = f"advance fit --audio_backbone=yamnet --audio_weights={found[0].path}"
+        path = found[0].path
+        command = (
+            f"advance teach --teacher={path}, or advance fit --audio_backbone=yamnet "
+            f"--audio_weights={path}"
+        )
     else:
         found = pretrained.download_checkpoints(values.folder, **address)
         command = "advance fit --image_weights=….npz --audio_weights=….npz"

@@ -37,8 +37,18 @@ def check_flags(values: FlagValues) -> None:
         values: the flags of `advance predict`.
 
     Raises:
-        ValueError: --output or --raster is missing or of another kind.
+        ValueError: --output or --raster is missing, of another kind, or given without
+            places.
     """
+    if not (values.places or values.stride_metres):
+        given = [n for n in ("output", "raster", "tile_dir") if values[n].value]
+        if given:
+            raise ValueError(
+                f"{', '.join(f'--{name}' for name in given)} may be given with "
+                "--places or --stride_metres only. Give one of these, or redirect the "
+                "standard output for answers of files."
+            )
+        return
     from advance_tf.geo.results import check_outputs
 
     if not values.stride_metres:
@@ -136,4 +146,7 @@ def _run_raster(
     paths = write_scene_raster(result, values.output[0], tags)
     print(f"{summary(result)}: {' and '.join(map(str, paths))}")
     if not result.predicted:
-        raise ValueError("No cell could be predicted; the raster has no data there.")
+        raise ValueError(
+            "No cell could be predicted: the raster has no data there, or the cells "
+            "were refused for the reasons above."
+        )

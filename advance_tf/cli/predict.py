@@ -85,8 +85,7 @@ def run(values: FlagValues) -> None:
             f"{'several of them' if several else 'none'}."
         )
     check_parts(values)
-    if places:
-        check_flags(values)
+    check_flags(values)
     startup.load_tensorflow(litert=model_kind(values) == LITERT)
 
     from advance_tf.inference.loading import load_model

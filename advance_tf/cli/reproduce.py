@@ -71,7 +71,7 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_string(
         "teacher",
         None,
-        "YAMNet .tflite or tower weights; default: --audio_weights.",
+        "YAMNet (.tflite, .h5) or tower weights; default: --audio_weights.",
         flag_values=values,
     )
     flags.DEFINE_bool(

@@ -4,12 +4,13 @@
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=tower.npz
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=… --shard=0/4
 
-Teachers: YAMNet as a LiteRT file (.tflite), or the weights of an audio tower with its
-event head. Creates <workdir>/manifest.csv if it does not exist, and writes the soft
-labels, the posteriors p(e|s) and the relevance vectors to --knowledge_dir. Soft labels
-are stored under a key of teacher, manifest and clip: a second run computes only
-missing ones. With --shard=i/n n processes, such as a job array, share the soft
-labels; the last one writes the event knowledge.
+Teachers: YAMNet, as a LiteRT file (.tflite), as .h5 or as the folder of its
+SavedModel, or the weights of an audio tower with its event head. Creates
+<workdir>/manifest.csv if it does not exist, and writes the soft labels, the posteriors
+p(e|s) and the relevance vectors to --knowledge_dir. Soft labels are stored under a key
+of teacher, manifest and clip: a second run computes only missing ones. With --shard=i/n
+n processes, such as a job array, share the soft labels; the last one writes the event
+knowledge.
 """
 
 import pathlib
@@ -35,7 +36,7 @@ def define(values: FlagValues) -> None:
     define_workdir(values)
     define_manifest(values)
     flags.DEFINE_string(
-        "teacher", None, "YAMNet .tflite or tower weights.", flag_values=values
+        "teacher", None, "YAMNet (.tflite, .h5) or tower weights.", flag_values=values
     )
     flags.DEFINE_string(
         "knowledge_dir",
@@ -56,10 +57,11 @@ def run(values: FlagValues) -> None:
         workdir="the folder of the run",
         data_dir="a folder in ADVANCE's layout",
     )
-    if not values.teacher or not pathlib.Path(values.teacher).is_file():
+    if not values.teacher or not pathlib.Path(values.teacher).exists():
         raise ValueError(
-            "--teacher must be an existing file, YAMNet's .tflite or the weights of an "
-            f"audio tower with its event head; received {values.teacher!r}."
+            "--teacher must be an existing file, YAMNet (.tflite, .h5 or the folder of "
+            "its SavedModel) or the weights of an audio tower with its event head; "
+            f"received {values.teacher!r}."
         )
     shard = Shard.of(values.shard) if values.shard else None
     startup.load_tensorflow(litert=True)
@@ -67,7 +69,7 @@ def run(values: FlagValues) -> None:
     from advance_tf.data.advance import AdvanceDataset
     from advance_tf.runs import training, workdir
     from advance_tf.teacher.knowledge import compute_knowledge, compute_shard
-    from advance_tf.teacher.models import load_teacher
+    from advance_tf.teacher.loading import load_teacher
     from advance_tf.teacher.posteriors import summarize_posteriors
 
     folder = pathlib.Path(values.workdir)

@@ -69,6 +69,7 @@ class Pair:
 def rows_of(
     pairs: Iterable[Pair],
     keys: Sequence[tuple[str, str]],
+    what: str = "a row in the table",
     way_out: str = "Compute the table with these pairs.",
 ) -> np.ndarray:
     """The rows of pairs in a table.
@@ -76,7 +77,8 @@ def rows_of(
     Args:
         pairs: the pairs to look up.
         keys: scene and stem of each row, as `Pair.key`.
-        way_out: the end of the error: what to do.
+        what: what every pair must have, for the error.
+        way_out: what to do about it, for the error.
 
     Returns:
         int64 [m], the row of each pair.
@@ -94,8 +96,8 @@ def rows_of(
     missing = [key for key in wanted if key not in row_of]
     if missing:
         raise ValueError(
-            f"Every pair must have a row in the table; {len(missing)} have none, the "
-            f"first is {'/'.join(missing[0])}. {way_out}"
+            f"Every pair must have {what}; {len(missing)} have none, the first is "
+            f"{'/'.join(missing[0])}. {way_out}"
         )
     return np.array([row_of[key] for key in wanted], np.int64)
 

@@ -9,18 +9,16 @@ from typing import Any
 import numpy as np
 
 from advance_tf.checksums import file_sha256, replacing_checked, verify
-from advance_tf.config import Config, TransferConfig
+from advance_tf.config import Config, ModelConfig, TransferConfig
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, blocks, select_rows
-from advance_tf.files import reading, remove_partial_files
+from advance_tf.files import reading
 from advance_tf.inference.stored_outputs import StoredOutputs, compute_outputs
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid, softmax
-from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.runs import workdir as workdir_module
-from advance_tf.runs.calibration import CALIBRATION
-from advance_tf.runs.training import calibrate, prepare
+from advance_tf.runs.training import calibrate, prepare, start_run
 from advance_tf.runs.workdir import Run, as_run, load_run
 from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.distillation import (
@@ -30,7 +28,8 @@ from advance_tf.training.distillation import (
     TeacherTargets,
     train_student,
 )
-from advance_tf.training.session import is_finished, run_progress
+from advance_tf.training.embeddings import used_towers
+from advance_tf.training.runtime import check_one_process
 
 SETTINGS = "distillation.json"
 FOLDER = "teacher_outputs"
@@ -45,7 +44,7 @@ def distill(
     changes: Mapping[str, Any] | None = None,
     *,
     start: Config | None = None,
-    settings: DistillationSettings | None = None,
+    settings: DistillationSettings | Mapping[str, float] | None = None,
     progress: bool = True,
 ) -> Run:
     """Trains a student on one teacher or on several, or resumes its training.
@@ -63,8 +62,9 @@ def distill(
         start: configuration of a new student; its data section is replaced by that
             of the first teacher. By default that of the run in `workdir`, or the
             defaults with transfer "none" in a new one.
-        settings: weights of the teacher's losses; None for the defaults, or those
-            of the run in `workdir`.
+        settings: weights of the teacher's losses. A mapping of field → value
+            replaces fields of the defaults, or of those of the run in `workdir`; None
+            replaces none.
         progress: show progress bars.
 
     Returns:
@@ -97,10 +97,12 @@ def distill(
         manifest=manifest,
         knowledge_dir=str(knowledge_dir) if knowledge_dir else None,
     )
+    # Before the outputs of the teachers are computed.
+    check_one_process(setup.config.training)
     with lock_folder(workdir, "run"):
-        remove_partial_files(workdir)
-        setup.write()
+        # Before config.json, without which the folder is that of a new student.
         _write_settings(workdir, runs, settings)
+        config = start_run(setup)
         targets = teacher_targets(
             runs,
             settings,
@@ -109,10 +111,7 @@ def distill(
             modality=setup.config.model.modality,
             progress=progress,
         )
-        if not is_finished(run_progress(workdir), setup.config.training):
-            # It belongs to the weights of the epochs that are trained already.
-            (workdir / CALIBRATION).unlink(missing_ok=True)
-        train_student(setup.config, settings, manifest, workdir, targets=targets)
+        train_student(config, settings, manifest, workdir, targets=targets)
         calibrate(setup)
     return load_run(workdir)
 
@@ -157,8 +156,7 @@ def teacher_targets(
         masks = [run.knowledge.event_mask for run in runs if run.knowledge is not None]
         mask = np.logical_and.reduce(masks) if masks else None
     if settings.embedding_weight:
-        used = {"image": ["image"], "sound": ["audio"]}.get(modality, list(TOWERS))
-        for tower in used:
+        for tower in used_towers(ModelConfig(modality=modality)):
             tables = [o.embeddings[tower] for o in found if tower in o.embeddings]
             if tables:
                 columns[f"{tower}_embedding"] = _standardized(tables, len(training))
@@ -268,7 +266,9 @@ def _record(runs: Sequence[Run], settings: DistillationSettings) -> dict[str, An
 
 
 def _combine_settings(
-    workdir: pathlib.Path, runs: Sequence[Run], settings: DistillationSettings | None
+    workdir: pathlib.Path,
+    runs: Sequence[Run],
+    settings: DistillationSettings | Mapping[str, float] | None,
 ) -> DistillationSettings:
     """The settings of the run in `workdir`, which the given ones must equal."""
     path = workdir / SETTINGS
@@ -278,12 +278,12 @@ def _combine_settings(
                 f"workdir must be a new folder or that of a student; {workdir} holds a "
                 "run that was trained without a teacher. Choose another one."
             )
-        return settings or DistillationSettings()
+        return _replaced(DistillationSettings(), settings)
     verify(path)
     way_out = "Restore it, or use another `workdir`."
     with reading(path, "hold the settings of a distillation", way_out):
         stored = dict(json.loads(path.read_text(encoding="utf-8")))
-        combined = settings or DistillationSettings(**stored["settings"])
+        combined = _replaced(DistillationSettings(**stored["settings"]), settings)
         given = _record(runs, combined)
         hashes = [
             [teacher["weights_sha256"] for teacher in record["teachers"]]
@@ -296,6 +296,15 @@ def _combine_settings(
             "`workdir`."
         )
     return combined
+
+
+def _replaced(
+    start: DistillationSettings,
+    given: DistillationSettings | Mapping[str, float] | None,
+) -> DistillationSettings:
+    if isinstance(given, DistillationSettings):
+        return given
+    return dataclasses.replace(start, **(given or {}))
 
 
 def _write_settings(

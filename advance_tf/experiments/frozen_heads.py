@@ -38,7 +38,7 @@ from advance_tf.experiments.activation_jobs import (
     write_activations,
 )
 from advance_tf.experiments.reproduction import predictions_of
-from advance_tf.experiments.scheduler import Job
+from advance_tf.experiments.scheduler import Job, thread_settings
 from advance_tf.files import reading
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
@@ -52,7 +52,6 @@ from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
 RESULT = "heads.json"
 _RESULT_KEYS = ("config", "manifest_sha256", "best_score")
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 class SharedHeads:
@@ -348,19 +347,19 @@ def run_head_jobs(
         initial=done,
         disable=not sys.stderr.isatty(),
     ) as bar:
-        if min(parallel, len(waiting)) <= 1:
+        parallel = min(parallel, len(waiting))
+        if parallel <= 1:
             for each in waiting:
                 train_jobs(each, embeddings_of)
                 bar.update(len(each.jobs))
             return
-        cores = max(1, (os.cpu_count() or 1) // parallel)
         # TensorFlow's start-up messages of the processes are not shown.
-        settings = {name: str(cores) for name in _THREADS} | {_LOG_LEVEL: "3"}
+        settings = thread_settings(parallel) | {_LOG_LEVEL: "3"}
         before = {name: os.environ.get(name) for name in settings}
         os.environ.update({name: before[name] or settings[name] for name in settings})
         try:
             pool = concurrent.futures.ProcessPoolExecutor(
-                min(parallel, len(waiting)), multiprocessing.get_context("spawn")
+                parallel, multiprocessing.get_context("spawn")
             )
             with pool, _stopped_with_this_process():
                 futures = {
@@ -370,6 +369,12 @@ def run_head_jobs(
                 for future in concurrent.futures.as_completed(futures):
                     future.result()
                     bar.update(len(futures[future].jobs))
+        except concurrent.futures.BrokenExecutor as error:
+            raise ValueError(
+                "A process that trains heads must run to its end; one was ended, often "
+                "for lack of memory. Lower `jobs` and run the same command again to "
+                "resume."
+            ) from error
         finally:
             for name, value in before.items():
                 os.environ.pop(name)

@@ -25,6 +25,7 @@ _LOG = "fit.log"
 _POLL_SECONDS = 1
 _END_SECONDS = 20
 _SHOWN_LINES = 3
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,6 @@ def run_jobs(
     """
     waiting = [job for job in jobs if not job.is_finished()]
     parallel = min(parallel, max(1, len(waiting)))
-    cores = max(1, _available_cores() // parallel)
     epochs = {job.name: job.epochs for job in jobs}
     bar = tqdm(
         total=sum(job.config.training.epochs for job in jobs),
@@ -162,7 +162,7 @@ def run_jobs(
     try:
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < parallel:
-                running.append(_launch(waiting.pop(0), cores, lock))
+                running.append(_launch(waiting.pop(0), parallel, lock))
             time.sleep(_POLL_SECONDS)
             ended = [each for each in running if each.process.poll() is not None]
             # Jobs that have just ended are still in `running`: their last epoch
@@ -177,25 +177,27 @@ def run_jobs(
         raise ValueError(_failure_message(failed))
 
 
-def _available_cores() -> int:
-    """Number of cores that this process may use; of all cores on macOS."""
+def thread_settings(parallel: int) -> dict[str, str]:
+    """Environment variables that share the cores of this process evenly.
+
+    Args:
+        parallel: number of processes.
+
+    Returns:
+        Variable → number of threads of each process.
+    """
+    # Of all cores on macOS.
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    threads = str(max(1, cores // parallel))
+    return dict.fromkeys(_THREADS, threads)
 
 
-def _launch(job: Job, cores: int, lock: int | None) -> _RunningJob:
+def _launch(job: Job, parallel: int, lock: int | None) -> _RunningJob:
     job.workdir.mkdir(parents=True, exist_ok=True)
     remove_partial_files(job.workdir)
     job.write()
-    threads = {
-        name: str(cores)
-        for name in (
-            "TF_NUM_INTRAOP_THREADS",
-            "TF_NUM_INTEROP_THREADS",
-            "OMP_NUM_THREADS",
-        )
-    }
     with (job.workdir / _LOG).open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *job.command()],
@@ -203,7 +205,7 @@ def _launch(job: Job, cores: int, lock: int | None) -> _RunningJob:
             stdout=log,
             stderr=subprocess.STDOUT,
             # Variables that the user has set take precedence over an even share.
-            env=threads | dict(os.environ),
+            env=thread_settings(parallel) | dict(os.environ),
             pass_fds=() if lock is None else (lock,),
         )
         return _RunningJob(job, process, log.tell())

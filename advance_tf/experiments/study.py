@@ -15,14 +15,14 @@ from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import reading, replacing
 from advance_tf.models.backbones.registry import named_weights
+from advance_tf.runs.event_knowledge import find_or_compute_knowledge
 from advance_tf.runs.training import (
     find_manifest,
-    find_or_compute_knowledge,
     save_manifest,
 )
 from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
-from advance_tf.teacher.models import load_teacher
+from advance_tf.teacher.loading import load_teacher
 from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.training.recognition import fill_cache
 

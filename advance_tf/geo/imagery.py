@@ -11,7 +11,7 @@ import numpy as np
 
 from advance_tf.data.image_conversion import stretch, stretch_limits
 from advance_tf.extras import requires_extra
-from advance_tf.geo.projection import local_crs
+from advance_tf.geo.projection import is_in_metres, local_crs
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -378,10 +378,10 @@ def grid_of_places(
         stride_metres: distance of neighbouring places.
 
     Returns:
-        The coordinate system of the grid (that of the raster if it is in metres, else
-        the UTM zone of its centre); the transformation of a raster whose pixels are
-        the cells; and latitude and longitude of their centres, float64 [rows,
-        columns, 2].
+        The coordinate system of the grid (that of the raster if its unit is a metre on
+        the ground, else the UTM zone of its centre); the transformation of a raster
+        whose pixels are the cells; and latitude and longitude of their centres,
+        float64 [rows, columns, 2].
 
     Raises:
         ValueError: the raster is smaller than one cell.
@@ -392,9 +392,9 @@ def grid_of_places(
 
     dataset = imagery.rasters[0].dataset
     crs = dataset.crs
-    if not (crs.is_projected and crs.linear_units_factor[1] == 1.0):
-        west, south, east, north = transform_bounds(crs, "EPSG:4326", *dataset.bounds)
-        longitude, latitude = (west + east) / 2, (south + north) / 2
+    west, south, east, north = transform_bounds(crs, "EPSG:4326", *dataset.bounds)
+    longitude, latitude = (west + east) / 2, (south + north) / 2
+    if not is_in_metres(crs, latitude, longitude):
         zone = int((longitude + 180) // 6) % 60 + 1
         crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
     left, bottom, right, top = transform_bounds(dataset.crs, crs, *dataset.bounds)

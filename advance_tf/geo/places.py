@@ -1,10 +1,12 @@
 """Prediction at places, and over a raster at regular steps."""
 
+import collections
 import dataclasses
 import itertools
+import logging
 import math
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from advance_tf.inference.prediction import UNKNOWN, Prediction
 
 if TYPE_CHECKING:
     from affine import Affine
+
+_log = logging.getLogger(__name__)
 
 # Classes of a raster: 0 is no prediction, 1 to 13 the scenes in their order, 14 an
 # answer that is rejected.
@@ -203,6 +207,7 @@ class SceneRaster:
         crs: coordinate system of rasterio.
         transform: from column and row to coordinates.
         with_sound: number of cells that a recording near by was used for.
+        refused: reason → number of cells with data whose prediction it prevented.
     """
 
     classes: np.ndarray
@@ -210,6 +215,7 @@ class SceneRaster:
     crs: Any
     transform: "Affine"
     with_sound: int
+    refused: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def predicted(self) -> int:
@@ -235,7 +241,7 @@ def predict_raster(
         imagery: open rasters; the grid is over the first one.
         stride_metres: side of a cell.
         tiles: how images are cut around the centre of a cell.
-        recordings: soundscapes; a cell uses the nearest one.
+        recordings: soundscapes; a cell uses the nearest one that can be read.
         sound_metres: largest distance of a recording that a cell uses; others are
             predicted from the image alone.
         batch_size: cells in memory at once.
@@ -256,13 +262,10 @@ def predict_raster(
     settings = tiles or TileSettings()
     crs, transform, places = grid_of_places(imagery, stride_metres)
     rows, columns = places.shape[:2]
-    nearest = _nearest(places.reshape(-1, 2), recordings, sound_metres)
-    sounds = {
-        index: read_sound(recordings[index].file) for index in set(nearest) - {-1}
-    }
+    nearest, sounds = _sounds_of(places.reshape(-1, 2), recordings, sound_metres)
     classes = np.zeros(rows * columns, np.uint8)
     confidence = np.full(rows * columns, np.nan, np.float32)
-    used = 0
+    used, refused = 0, collections.Counter[str]()
 
     def examples() -> Iterator[tuple[int, Example]]:
         cells = places.reshape(-1, 2).tolist()
@@ -281,13 +284,15 @@ def predict_raster(
     for answer in _answers(model, examples(), batch_size):
         cell = int(answer.name)
         if not answer.ok:
+            refused[answer.status] += 1
             continue
         classes[cell] = scenes[answer.scene]
         confidence[cell] = answer.confidence
         used += nearest[cell] >= 0
     shape = (rows, columns)
     return SceneRaster(
-        classes.reshape(shape), confidence.reshape(shape), crs, transform, used
+        *(classes.reshape(shape), confidence.reshape(shape), crs, transform, used),
+        refused=dict(refused),
     )
 
 
@@ -299,15 +304,33 @@ def _answers(
     )
 
 
-def _nearest(
+def _sounds_of(
     places: np.ndarray, recordings: Sequence[Recording], metres: float
+) -> tuple[list[int], dict[int, Any]]:
+    """Index of the nearest recording of each place, -1 for none, and its sound."""
+    usable = {index: one for index, one in enumerate(recordings) if one.file}
+    sounds: dict[int, Any] = {}
+    while True:
+        nearest = _nearest(places, usable, metres)
+        waiting = sorted(set(nearest) - {-1} - sounds.keys())
+        for index in waiting:
+            path = usable[index].file
+            try:
+                # The header of a WAV file, which the model reads.
+                soundfile.info(path)
+                sounds[index] = read_sound(path)
+            except (OSError, soundfile.SoundFileError) as error:
+                _log.warning("The recording %s is left out. %s", path, error)
+                del usable[index]
+        if sounds.keys() >= set(waiting):
+            return nearest, sounds
+
+
+def _nearest(
+    places: np.ndarray, recordings: Mapping[int, Recording], metres: float
 ) -> list[int]:
     """Index of the nearest recording of each place, -1 beyond the distance."""
-    own = [
-        (index, one.latitude, one.longitude)
-        for index, one in enumerate(recordings)
-        if one.file
-    ]
+    own = [(index, one.latitude, one.longitude) for index, one in recordings.items()]
     if not own:
         return [-1] * len(places)
     table = np.array(own)
@@ -380,8 +403,11 @@ def summary(result: SceneRaster) -> str:
         for scene, count in zip(_CLASSES, counts[1:].tolist(), strict=True)
         if count
     ]
+    refused = sum(result.refused.values())
     lines.append(
-        f"{result.classes.size} cells = {result.predicted} answered + {counts[0]} "
-        f"without data; {result.with_sound} with a sound"
+        f"{result.classes.size} cells = {result.predicted} answered + "
+        f"{counts[0] - refused} without data + {refused} refused; {result.with_sound} "
+        "with a sound"
     )
+    lines += [f"refused: {count} cells: {why}" for why, count in result.refused.items()]
     return "\n".join(lines)

@@ -1,12 +1,15 @@
 """The projection in metres around a place."""
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from advance_tf.extras import requires_extra
 
 if TYPE_CHECKING:
     import pyproj
+
+# By how much a metre of a grid may differ from one on the ground.
+_SCALE_TOLERANCE = 0.01
 
 
 @functools.lru_cache(maxsize=64)
@@ -41,3 +44,25 @@ def local_crs(latitude: float, longitude: float) -> str:
         f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m "
         "+no_defs"
     )
+
+
+def is_in_metres(crs: Any, latitude: float, longitude: float) -> bool:
+    """Whether the unit of a coordinate system is a metre on the ground, within 1 %.
+
+    Of Web Mercator, for instance, it is a metre at the equator alone.
+
+    Args:
+        crs: coordinate system of rasterio.
+        latitude: degrees north of a place.
+        longitude: degrees east.
+
+    Returns:
+        True for a projection in metres with a scale near 1 at the place.
+    """
+    import pyproj
+
+    if not (crs.is_projected and crs.linear_units_factor[1] == 1.0):
+        return False
+    factors = pyproj.Proj(crs).get_factors(longitude, latitude)
+    scales = (factors.meridional_scale, factors.parallel_scale)
+    return all(abs(scale - 1) < _SCALE_TOLERANCE for scale in scales)

@@ -30,7 +30,10 @@ _COLUMNS = {
 _POSITIONS = ("locposition", "geolocation", "location", "coordinates", "gps", "xyz")
 _LATITUDES = ("latitude", "gpslatitude", "geolocationlatitude", "lat")
 _LONGITUDES = ("longitude", "gpslongitude", "geolocationlongitude", "lon")
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+# "47.1 9.5", "47.1,9.5" or "47.1;9.5".
+_DEGREES = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*[,;\s]\s*([+-]?\d+(?:\.\d+)?)")
+# "+47.1000+009.5000/" of ISO 6709, with or without an altitude.
+_ISO_6709 = re.compile(r"([+-]\d{2}(?:\.\d+)?)([+-]\d{3}(?:\.\d+)?)([+-][\d.]+)?/?")
 Bounds = tuple[float, float, float, float]
 
 
@@ -312,8 +315,9 @@ def _position(tags: Mapping[str, Any]) -> dict[str, str]:
         value = plain.get(name)
         if isinstance(value, tuple) and len(value) == 2:
             return {"latitude": repr(value[0]), "longitude": repr(value[1])}
-        # "47.1 9.5", "47.1;9.5" or, of ISO 6709, "+47.1000+009.5000/".
-        numbers = _NUMBER.findall(value) if isinstance(value, str) else []
-        if len(numbers) >= 2:
-            return {"latitude": numbers[0], "longitude": numbers[1]}
+        # Other text, such as "47.1 N, 9.5 W" or "Room 12, floor 3", is no position.
+        text = value.strip() if isinstance(value, str) else ""
+        match = _DEGREES.fullmatch(text) or _ISO_6709.fullmatch(text)
+        if match:
+            return {"latitude": match.group(1), "longitude": match.group(2)}
     return {}

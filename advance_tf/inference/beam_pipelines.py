@@ -25,7 +25,8 @@ from advance_tf.inference.examples import Example, find_examples, path_text
 from advance_tf.inference.loading import load_model, model_sha256
 from advance_tf.inference.model import Model
 from advance_tf.inference.prediction import Prediction
-from advance_tf.teacher.models import Teacher, load_teacher
+from advance_tf.teacher.loading import load_teacher
+from advance_tf.teacher.models import Teacher
 
 if TYPE_CHECKING:
     import pyarrow

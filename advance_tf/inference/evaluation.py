@@ -15,7 +15,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.inference.predictor import Predictor, Probabilities
 from advance_tf.metrics.evaluation import Evaluation, evaluate_predictions
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
-from advance_tf.models.heads import build_heads, copy_heads
+from advance_tf.models.heads import heads_model
 from advance_tf.runs.workdir import Run, as_run
 from advance_tf.training.activations import stored_embeddings, trains_on_stored
 from advance_tf.training.callbacks import BEST_WEIGHTS
@@ -83,10 +83,8 @@ def predict_pairs(
             folder,
             progress=progress and sys.stderr.isatty(),
         )
-        heads = build_heads(
-            run.config.model, embeddings.sizes, run.config.transfer.transfer
-        )
-        copy_heads(run.recognizer, heads)
+        # Its layers, which have the precision of the run, whatever the policy is now.
+        heads = heads_model(run.recognizer)
         logits = heads(embeddings.rows(range(len(pairs))), training=False)
         return predictor.probabilities({k: v.numpy() for k, v in logits.items()})
     return predictor.predict_pairs(

@@ -16,6 +16,7 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows
+from advance_tf.data.shards import media_state
 from advance_tf.inference.events import HEADS
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import embedding_model, with_mask
@@ -23,6 +24,7 @@ from advance_tf.models.recognizer import sound_input_of
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.soft_labels import ResumableRows, remove_chunks
 from advance_tf.training.callbacks import BEST_WEIGHTS
+from advance_tf.training.embeddings import used_towers
 
 _CHUNK_PAIRS = 256
 
@@ -89,12 +91,13 @@ def compute_outputs(
         columns[name] = _columns(table, start, size)
         start += size
     head = next((name for name in HEADS if name in columns), None)
-    modality = run.config.model.modality
-    used = {"image": ["image"], "sound": ["audio"]}.get(modality, list(TOWERS))
     return StoredOutputs(
         columns["scene_logits"],
         columns[head] if head else None,
-        {tower: columns[f"{tower}_embedding"] for tower in used},
+        {
+            tower: columns[f"{tower}_embedding"]
+            for tower in used_towers(run.config.model)
+        },
     )
 
 
@@ -108,9 +111,14 @@ def _key(run: Run, pairs: Sequence[Pair]) -> str:
     fields = [
         file_sha256(run.workdir / BEST_WEIGHTS),
         key_settings(run.config.features),
-        [[pair.scene, pair.stem] for pair in pairs],
+        [[*pair.key, *_states(run.data_dir, pair)] for pair in pairs],
     ]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]
+
+
+def _states(data_dir: pathlib.Path, pair: Pair) -> list[tuple[int, int]]:
+    """Size and modification time of the files of a pair, wherever they are."""
+    return [media_state(data_dir, name)[1:] for name in (pair.image, pair.sound)]
 
 
 def _output_model(run: Run) -> keras.Model:

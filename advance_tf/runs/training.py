@@ -7,15 +7,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from advance_tf.config import Config, FeatureConfig, ModelConfig
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.places import audit_places, read_places
-from advance_tf.data.rows import blocks
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.calibration import MIN_SAMPLES
@@ -33,15 +30,12 @@ from advance_tf.runs.calibration import (
     read_calibration,
     uncalibrated,
 )
-from advance_tf.teacher.knowledge import (
-    EventKnowledge,
-    compute_knowledge,
-    load_knowledge,
-    save_knowledge,
+from advance_tf.runs.event_knowledge import (
+    check_knowledge,
+    find_or_compute_knowledge,
+    save_run_knowledge,
 )
-from advance_tf.teacher.soft_labels import logits_key
-from advance_tf.teacher.storage import POSTERIORS
-from advance_tf.teacher.yamnet_tower import find_teacher
+from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import join, lost_processes
 from advance_tf.training.recognition import train_recognizer
@@ -201,43 +195,13 @@ def find_manifest(
     return manifest
 
 
-def find_or_compute_knowledge(
-    knowledge_dir: str | pathlib.Path, manifest: Manifest, config: Config
-) -> EventKnowledge:
-    """Loads the event knowledge of a run, or computes it with its audio weights.
-
-    The teacher N_a^(0) is the network that the audio tower starts from. Audio
-    weights with an event head, among them YAMNet's, are therefore a teacher
-    themselves, and the knowledge can be computed without `advance teach`.
-
-    Args:
-        knowledge_dir: folder of the event knowledge.
-        manifest: pairs and splits.
-        config: data, features, model.audio_backbone and model.audio_weights are
-            used.
-
-    Returns:
-        The event knowledge.
-
-    Raises:
-        ValueError: there is none and the audio weights have no event head, or
-            it is damaged or belongs to another manifest.
-    """
-    path = pathlib.Path(knowledge_dir)
-    if (path / POSTERIORS).exists():
-        return load_knowledge(path, manifest)
-    if (teacher := find_teacher(config)) is not None:
-        dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
-        return compute_knowledge(teacher, dataset, path, config.features)
-    return load_knowledge(path, manifest)
-
-
 def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progress:
     """Trains or resumes a run.
 
     Args:
         setup: as returned by `prepare`.
-        knowledge: event knowledge to save in <workdir>/event_knowledge.
+        knowledge: event knowledge to save in <workdir>/event_knowledge, for a run
+            that was prepared with this folder.
 
     Returns:
         The progress after the last epoch; the best weights are in the work
@@ -255,10 +219,6 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
             _log.warning("%s", warning)
 
     def find_knowledge() -> EventKnowledge | None:
-        if knowledge is not None and worker.is_chief:
-            # Not while another process trains with what is there.
-            with lock_folder(setup.workdir, "run"):
-                _save_knowledge(setup, knowledge)
         if not setup.knowledge_dir:
             return None
         return find_or_compute_knowledge(
@@ -267,10 +227,14 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost_processes(worker.count))
-        known = worker.after_chief(find_knowledge)
-        if worker.is_chief:
+        if worker.is_chief and knowledge is not None:
+            # It must not replace that of another process, nor be replaced.
             stack.enter_context(lock_folder(setup.workdir, "run"))
-        config = worker.after_chief(lambda: _start(setup, worker.is_chief))
+            save_run_knowledge(setup.workdir, setup.manifest, knowledge)
+        known = worker.after_chief(find_knowledge)
+        if worker.is_chief and knowledge is None:
+            stack.enter_context(lock_folder(setup.workdir, "run"))
+        config = worker.after_chief(lambda: start_run(setup, writes=worker.is_chief))
         progress = train_recognizer(
             config, setup.manifest, setup.workdir, knowledge=known
         )
@@ -279,8 +243,20 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
         return progress
 
 
-def _start(setup: RunSetup, writes: bool) -> Config:
-    """The configuration to train with, after the files of the start are written."""
+def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
+    """Writes the files that a run begins with; the folder must be locked.
+
+    They are config.json, manifest.csv and copies of what the towers are built from.
+    What an interrupted run has left unfinished is removed.
+
+    Args:
+        setup: as returned by `prepare`.
+        writes: whether to write, or only to return the configuration.
+
+    Returns:
+        The configuration to train with: that of the run, whose backbones are the
+        copies if it has trained an epoch.
+    """
     config, workdir = setup.config, setup.workdir
     if writes:
         remove_partial_files(workdir)
@@ -367,53 +343,6 @@ def train(
         knowledge_dir=None if knowledge is None else str(folder),
     )
     if knowledge is not None:
-        _check_knowledge(setup, knowledge)
+        check_knowledge(workdir, setup.manifest, knowledge)
     train_run(setup, knowledge)
     return workdir_module.load_run(workdir)
-
-
-def _check_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
-    """Raises ValueError unless the knowledge fits the manifest and the run."""
-    manifest, workdir = setup.manifest, setup.workdir
-    if knowledge.manifest_sha256 != manifest.sha256:
-        raise ValueError(
-            "knowledge must be computed with the split of `dataset`; it was computed "
-            "with another one. Call `advance_tf.teacher.compute_knowledge` with this "
-            "data set."
-        )
-    if not (workdir / workdir_module.CONFIG).exists():
-        return
-    recorded = workdir_module.read_config(workdir)[1]["knowledge_dir"]
-    folder = workdir_module.find_knowledge(workdir, recorded)
-    if folder is None:
-        return
-    stored = load_knowledge(folder, manifest)
-    if stored.teacher_sha256 != knowledge.teacher_sha256:
-        raise ValueError(
-            "A run resumes with the teacher that it was started with; the run in "
-            f"{workdir} uses {stored.teacher}, `knowledge` is from "
-            f"{knowledge.teacher}. Leave `knowledge` out or use another `workdir`."
-        )
-
-
-def _save_knowledge(setup: RunSetup, knowledge: EventKnowledge) -> None:
-    """Writes the knowledge to the work directory unless it is there already."""
-    folder = setup.workdir / workdir_module.KNOWLEDGE
-    if _is_saved(folder, setup.manifest, knowledge):
-        return
-    save_knowledge(folder, knowledge, logits_key(knowledge.teacher_logits))
-
-
-def _is_saved(
-    folder: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
-) -> bool:
-    try:
-        stored = load_knowledge(folder, manifest)
-    except ValueError:
-        return False
-    tables = (stored.teacher_logits, knowledge.teacher_logits)
-    return (
-        stored.teacher_sha256 == knowledge.teacher_sha256
-        and tables[0].shape == tables[1].shape
-        and all(map(np.array_equal, *map(blocks, tables)))
-    )

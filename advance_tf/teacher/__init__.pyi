@@ -1,5 +1,6 @@
 from . import archives as archives
 from . import knowledge as knowledge
+from . import loading as loading
 from . import models as models
 from . import posteriors as posteriors
 from . import pretrained as pretrained
@@ -12,10 +13,11 @@ from .knowledge import compute_knowledge as compute_knowledge
 from .knowledge import compute_shard as compute_shard
 from .knowledge import load_knowledge as load_knowledge
 from .knowledge import save_knowledge as save_knowledge
+from .loading import find_teacher as find_teacher
+from .loading import load_teacher as load_teacher
 from .models import Teacher as Teacher
 from .models import TowerTeacher as TowerTeacher
 from .models import Yamnet as Yamnet
-from .models import load_teacher as load_teacher
 from .posteriors import event_posteriors as event_posteriors
 from .posteriors import event_relevance as event_relevance
 from .pretrained import check_yamnet as check_yamnet
@@ -23,4 +25,3 @@ from .pretrained import download_checkpoints as download_checkpoints
 from .pretrained import download_yamnet as download_yamnet
 from .soft_labels import compute_soft_labels as compute_soft_labels
 from .yamnet_tower import YamnetTowerTeacher as YamnetTowerTeacher
-from .yamnet_tower import find_teacher as find_teacher

@@ -112,7 +112,7 @@ class EventKnowledge:
         Raises:
             ValueError: a pair has no soft labels.
         """
-        own = rows_of(pairs, self.keys, RECOMPUTE)
+        own = rows_of(pairs, self.keys, "soft labels", RECOMPUTE)
         return {
             "soft_labels": select_rows(self.teacher_logits, own, sigmoid),
             "teacher_logits": select_rows(self.teacher_logits, own),
@@ -153,7 +153,7 @@ def build_knowledge(
         ((13, 527), 0.5)
     """
     scenes = labels.scenes()
-    training = np.flatnonzero([split == TRAINING for split in manifest.splits])
+    training = np.array(manifest.positions(TRAINING), np.int64)
     indices = np.array([scenes.index(pair.scene) for pair in manifest.pairs])[training]
     mask = np.asarray(event_mask, bool)
     logits = teacher_logits

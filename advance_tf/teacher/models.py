@@ -20,7 +20,6 @@ from advance_tf.config import IMAGE_SETTINGS, FeatureConfig
 from advance_tf.config_io import key_settings
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import LogMelStats
-from advance_tf.models import weights
 from advance_tf.models.recognizer import sound_input_of
 
 if TYPE_CHECKING:
@@ -293,26 +292,3 @@ def _tower_sha256(
     values = [np.asarray(row, np.float64).tolist() for row in stats]
     text = json.dumps([weights_sha256, settings, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def load_teacher(
-    path: str | pathlib.Path, features: FeatureConfig | None = None
-) -> Teacher:
-    """Loads a teacher from a file.
-
-    Args:
-        path: YAMNet as `.tflite`, or the weights of an audio tower with its event
-            head (`.npz`).
-        features: front-end settings of the tower; the defaults when None.
-
-    Returns:
-        A frozen teacher.
-
-    Raises:
-        ValueError: the file is neither, or YAMNet is used at another rate than 16 kHz.
-    """
-    path, features = str(path), features or FeatureConfig()
-    if path.endswith(".tflite"):
-        return Yamnet(path, features.sample_rate_hz)
-    tagger = weights.load_audio_tagger(path, features)
-    return TowerTeacher(tagger, features, file_sha256(path))

@@ -1,4 +1,4 @@
-"""YAMNet as a Keras model: the teacher of a run whose audio tower starts from it."""
+"""YAMNet as a Keras model: a teacher."""
 
 import hashlib
 import pathlib
@@ -8,11 +8,10 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.checksums import path_sha256
-from advance_tf.config import Config, FeatureConfig
+from advance_tf.config import FeatureConfig
 from advance_tf.models.backbones.registry import build_backbone
 from advance_tf.models.backbones.yamnet_network import event_indices
-from advance_tf.models.weights import read_weights
-from advance_tf.teacher.models import Teacher, load_teacher, score_logits
+from advance_tf.teacher.models import score_logits
 
 
 class YamnetTowerTeacher:
@@ -66,27 +65,3 @@ class YamnetTowerTeacher:
         scores = np.zeros((len(waveforms), len(self.event_mask)))  # [B, 527]
         scores[:, self._events] = self._scores(tf.constant(waveforms, tf.float32))
         return score_logits(scores)
-
-
-def find_teacher(config: Config) -> Teacher | None:
-    """Finds the teacher N_a^(0) that the audio tower of a run starts from.
-
-    Args:
-        config: features, `audio_backbone` and `audio_weights` are used.
-
-    Returns:
-        YAMNet, or the tower of a `.npz` file with its event head; None when the
-        audio weights have no event head.
-
-    Raises:
-        ValueError: the weights cannot be read.
-    """
-    path, backbone = config.model.audio_weights, config.model.audio_backbone
-    if not path:
-        return None
-    if pathlib.Path(path).suffix != ".npz" and backbone != "resnet":
-        is_yamnet = backbone.partition(":")[0] == "yamnet"
-        return YamnetTowerTeacher(path, config.features) if is_yamnet else None
-    if read_weights(path)[1].outputs:
-        return load_teacher(path, config.features)
-    return None

@@ -122,10 +122,12 @@ class Activations(StoredPairs):
             "image" and "audio" → float32 [m, ...].
         """
         numbers = [divmod(int(row), len(self)) for row in np.asarray(rows)]
-        return {
-            tower: np.stack([views[view][row] for view, row in numbers])
-            for tower, views in self.views.items()
-        }
+        found = {}
+        for tower, views in self.views.items():
+            found[tower] = np.empty((len(numbers), *self.shapes[tower]), np.float32)
+            for place, (view, row) in enumerate(numbers):
+                found[tower][place] = views[view][row]
+        return found
 
 
 def cut_towers(recognizer: keras.Model, config: Config) -> dict[str, TowerCut]:

@@ -87,7 +87,7 @@ class TeacherTargets:
         Returns:
             Name → float32 [m, …], read when it is indexed.
         """
-        own = rows_of(pairs, self.keys)
+        own = rows_of(pairs, self.keys, "outputs of the teacher")
         return {n: select_rows(values, own) for n, values in self.columns.items()}
 
 

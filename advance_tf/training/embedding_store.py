@@ -15,7 +15,7 @@ from advance_tf.config import IMAGE_SETTINGS, FeatureConfig
 from advance_tf.data.pairing import Pair
 from advance_tf.data.shards import media_state
 from advance_tf.features.log_mel import load_stats
-from advance_tf.files import reading, replacing, reserve
+from advance_tf.files import is_partial, reading, replacing, reserve
 
 # The settings of features that do not concern a tower. A setting that is not listed
 # concerns both.
@@ -121,6 +121,9 @@ class Store(abc.ABC):
         """
         wanted, found = set(keys), {}
         for path in sorted(self.folder.glob(self.pattern)):
+            # Another process is writing it, or was killed while it did.
+            if is_partial(path):
+                continue
             names, values = self._open(path)
             for key, row in zip(names, values, strict=True):
                 if key in wanted:

@@ -129,7 +129,7 @@ def adapt_normalization(
         dataclasses.replace(config, training=single),
         manifest.pairs,
         embedding_folder(config, workdir),
-        rows=np.flatnonzero(np.array(manifest.splits) == "training").tolist(),
+        rows=manifest.positions("training"),
     )
     for tower in TOWERS:
         layer = recognizer.get_layer(f"{tower}_normalization")

@@ -306,7 +306,7 @@ class HeadModel:
             "scene_logits" → float32 [m, 13] and, depending on the transfer,
             "audio_event_logits" or "audiovisual_event_logits" → float32 [m, 527].
         """
-        rows = np.asarray(pairs)
+        rows = np.asarray(pairs, np.int64)
         parts = []
         for start in range(0, max(1, len(rows)), _BATCH_ROWS):
             own = self.embeddings.rows(rows[start : start + _BATCH_ROWS])

@@ -28,6 +28,7 @@ from advance_tf.training.activations import trains_on_stored
 from advance_tf.training.callbacks import ValidationScores
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import Worker, join
+from advance_tf.training.embeddings import used_towers
 from advance_tf.training.epochs import Batches
 from advance_tf.training.frozen import adapt_normalization, train_frozen
 from advance_tf.training.optimizer import scale_rates
@@ -247,12 +248,10 @@ def term_shares(
         targets=knowledge.targets_for(pairs) if knowledge else None,
         sound_input=sound_input(config.model),
     )
-    unused = {"image": "audio", "sound": "image"}.get(config.model.modality)
     trained = [
         f"{tower}_tower"
-        for tower in TOWERS
-        if tower != unused
-        and trainer.model.get_layer(f"{tower}_tower").trainable_variables
+        for tower in used_towers(config.model)
+        if trainer.model.get_layer(f"{tower}_tower").trainable_variables
     ]
     return TermShares(
         trainer.model,

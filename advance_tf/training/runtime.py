@@ -67,6 +67,22 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
+def check_one_process(config: TrainingConfig) -> None:
+    """Refuses the strategy of several processes.
+
+    Args:
+        config: strategy is used.
+
+    Raises:
+        ValueError: it is "multi_worker".
+    """
+    if config.strategy == "multi_worker":
+        raise ValueError(
+            "strategy must be 'auto', 'one' or 'mirrored' in pretraining and in "
+            "distillation; received 'multi_worker'. Choose one of these."
+        )
+
+
 def start(
     config: TrainingConfig, worker: Worker | None = None
 ) -> tf.distribute.Strategy:
@@ -83,11 +99,8 @@ def start(
         ValueError: the global batch does not divide evenly among the replicas, or the
             training cannot use several machines.
     """
-    if config.strategy == "multi_worker" and worker is None:
-        raise ValueError(
-            "strategy must be 'auto', 'one' or 'mirrored' in pretraining; received "
-            "'multi_worker'. Choose one of these."
-        )
+    if worker is None:
+        check_one_process(config)
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(resolve_precision(config.precision))
     if worker is not None and config.strategy == "multi_worker":

@@ -15,7 +15,7 @@ from advance_tf.inference.examples import find_examples
 from advance_tf.inference.loading import load_model
 from advance_tf.models.recognizer import build_audio_tagger
 from advance_tf.models.weights import TowerMetadata, save_tower
-from advance_tf.teacher.models import load_teacher
+from advance_tf.teacher.loading import load_teacher
 from advance_tf.teacher.soft_labels import compute_soft_labels
 from tests.untrained_run import write_run
 

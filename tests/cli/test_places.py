@@ -130,6 +130,9 @@ def test_nothing_answered_is_exit_status_1(inputs, run, tmp_path, capsys):
     assert "--output must end in .csv" in capsys.readouterr().err
     assert main([*given, "--data_dir=x", "--output=o.csv"]) == 1
     assert "received several of them" in capsys.readouterr().err
+    assert main([*given[:2], "--data_dir=x", "--output=o.csv", "--raster=a.tif"]) == 1
+    error = capsys.readouterr().err
+    assert "--output, --raster may be given with --places or --stride_metres" in error
 
 
 def test_a_raster_becomes_a_raster_of_scenes(inputs, run, tmp_path, capsys):

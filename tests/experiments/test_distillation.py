@@ -143,7 +143,7 @@ def test_embeddings_are_standardized_over_the_training_pairs(targets, outputs, t
 def test_targets_follow_the_order_of_the_pairs(targets, manifest):
     pairs = manifest.of("training")[::-1][:5]
     found = targets.targets_for(pairs)["soft_scenes"]
-    rows = [targets.keys.index((pair.scene, pair.stem)) for pair in pairs]
+    rows = [targets.keys.index(pair.key) for pair in pairs]
     expected = np.asarray(targets.columns["soft_scenes"])[rows]
     np.testing.assert_array_equal(np.asarray(found), expected)
 
@@ -241,6 +241,9 @@ def test_a_student_is_a_run_of_its_teachers(teachers, tmp_path):
         distillation.distill(
             folders[:1], tmp_path, settings=DistillationSettings(), progress=False
         )
+    # A field that is not given keeps its value.
+    part = {"embedding_weight": SETTINGS.embedding_weight}
+    assert distillation.distill(folders[:1], tmp_path, settings=part, progress=False)
     (tmp_path / "checksums.json").unlink()
     (tmp_path / "distillation.json").write_text("{}")
     with pytest.raises(ValueError, match="'settings' is missing. Restore it, or use"):

@@ -1,6 +1,8 @@
 """Heads in memory: equal to those of `train_heads`, resumed, and in processes."""
 
+import concurrent.futures
 import json
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -151,6 +153,35 @@ def test_frozen_towers_with_linear_heads_make_kl_and_sq_equal_to_l_s(
         assert one.values["stem"] == other.values["stem"]
         probs = [[float(r.values[s]) for s in labels.scenes()] for r in (one, other)]
         np.testing.assert_allclose(*probs, rtol=0, atol=1e-5)
+
+
+def test_a_process_that_was_killed_is_an_error_with_a_remedy(
+    study, manifest, embeddings, monkeypatch
+):
+    works = [
+        HeadJobs(manifest, (study.job("table1_both", 1, subfolder=name),), None)
+        for name in ("killed", "waiting")
+    ]
+
+    class Pool:
+        def __init__(self, *given):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return False
+
+        def submit(self, *given):
+            future = concurrent.futures.Future()
+            future.set_exception(BrokenProcessPool("terminated abruptly"))
+            return future
+
+    monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", Pool)
+    by_key = {embedding_key(works[0].jobs[0].config): embeddings}
+    with pytest.raises(ValueError, match="Lower `jobs` and run the same command"):
+        run_head_jobs(works, by_key, parallel=2)
 
 
 def test_processes_train_the_splits(study, manifest, embeddings):

@@ -8,9 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from advance_tf.config_io import load_config
+from advance_tf.config_io import load_config, to_dict
 from advance_tf.experiments import study as study_module
+from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.study import prepare_study
+from advance_tf.labels import asset_path
 from advance_tf.locks import lock_folder
 from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.storage import POSTERIORS
@@ -64,6 +66,21 @@ def test_the_settings_replace_alpha_and_beta_of_a_recipe_that_has_them(
 def test_settings_of_the_rows_are_refused(tmp_path, fabricated_advance):
     with pytest.raises(ValueError, match="received `modality`, `seed`"):
         open_small_study(tmp_path, fabricated_advance, seed=1, modality="image")
+
+
+@pytest.mark.parametrize("name", ["authors_code", "paper", "small", "frozen"])
+def test_flags_that_are_no_row_apply_to_every_row(name, tmp_path, fabricated_advance):
+    given = read_recipe(asset_path(f"recipes/{name}.flags"))
+    study = study_module.open_study(
+        tmp_path / "study", {**given, "data_dir": str(fabricated_advance)}
+    )
+    job = study.job("table1_kl_audio", 3)
+    config = to_dict(job.config)
+    fields = {field: v for group in config.values() for field, v in group.items()}
+    for field, value in given.items():
+        found = fields[field]
+        assert (tuple(found) if isinstance(found, list) else found) == value, field
+    assert (fields["transfer"], fields["seed"]) == ("kl_audio", 3)
 
 
 def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_advance):
@@ -148,7 +165,9 @@ def test_a_broken_checkpoint_is_named(tmp_path, fabricated_advance):
     write_progress(job, epochs=1)
     assert job.epochs == 1
     (job.workdir / "checkpoint.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match=r"checkpoint\.npz must be a complete file"):
+    with pytest.raises(
+        ValueError, match=r"checkpoint\.npz must be a complete checkpoint"
+    ):
         job.is_finished()
 
 

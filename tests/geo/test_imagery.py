@@ -121,6 +121,10 @@ def test_a_grid_has_its_places_at_the_centres(tmp_path):
         assert grid_of_places(imagery, 250)[0] == "EPSG:32632"
         with pytest.raises(ValueError, match="stride_metres must be at most"):
             grid_of_places(imagery, 5000)
+    # So does one in Web Mercator, whose metre is 0.68 m on the ground here.
+    mercator = write_raster(tmp_path / "c.tif", FLAT, crs="EPSG:3857")
+    with Imagery([mercator]) as imagery:
+        assert grid_of_places(imagery, 250)[0] == "EPSG:32632"
 
 
 def test_what_is_no_raster_is_an_error(tmp_path):

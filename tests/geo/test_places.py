@@ -148,6 +148,39 @@ def test_a_grid_over_a_raster(raster, tmp_path):
     assert "36 cells" in summary(result)
 
 
+def test_a_recording_that_cannot_be_read_is_left_out_of_a_grid(
+    raster, tmp_path, caplog
+):
+    """The cells use the next one near by; other refusals are counted."""
+    for name in ("a.flac", "b.wav"):
+        (tmp_path / name).write_bytes(b"no sound")
+    sound = str(write_recording(tmp_path / "d.wav"))
+    recordings = [
+        Recording("a", str(tmp_path / "a.flac"), *place(-250, -250)),
+        Recording("b", str(tmp_path / "b.wav"), *place(-250, -249)),
+        Recording("c", str(tmp_path / "gone.wav"), *place(-250, -248)),
+        Recording("d", sound, *place(-250, -247)),
+    ]
+    with Imagery([raster]) as imagery:
+        grid = (LevelModel(), imagery, 100, TILES)
+        result = predict_raster(*grid, recordings=recordings, sound_metres=110)
+        expected = predict_raster(*grid, recordings=recordings[3:], sound_metres=110)
+    np.testing.assert_array_equal(result.confidence, expected.confidence)
+    assert result.with_sound == expected.with_sound > 0
+    for name in ("a.flac", "b.wav", "gone.wav"):
+        assert f"{name} is left out" in caplog.text
+
+    class RefusingModel(LevelModel):
+        def _read(self, example):
+            raise ValueError("it is refused")
+
+    with Imagery([raster]) as imagery:
+        result = predict_raster(RefusingModel(), imagery, 100, TILES)
+    assert result.predicted == 0
+    (count,) = result.refused.values()
+    assert f"+ {36 - count} without data + {count} refused" in summary(result)
+
+
 def test_models_without_the_image_have_no_raster(raster):
     class SoundModel(LevelModel):
         modality = "sound"

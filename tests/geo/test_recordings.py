@@ -131,6 +131,13 @@ def test_tags_of_several_formats_hold_a_position(tags):
     assert (float(row["latitude"]), float(row["longitude"])) == (47.1, 9.5)
 
 
+@pytest.mark.parametrize(
+    "text", ["47.1 N, 9.5 W", "47°06'N 9°30'E", "Room 12, floor 3", "47.1", "1, 2, 3"]
+)
+def test_other_text_is_no_position(text):
+    assert recordings._position({"location": text}) == {}
+
+
 def test_valid_places_have_no_problem():
     assert place_problem(47.1, 9.5, REGION) == ""
     assert place_problem(-33.9, 151.2) == ""

@@ -1,13 +1,13 @@
-"""YAMNet in Keras as teacher, and the teacher that an audio tower starts from."""
+"""YAMNet in Keras as teacher."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.config import Config, FeatureConfig, ModelConfig
+from advance_tf.config import FeatureConfig
 from advance_tf.models.backbones.yamnet_network import build_yamnet, event_indices
 from advance_tf.teacher.models import SMALLEST_SCORE, score_logits
-from advance_tf.teacher.yamnet_tower import YamnetTowerTeacher, find_teacher
+from advance_tf.teacher.yamnet_tower import YamnetTowerTeacher
 from tests.models.backbones.test_yamnet import random_weights, set_weights
 
 FEATURES = FeatureConfig(clip_seconds=0.975)
@@ -33,13 +33,3 @@ def test_scores_are_those_of_the_covered_events(path):
     covered = np.isin(np.arange(527), event_indices())
     np.testing.assert_array_equal(teacher.event_mask, covered)
     assert (found[:, ~covered] == score_logits(SMALLEST_SCORE)).all()
-
-
-def test_teacher_is_the_network_that_the_audio_tower_starts_from(path):
-    def teacher_of(**settings):
-        return find_teacher(Config(features=FEATURES, model=ModelConfig(**settings)))
-
-    found = teacher_of(audio_backbone="yamnet", audio_weights=str(path))
-    assert isinstance(found, YamnetTowerTeacher)
-    assert found.sha256 == YamnetTowerTeacher(path, FEATURES).sha256
-    assert teacher_of(audio_backbone="yamnet") is None

@@ -18,7 +18,7 @@ from advance_tf.config import (
 )
 from advance_tf.csv_tables import read_table
 from advance_tf.data.synthetic.pairs import write_tagged_clips
-from advance_tf.teacher.models import load_teacher
+from advance_tf.teacher.loading import load_teacher
 from advance_tf.training.pretraining import build_audio_pretraining
 from advance_tf.training.pretraining_settings import (
     SETTINGS,

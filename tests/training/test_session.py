@@ -14,7 +14,7 @@ from advance_tf.config import TrainingConfig
 from advance_tf.losses.objective import Term
 from advance_tf.training import session
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT, LOG
-from advance_tf.training.checkpoint import Progress
+from advance_tf.training.checkpoint import Progress, read_progress
 from advance_tf.training.trainer import Trainer
 
 
@@ -113,6 +113,21 @@ def test_a_damaged_file_of_a_run_is_an_error(tmp_path, name):
     (tmp_path / name).write_bytes(contents)
     with pytest.raises(ValueError, match=f"{name} .*(damaged|complete)"):
         fit(tmp_path, TrainingConfig(epochs=2))
+
+
+def test_progress_is_read_without_the_variables(tmp_path):
+    """A study asks for it every second; the variables are verified when needed."""
+    fit(tmp_path, TrainingConfig(epochs=1))
+    path = tmp_path / CHECKPOINT
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+    assert read_progress(path).epochs == 1
+    with pytest.raises(ValueError, match="damaged.* Remove it to restart the run"):
+        fit(tmp_path, TrainingConfig(epochs=2))
+    path.write_bytes(contents[: len(contents) // 3])
+    with pytest.raises(ValueError, match="must be a complete checkpoint"):
+        read_progress(path)
 
 
 _ON_A_FULL_DISK = """

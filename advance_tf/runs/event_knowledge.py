@@ -1,0 +1,116 @@
+"""The event knowledge of a run: found, computed with its audio weights, or given."""
+
+import pathlib
+
+import numpy as np
+
+from advance_tf.config import Config
+from advance_tf.data.advance import AdvanceDataset
+from advance_tf.data.manifest import Manifest
+from advance_tf.data.rows import blocks
+from advance_tf.runs.workdir import CONFIG, KNOWLEDGE, find_knowledge, read_config
+from advance_tf.teacher.knowledge import (
+    EventKnowledge,
+    compute_knowledge,
+    load_knowledge,
+    save_knowledge,
+)
+from advance_tf.teacher.loading import find_teacher
+from advance_tf.teacher.soft_labels import logits_key
+from advance_tf.teacher.storage import POSTERIORS
+
+
+def find_or_compute_knowledge(
+    knowledge_dir: str | pathlib.Path, manifest: Manifest, config: Config
+) -> EventKnowledge:
+    """Loads the event knowledge of a run, or computes it with its audio weights.
+
+    The teacher N_a^(0) is the network that the audio tower starts from. Audio
+    weights with an event head, among them YAMNet's, are therefore a teacher
+    themselves, and the knowledge can be computed without `advance teach`.
+
+    Args:
+        knowledge_dir: folder of the event knowledge.
+        manifest: pairs and splits.
+        config: data, features, model.audio_backbone and model.audio_weights are
+            used.
+
+    Returns:
+        The event knowledge.
+
+    Raises:
+        ValueError: there is none and the audio weights have no event head, or
+            it is damaged or belongs to another manifest.
+    """
+    path = pathlib.Path(knowledge_dir)
+    if (path / POSTERIORS).exists():
+        return load_knowledge(path, manifest)
+    if (teacher := find_teacher(config)) is not None:
+        dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
+        return compute_knowledge(teacher, dataset, path, config.features)
+    return load_knowledge(path, manifest)
+
+
+def check_knowledge(
+    workdir: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
+) -> None:
+    """Checks that given event knowledge fits the split and the run in a folder.
+
+    Args:
+        workdir: folder of the run.
+        manifest: pairs and splits of the run.
+        knowledge: the given knowledge.
+
+    Raises:
+        ValueError: it is of another split, or of another teacher than that of the run.
+    """
+    if knowledge.manifest_sha256 != manifest.sha256:
+        raise ValueError(
+            "knowledge must be computed with the split of `dataset`; it was computed "
+            "with another one. Call `advance_tf.teacher.compute_knowledge` with this "
+            "data set."
+        )
+    if not (workdir / CONFIG).exists():
+        return
+    recorded = read_config(workdir)[1]["knowledge_dir"]
+    folder = find_knowledge(workdir, recorded)
+    if folder is None:
+        return
+    stored = load_knowledge(folder, manifest)
+    if stored.teacher_sha256 != knowledge.teacher_sha256:
+        raise ValueError(
+            "A run resumes with the teacher that it was started with; the run in "
+            f"{workdir} uses {stored.teacher}, `knowledge` is from "
+            f"{knowledge.teacher}. Leave `knowledge` out or use another `workdir`."
+        )
+
+
+def save_run_knowledge(
+    workdir: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
+) -> None:
+    """Writes given event knowledge to a work directory, unless it is there already.
+
+    Args:
+        workdir: folder of the run; it must be locked.
+        manifest: pairs and splits of the run.
+        knowledge: the given knowledge.
+    """
+    folder = workdir / KNOWLEDGE
+    if _is_saved(folder, manifest, knowledge):
+        return
+    save_knowledge(folder, knowledge, logits_key(knowledge.teacher_logits))
+
+
+def _is_saved(
+    folder: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
+) -> bool:
+    try:
+        stored = load_knowledge(folder, manifest)
+    except ValueError:
+        return False
+    tables = (stored.teacher_logits, knowledge.teacher_logits)
+    return (
+        stored.teacher_sha256 == knowledge.teacher_sha256
+        and tables[0].shape == tables[1].shape
+        and all(map(np.array_equal, *map(blocks, tables)))
+    )

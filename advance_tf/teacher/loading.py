@@ -1,0 +1,60 @@
+"""Loads the teacher of a file, or the one that an audio tower starts from."""
+
+import pathlib
+
+from advance_tf.checksums import file_sha256
+from advance_tf.config import Config, FeatureConfig
+from advance_tf.models.weights import load_audio_tagger, read_weights
+from advance_tf.teacher.models import Teacher, TowerTeacher, Yamnet
+from advance_tf.teacher.yamnet_tower import YamnetTowerTeacher
+
+
+def load_teacher(
+    path: str | pathlib.Path, features: FeatureConfig | None = None
+) -> Teacher:
+    """Loads a teacher from a file.
+
+    Args:
+        path: YAMNet as `.tflite`, which LiteRT runs, as `.h5` or as the folder of a
+            SavedModel, which Keras runs; or the weights of an audio tower with its
+            event head (`.npz`).
+        features: front-end settings of the tower; the defaults when None.
+
+    Returns:
+        A frozen teacher.
+
+    Raises:
+        ValueError: the file is none of these, or YAMNet is used at another rate than
+            16 kHz.
+    """
+    path, features = pathlib.Path(path), features or FeatureConfig()
+    if path.suffix == ".tflite":
+        return Yamnet(path, features.sample_rate_hz)
+    if path.suffix == ".h5" or path.is_dir():
+        return YamnetTowerTeacher(path, features)
+    tagger = load_audio_tagger(str(path), features)
+    return TowerTeacher(tagger, features, file_sha256(path))
+
+
+def find_teacher(config: Config) -> Teacher | None:
+    """Finds the teacher N_a^(0) that the audio tower of a run starts from.
+
+    Args:
+        config: features, `audio_backbone` and `audio_weights` are used.
+
+    Returns:
+        YAMNet, or the tower of a `.npz` file with its event head; None when the
+        audio weights have no event head.
+
+    Raises:
+        ValueError: the weights cannot be read.
+    """
+    path, backbone = config.model.audio_weights, config.model.audio_backbone
+    if not path:
+        return None
+    if pathlib.Path(path).suffix != ".npz" and backbone != "resnet":
+        is_yamnet = backbone.partition(":")[0] == "yamnet"
+        return YamnetTowerTeacher(path, config.features) if is_yamnet else None
+    if read_weights(path)[1].outputs:
+        return load_teacher(path, config.features)
+    return None
