@@ -6,6 +6,7 @@ import errno
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import struct
 import tokenize
@@ -89,6 +90,14 @@ def reading(path: str | pathlib.Path, rule: str, way_out: str) -> Iterator[None]
         ) from error
 
 
+def unique_number() -> str:
+    """Digits for a temporary name that no other process or thread uses.
+
+    The number of the process is not enough: in every container the first is 1.
+    """
+    return f"{os.getpid()}{secrets.randbelow(10**12):012d}"
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Writes a file atomically: a failure leaves the previous file unchanged.
@@ -112,7 +121,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Keras chooses the format by the suffix, so the temporary path has the same one.
     name, dot, ending = path.name.partition(".")
-    temporary = path.with_name(f"{name}-{os.getpid()}-partial{dot}{ending}")
+    temporary = path.with_name(f"{name}-{unique_number()}-partial{dot}{ending}")
     try:
         yield temporary
         os.replace(temporary, path)

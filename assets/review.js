@@ -180,14 +180,29 @@
       p: () => audio.paused ? audio.play() : audio.pause(),
       ArrowLeft: () => show(at - 1), ArrowRight: () => show(at + 1),
     };
-    if (event.target === choice && event.key === "Enter") decide("correct");
-    else if (actions[event.key]) actions[event.key]();
+    if (event.target === choice && event.key === "Enter") {
+      choice.blur();
+      decide("correct");
+    } else if (actions[event.key]) actions[event.key]();
     else return;
     event.preventDefault();
   });
+  // With the keyboard each key selects a scene, and Enter confirms it.
+  let typed = false;
+  choice.addEventListener("pointerdown", () => { typed = false; });
+  choice.addEventListener("keydown", event => { typed = event.key !== "Enter"; });
+  choice.addEventListener("blur", () => { typed = false; });
   choice.addEventListener("change", () => {
+    if (typed) return;
     choice.blur();
     if (choice.value !== pairs[at].scene) decide("correct");
+  });
+  remark.addEventListener("change", () => {
+    const decided = decisions[key(pairs[at])];
+    if (decided) {
+      decided.remark = remark.value;
+      save();
+    }
   });
   new ResizeObserver(drawMap).observe(canvas);
   show(0);

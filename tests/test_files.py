@@ -95,3 +95,16 @@ def test_only_files_of_killed_processes_are_removed(tmp_path):
     assert (tmp_path / "log-1-partial").exists()
     files.remove_partial_files(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["vision"]
+
+
+def test_two_writers_of_one_process_have_files_of_their_own(tmp_path):
+    """As in two containers, where each process has the number 1."""
+    path = tmp_path / "a.txt"
+    with files.replacing(path) as one, files.replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+        assert files.is_partial(one)
+        assert files.is_partial(other)
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]

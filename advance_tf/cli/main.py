@@ -24,6 +24,9 @@ COMMANDS = (
     *("reproduce", "demo"),
 )
 _HELP = {"-h", "--help"}
+# Of NumPy and of TensorFlow.
+_MEMORY_ERRORS = ("MemoryError", "_ArrayMemoryError", "ResourceExhaustedError")
+_SHOWN_CHARACTERS = 200
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,6 +92,13 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as error:
+        # By name: TensorFlow need not be loaded.
+        if type(error).__name__ not in _MEMORY_ERRORS:
+            raise
+        reason = (str(error).splitlines() or [""])[0][:_SHOWN_CHARACTERS]
+        text = f"The memory must suffice; it is used up. {reason} Lower `batch_size`."
+        return _fail(translate(text, values))
     return 0
 
 

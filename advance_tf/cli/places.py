@@ -90,6 +90,8 @@ def run_places(values: FlagValues, model: Any) -> None:
     with contextlib.ExitStack() as stack:
         imagery = stack.enter_context(Imagery(values.raster)) if values.raster else None
         if values.stride_metres:
+            for one in rejected[:20]:
+                print(f"rejected: {one.name}: {one.reason}")
             _run_raster(values, model, imagery, found, parameters)
         else:
             _run_table(values, model, imagery, (found, rejected), parameters)
@@ -128,12 +130,8 @@ def _run_table(
 def _run_raster(
     values: FlagValues, model: Any, imagery: Any, found: Any, parameters: dict[str, Any]
 ) -> None:
-    from advance_tf.geo.places import (
-        TileSettings,
-        predict_raster,
-        summary,
-        write_scene_raster,
-    )
+    from advance_tf.geo.places import TileSettings
+    from advance_tf.geo.scene_raster import predict_raster, summary, write_scene_raster
 
     result = predict_raster(
         *(model, imagery, values.stride_metres, TileSettings(values.ground_metres)),

@@ -215,10 +215,17 @@ class PairCache:
 
         Raises:
             FileNotFoundError: a cache file does not exist.
+            ValueError: a cache file is cut off.
         """
         for path in itertools.chain.from_iterable(blocks(paths)):
             with open(path, "rb") as file:
-                file.seek(-1 - _FINGERPRINT_BYTES, os.SEEK_END)
+                size = os.fstat(file.fileno()).st_size
+                if size <= _FINGERPRINT_BYTES:
+                    raise ValueError(
+                        f"The cache file {os.fsdecode(path)} must be complete; it has "
+                        f"{size} bytes. Remove it; the next run decodes its pair again."
+                    )
+                file.seek(size - 1 - _FINGERPRINT_BYTES)
                 if file.read(1) != b"\0":
                     return True
         return False

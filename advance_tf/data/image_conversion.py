@@ -110,12 +110,13 @@ def _read_levels(raster: "DatasetReader") -> np.ndarray:
 
 
 def _palette(raster: "DatasetReader") -> np.ndarray | None:
-    """The colours of the values, uint8 [256, 3]; None without a palette."""
+    """The colours of all values, uint8 [values, 3]; None without a palette."""
     try:
         colours = raster.colormap(1)
     except ValueError:
         return None
-    palette = np.zeros((256, 3), np.uint8)
+    values = 256 if raster.dtypes[0] == "uint8" else 1 << 16
+    palette = np.zeros((values, 3), np.uint8)
     for value, colour in colours.items():
         if 0 <= value < len(palette):
             palette[value] = colour[:3]

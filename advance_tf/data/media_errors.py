@@ -24,6 +24,7 @@ from advance_tf.files import visible_files
 _MEDIA_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
     # A record of a shard.
     tf.errors.DataLossError,
 )
@@ -101,6 +102,11 @@ def find_broken(
             return media_problem(error)
         except tf.errors.DataLossError:
             return damaged_record(path)
+        except tf.errors.PermissionDeniedError:
+            return (
+                f"The file {path} must be readable; permission is denied. Change its "
+                "permissions."
+            )
         except _MEDIA_ERRORS as error:
             if names_its_file(error):
                 return media_problem(error)

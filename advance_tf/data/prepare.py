@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import errno
 import json
 import os
 import pathlib
@@ -47,7 +46,6 @@ _HEADER_BYTES = 256
 # Formats of which the models read some forms only.
 _FORMS_ENDINGS = (".bmp", ".webp")
 _T = TypeVar("_T")
-_DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +227,7 @@ def _convert_pair(
     except recordings.TooShortError as error:
         outcome, reason = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in recordings.DISK_ERRORS:
             raise
         outcome, reason = BAD, f"{current}: {error}"
     if outcome != WRITTEN:

@@ -1,8 +1,11 @@
 """Conversion of recordings that libsndfile reads to mono 16-bit WAV."""
 
 import dataclasses
+import errno
 import hashlib
+import os
 import pathlib
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,6 +16,8 @@ import soxr
 from advance_tf.config import MAX_RATE_HZ, MAX_SAMPLE, MIN_RATE_HZ
 from advance_tf.data.truncation import missing_end
 
+# Errors that concern every file that is written: a conversion ends with them.
+DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 _BLOCK_SAMPLES = 1 << 16
 # The length of an MP3 without a header frame is known to within two of its frames.
 _LENGTH_TOLERANCE_SAMPLES = 2 * 1152
@@ -90,6 +95,8 @@ def write_wav(
         ValueError: the sampling rate is outside 8 to 192 kHz, or the recording is
             truncated, empty or not finite.
         soundfile.SoundFileError: libsndfile cannot read the file.
+        OSError: the file cannot be written, with an errno of `DISK_ERRORS` if the disk
+            is full.
 
     Example:
         >>> import tempfile
@@ -121,15 +128,29 @@ def write_wav(
                 f"{source}: the recording must last {rule.min_seconds:g} s; it lasts "
                 f"{seconds:.2f} s"
             )
-        with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16", format="WAV") as wav:
-            clip_samples = round(rule.clip_seconds * sound.samplerate)
-            offset = _unit_interval(f"{rule.seed}:{source.stem}")
-            blocks = _clip_blocks(recording, clip_samples, offset)
-            for block in _resampled(blocks, sound.samplerate, rate_hz):
-                wav.write(_to_int16(block))
+        clip_samples = round(rule.clip_seconds * sound.samplerate)
+        offset = _unit_interval(f"{rule.seed}:{source.stem}")
+        blocks = _clip_blocks(recording, clip_samples, offset)
+        _write(path, _resampled(blocks, sound.samplerate, rate_hz), rate_hz)
     if not missing and recording.frames < stated - _LENGTH_TOLERANCE_SAMPLES:
         missing = f"{stated - recording.frames} samples are missing at the end"
     return missing
+
+
+def _write(path: pathlib.Path, blocks: Iterable[np.ndarray], rate_hz: int) -> None:
+    """Writes blocks of samples; OSError if the disk is full."""
+    with soundfile.SoundFile(path, "w", rate_hz, 1, "PCM_16", format="WAV") as wav:
+        for block in blocks:
+            samples = _to_int16(block)
+            try:
+                wav.write(samples)
+            except soundfile.SoundFileError as error:
+                # The error of libsndfile is the same as that of a damaged file.
+                if shutil.disk_usage(path.parent).free < 2 * samples.nbytes:
+                    raise OSError(
+                        errno.ENOSPC, os.strerror(errno.ENOSPC), str(path.parent)
+                    ) from error
+                raise
 
 
 class _Recording(NamedTuple):

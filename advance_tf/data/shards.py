@@ -35,7 +35,10 @@ _COLUMNS = ("stem", "scene", "site", "image", "sound", "file", "offset")
 _SCHEMA = (*("image", "sound", "stem", "scene", "site", "image_path", "sound_path"),)
 # Files of a data set that are read beside its pairs: the label, and the sites.
 _BESIDE = ("NOTICE.txt", "sites.csv")
-_WAY_OUT = "Restore it from a copy, or write the shards again with `advance prepare`."
+_WAY_OUT = (
+    "Restore it from a copy, or remove it and write the shards again with `advance "
+    "prepare`."
+)
 # Length and its CRC before a record of TFRecord, and a CRC behind it.
 _FRAME_BYTES = 16
 
@@ -215,18 +218,23 @@ def write_shards(
         The number of files that other processes have not written.
 
     Raises:
-        ValueError: the folder holds shards of other pairs.
+        ValueError: the folder holds shards of other pairs, or of files that were
+            changed since.
         OSError: a file cannot be read or written.
     """
     root, folder = pathlib.Path(data_dir), pathlib.Path(shards_dir)
     digest = hashlib.sha256()
     for pair in pairs:
-        sizes = [os.stat(root / name).st_size for name in (pair.image, pair.sound)]
-        fields = [pair.stem, pair.scene, pair.image, pair.sound, *sizes]
+        states = [os.stat(root / name) for name in (pair.image, pair.sound)]
+        fields = [
+            *(pair.stem, pair.scene, pair.site, pair.image, pair.sound),
+            *((one.st_size, one.st_mtime_ns) for one in states),
+        ]
         digest.update(json.dumps(fields).encode())
     settings = {"format": FORMAT, "pairs_sha256": digest.hexdigest()}
     parts = Parts(folder / "parts", settings, len(pairs), pairs_per_file, ".json")
     parts.begin()
+    _forget_damaged(folder, parts)
     for start in parts.missing(shard):
         name = f"pairs-{start // pairs_per_file:05d}.tfrecord"
         own = pairs[start : start + pairs_per_file]
@@ -247,6 +255,17 @@ def write_shards(
                 shutil.copyfile(root / beside, folder / beside)
         _write_index(folder, pairs, parts)
     return missing
+
+
+def _forget_damaged(folder: pathlib.Path, parts: Parts) -> None:
+    """Marks parts as missing whose file is missing or has another size."""
+    for start in parts.starts:
+        path = parts.path(start)
+        if path.exists():
+            part = json.loads(path.read_text(encoding="utf-8"))
+            file = folder / part["file"]
+            if not file.is_file() or file.stat().st_size != part["bytes"]:
+                path.unlink(missing_ok=True)
 
 
 def _write_records(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from advance_tf import labels
 from advance_tf.csv_tables import read_cells, read_table
-from advance_tf.data.recordings import ClipRule, TooShortError, write_wav
+from advance_tf.data.recordings import DISK_ERRORS, ClipRule, TooShortError, write_wav
 from advance_tf.data.splits import hash_key
 from advance_tf.files import join_names, replacing
 
@@ -350,6 +350,8 @@ def prepare_clips(
                     allow_truncated=allow_truncated,
                 )
         except (OSError, ValueError, TooShortError, soundfile.SoundFileError) as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise
             bad[name] = str(error)
         else:
             rows.append((target, class_events[class_name]))

@@ -60,7 +60,7 @@ def missing_end(path: str | pathlib.Path) -> str:
             return _chunk_problem(file, size, b"SSND", ">I")
         if start == _W64_RIFF:
             return _w64_problem(file, size)
-        if start[:4] == b".snd":
+        if start[:4] == b".snd" and len(start) >= 12:
             offset, stated = struct.unpack(">II", start[4:12])
             return _problem(stated, size - offset)
         if start[:4] == b"OggS":

@@ -7,11 +7,13 @@ as many are computed at once as there are cores, so that both cost more than the
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
 _OPTIMIZER = "disable_meta_optimizer"
+_TRACING = threading.RLock()
 # Tracing the decoders takes as long as some 30 pairs without a graph.
 _EAGER_CALLS = 32
 
@@ -23,12 +25,15 @@ def as_traced() -> Iterator[None]:
     Each new iterator of a `tf.data` data set optimizes the functions of its graph
     again.
     """
-    before = tf.config.optimizer.get_experimental_options().get(_OPTIMIZER, False)
-    tf.config.optimizer.set_experimental_options({_OPTIMIZER: True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({_OPTIMIZER: before})
+    options = tf.config.optimizer
+    # The option is of the process: two threads must not restore each other's value.
+    with _TRACING:
+        before = options.get_experimental_options().get(_OPTIMIZER, False)
+        options.set_experimental_options({_OPTIMIZER: True})
+        try:
+            yield
+        finally:
+            options.set_experimental_options({_OPTIMIZER: before})
 
 
 class TracedLater:

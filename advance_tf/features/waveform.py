@@ -256,8 +256,8 @@ def mono_waveform(samples: np.ndarray) -> np.ndarray:
             f"{samples.dtype} {list(samples.shape)}. Divide int16 by 32,768 and "
             "put time first."
         )
-    # Comparisons with NaN are False.
-    if not (np.abs(samples) <= MAX_SAMPLE).all():
+    # Comparisons with NaN are False. A Python number would become infinity in float16.
+    if not (np.abs(samples) <= np.float32(MAX_SAMPLE)).all():
         raise MediaError(
             "The samples of a sound array must be finite and within "
             f"±{MAX_SAMPLE:.0f}; received NaN, infinity or a larger sample. Replace "

@@ -12,6 +12,7 @@ from . import projection as projection
 from . import provenance as provenance
 from . import recordings as recordings
 from . import results as results
+from . import scene_raster as scene_raster
 from .build import build_dataset as build_dataset
 from .corrections import read_corrections as read_corrections
 from .freesound import download_recordings as download_recordings
@@ -20,7 +21,6 @@ from .osm_labels import SceneMap as SceneMap
 from .osm_labels import read_features as read_features
 from .osm_rules import read_rules as read_rules
 from .places import predict_places as predict_places
-from .places import predict_raster as predict_raster
 from .plan import BuildSettings as BuildSettings
 from .plan import plan_dataset as plan_dataset
 from .recordings import Recording as Recording
@@ -28,3 +28,4 @@ from .recordings import read_recordings as read_recordings
 from .results import PlaceResult as PlaceResult
 from .results import read_results as read_results
 from .results import write_results as write_results
+from .scene_raster import predict_raster as predict_raster

@@ -205,7 +205,7 @@ def _same(before: Mapping[str, str], row: Mapping[str, str]) -> bool:
     """Whether image and sound of two rows are the same."""
     names = (
         *("scene", "recording", "recording_sha256", "latitude", "longitude"),
-        *("cut_seed", "image_source"),
+        *("cut_seed", "image_source", "image_date", "ground_resolution_metres"),
     )
     return all(before.get(name) == row[name] for name in names)
 

@@ -245,6 +245,9 @@ class _Raster:
                 f"{', '.join(map(str, self.bands))} for {self.name}."
             )
         self.date = _date(dataset, self.name)
+        if bands:
+            # A data set that was built with other bands is built again.
+            self.name += f" (bands {', '.join(map(str, bands))})"
         self._limits: tuple[float, float] | None = None
 
     def touches(self, latitude: float, longitude: float, metres: float) -> bool:

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 import soundfile
@@ -10,11 +11,14 @@ from advance_tf import labels
 from advance_tf.config_fields import Validated, setting
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import Place, cluster_places
+from advance_tf.files import join_names
 from advance_tf.geo.balance import DROPPED, SHIFTED, balance_scenes, shift_place
 from advance_tf.geo.corrections import Correction
 from advance_tf.geo.imagery import Imagery, Tile
 from advance_tf.geo.osm_labels import Label, SceneMap
 from advance_tf.geo.recordings import Recording, Rejection
+
+_log = logging.getLogger(__name__)
 
 # Side in pixels of the image that is checked for data and clouds.
 _CHECK_PIXELS = 64
@@ -187,6 +191,11 @@ def plan_dataset(
     rejected = list(rejections)
     received = len(recordings) + len(rejected)
     found: list[_Candidate] = []
+    known = {one.name for one in recordings} | {one.name for one in rejected}
+    if unknown := sorted({name for name, _ in decided} - known):
+        _log.warning(
+            "Corrections name recordings that are not given: %s.", join_names(unknown)
+        )
     for recording in recordings:
         one = _candidate(recording, scene_map, imagery, rules, decided)
         (rejected if isinstance(one, Rejection) else found).append(one)  # type: ignore[arg-type]
@@ -241,11 +250,21 @@ def _candidate(
         label = dataclasses.replace(label, scene=decision.scene, rule="review")
     if not label.scene:
         return Rejection(name, "label", label.reason)
-    tile = imagery.tile(*place, rules.ground_metres, _CHECK_PIXELS)
-    problem = _tile_problem(tile, rules)
-    if problem:
-        return Rejection(name, "imagery", problem)
+    tile = _read_tile(imagery, place, rules)
+    if isinstance(tile, str):
+        return Rejection(name, "imagery", tile)
     return _Candidate(recording, seconds, label, tile, "", *place)
+
+
+def _read_tile(
+    imagery: Imagery, place: tuple[float, float], rules: BuildSettings
+) -> Tile | str:
+    """The image that is checked, or why it cannot be used."""
+    try:
+        tile = imagery.tile(*place, rules.ground_metres, _CHECK_PIXELS)
+    except ValueError as error:
+        return str(error)
+    return _tile_problem(tile, rules) or tile
 
 
 def _tile_problem(tile: Tile, rules: BuildSettings) -> str:
@@ -282,10 +301,9 @@ def _shifted(
             continue
         if decision and decision.decision == "correct":
             label = dataclasses.replace(label, scene=decision.scene, rule="review")
-        tile = imagery.tile(*place, rules.ground_metres, _CHECK_PIXELS)
-        problem = _tile_problem(tile, rules)
-        if problem:
-            found.append(Rejection(name, "imagery", problem))
+        tile = _read_tile(imagery, place, rules)
+        if isinstance(tile, str):
+            found.append(Rejection(name, "imagery", tile))
             continue
         found.append(
             dataclasses.replace(

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from advance_tf import labels
-from advance_tf.extras import requires_extra
-from advance_tf.files import DAMAGED_FILE_ERRORS, reading, replacing
+from advance_tf.extras import check_extra, requires_extra
+from advance_tf.files import DAMAGED_FILE_ERRORS, check_output, reading, replacing
 from advance_tf.inference.prediction import OK
 
 if TYPE_CHECKING:
@@ -97,15 +97,24 @@ def _row(one: PlaceResult) -> dict[str, Any]:
     return {name: values[name] for name in columns()}
 
 
+# Suffix → modules that write it.
+_MODULES = {
+    ".parquet": ("pyarrow.parquet",),
+    ".geojson": ("geopandas", "shapely"),
+    ".geoparquet": ("geopandas", "shapely", "pyarrow"),
+}
+
+
 def check_outputs(paths: Sequence[str | pathlib.Path]) -> None:
-    """Checks the suffixes of files to write.
+    """Checks files to write before anything is predicted.
 
     Args:
         paths: the files.
 
     Raises:
         ValueError: a path has another suffix than .csv, .parquet, .geojson or
-            .geoparquet, or there is none.
+            .geoparquet, there is none, or it cannot be written.
+        ImportError: a format needs the extra `geo`.
     """
     wrong = [str(p) for p in paths if pathlib.Path(p).suffix.lower() not in ENDINGS]
     if wrong or not paths:
@@ -113,6 +122,9 @@ def check_outputs(paths: Sequence[str | pathlib.Path]) -> None:
             f"output must end in {', '.join(ENDINGS)}; received "
             f"{', '.join(wrong) or 'none'}."
         )
+    for path in map(pathlib.Path, paths):
+        check_output(path)
+        check_extra("geo", *_MODULES.get(path.suffix.lower(), ()))
 
 
 def write_results(

@@ -3,10 +3,11 @@
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from advance_tf import labels
 from advance_tf.data.layout import read_notice
+from advance_tf.data.pairing import Pair
 from advance_tf.data.places import read_places
 from advance_tf.files import replacing
 from advance_tf.geo.provenance import PROVENANCE, read_provenance
@@ -94,13 +95,18 @@ def write_dataset_map(
 
 
 def evaluation_map(
-    data_dir: str | pathlib.Path, evaluation: Evaluation, *, media_limit: int = 30
+    data_dir: str | pathlib.Path,
+    evaluation: Evaluation,
+    pairs: Sequence[Pair] = (),
+    *,
+    media_limit: int = 30,
 ) -> PlaceMap | None:
     """The map of an evaluation, for the report of a run.
 
     Args:
         data_dir: folder of the data set.
         evaluation: evaluation of a run on a split of it.
+        pairs: pairs of the split, whose images and sounds are in the page.
         media_limit: number of places with image and sound in the page.
 
     Returns:
@@ -112,6 +118,7 @@ def evaluation_map(
     """
     data_dir = pathlib.Path(data_dir)
     found = read_places(data_dir)
+    files = {pair.stem: pair for pair in pairs}
     results, notes = [], []
     for row, stem in enumerate(evaluation.stems):
         if stem not in found:
@@ -126,8 +133,8 @@ def evaluation_map(
                 confidence=float(probs.max()),
                 probabilities=dict(zip(evaluation.scenes, probs.tolist(), strict=True)),
                 events=_events(evaluation, row),
-                image=f"vision/{true}/{stem}.jpg",
-                sound=f"sound/{true}/{stem}.wav",
+                image=files[stem].image if stem in files else "",
+                sound=files[stem].sound if stem in files else "",
             )
         )
         right = "correct" if predicted == true else f"wrong, the label is {true}"

@@ -215,7 +215,7 @@ def page_values(
         "manifest_sha256": stored["manifest_sha256"],
         "weights": run.weights,
         "command": command,
-        "map": evaluation_map(run.data_dir, evaluation),
+        "map": evaluation_map(run.data_dir, evaluation, run.pairs_of(evaluation.split)),
     }
 
 

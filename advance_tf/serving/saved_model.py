@@ -13,6 +13,7 @@ import tensorflow as tf
 from advance_tf import labels
 from advance_tf.checksums import record_folder
 from advance_tf.extras import check_extra
+from advance_tf.files import unique_number
 from advance_tf.inference.backends import EMBED, SAVED_MODEL_METADATA
 from advance_tf.serving.inference_model import InferenceModel
 from advance_tf.serving.signatures import BYTES, Signatures
@@ -40,7 +41,7 @@ def new_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
             f"{folder} must not exist; an export is never overwritten. Give another "
             "`version`, or omit it to use the next one."
         )
-    parent = folder.with_name(f"partial-{folder.name}-{os.getpid()}")
+    parent = folder.with_name(f"partial-{folder.name}-{unique_number()}")
     shutil.rmtree(parent, ignore_errors=True)
     temporary = parent / folder.name
     temporary.mkdir(parents=True)

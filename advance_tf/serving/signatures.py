@@ -157,9 +157,12 @@ class Signatures:
             padding = [[0, 0], [0, tf.cast(samples < 1, tf.int32)]]
             clips = tf.map_fn(frontend.fit_clip, tf.pad(waveform, padding))
             clips = tf.where(finite[:, None], clips, tf.zeros_like(clips))  # [B, n]
-            status = status_of(tf.where(finite, "", _NOT_FINITE))
-            read = {"image": frontend.resize_image(image), "sound": clips}
             used = self._model.source.kinds
+            problem = tf.fill(tf.shape(image)[:1], "")
+            if "sound" in used:
+                problem = tf.where(finite, "", _NOT_FINITE)
+            status = status_of(problem)
+            read = {"image": frontend.resize_image(image), "sound": clips}
             return self._outputs({kind: read[kind] for kind in used}, status)
 
         return predict

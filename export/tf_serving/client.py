@@ -18,6 +18,7 @@ import sys
 KINDS = ("image", "sound")
 ENDINGS = dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".webp"), "image")
 ENDINGS[".wav"] = "sound"
+LAYOUT_FOLDERS = ("vision", "sound", "ADVANCE_vision", "ADVANCE_sound")
 
 PARSER = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 ADDRESS = PARSER.add_mutually_exclusive_group(required=True)
@@ -124,7 +125,9 @@ def find_pairs(arguments):
     for path in sorted(arguments.data_dir.rglob("[!.]*")):
         if kind := ENDINGS.get(path.suffix.lower()):
             parts = path.relative_to(arguments.data_dir).with_suffix("").parts
-            name = "/".join(part for part in parts if part not in ("vision", "sound"))
+            if any(part.startswith((".", "__MACOSX")) for part in parts):
+                continue
+            name = "/".join(part for part in parts if part not in LAYOUT_FOLDERS)
             if path != (first := found.setdefault(name, {}).setdefault(kind, path)):
                 sys.exit(f"error: A stem must have one {kind}: {first} or {path}.")
     if not found:

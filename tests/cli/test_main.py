@@ -135,6 +135,17 @@ def test_an_error_of_the_input_is_a_message_and_status_1(body):
     assert ended.stderr.strip() == "error: the rule"
 
 
+@pytest.mark.parametrize(
+    "error", ["MemoryError('a')", "type('ResourceExhaustedError', (Exception,), {})()"]
+)
+def test_used_up_memory_is_a_message_with_a_way_out(error):
+    ended = run(f"raise {error}")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "The memory must suffice" in ended.stderr
+    assert "Lower" in ended.stderr
+
+
 @pytest.mark.parametrize("error", ["KeyError('ours')", "ImportError('ours')"])
 def test_a_defect_keeps_its_traceback(error):
     ended = run(f"raise {error}")

@@ -205,6 +205,9 @@ def test_a_damaged_cache_file_is_named_with_a_way_out(pairs, copied_data, tmp_pa
         with pytest.raises(ValueError, match=f"{rule}.* Remove it; the next run"):
             with media_errors(pairs, copied_data, CUT):
                 list(dataset)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{path} must be complete; it has 0 bytes"):
+        cache.has_long_recordings(cache.path_rows(pairs[1:2], copied_data))
     path.write_bytes(contents)
     assert len(list(dataset)) == -(-len(pairs) // 2)
 

@@ -105,3 +105,23 @@ def test_a_raster_without_data_is_an_error(tmp_path):
     write_raster(tmp_path / "a.tif", np.zeros((3, 4, 4), np.uint16), nodata=0)
     with pytest.raises(ValueError, match="pixels with data; it has none"):
         convert_image(tmp_path / "a.tif", tmp_path / "a.png")
+
+
+def test_a_palette_of_16_bits_is_applied(tmp_path):
+    values = random_levels(1).astype(np.uint16) % 2 + 299
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        width=30,
+        height=20,
+        count=1,
+        dtype="uint16",
+        photometric="palette",
+    ) as raster:
+        raster.write(values)
+        raster.write_colormap(1, {299: (10, 20, 30, 255), 300: (200, 100, 0, 255)})
+    convert_image(tmp_path / "a.tif", tmp_path / "a.png")
+    colours = np.array([[10, 20, 30], [200, 100, 0]], np.uint8)
+    expected = colours[values[0] - 299]
+    np.testing.assert_array_equal(levels(tmp_path / "a.png"), expected)

@@ -1,6 +1,7 @@
 """Shards read like the folder that they were written from."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -116,3 +117,25 @@ def test_a_changed_byte_is_named_by_checksum_and_when_it_is_read(shards):
     broken = find_examples(shards)[0][10]
     with pytest.raises(ValueError, match=r"pairs-00001.tfrecord must be complete"):
         Frontend(FEATURES).read_image(broken.image)
+
+
+def test_a_damaged_shard_is_written_again(folder, shards):
+    before = (shards / "pairs-00001.tfrecord").read_bytes()
+    damage(shards, lambda contents: contents[:-1])
+    (shards / "pairs-00000.tfrecord").unlink()
+    assert write_shards(folder, scan(folder).pairs, shards, pairs_per_file=10) == 0
+    assert (shards / "pairs-00001.tfrecord").read_bytes() == before
+    open_shards(shards).verify()
+
+
+def test_shards_of_files_that_were_changed_are_refused(folder, tmp_path):
+    """Also where the size is the same, as of WAV files of one length."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    write_shards(copy, scan(copy).pairs, tmp_path / "shards")
+    sound = copy / scan(copy).pairs[0].sound
+    contents = bytearray(sound.read_bytes())
+    contents[-1] ^= 1
+    sound.write_bytes(contents)
+    with pytest.raises(ValueError, match="must share the same work"):
+        write_shards(copy, scan(copy).pairs, tmp_path / "shards")

@@ -1,6 +1,7 @@
 """Tagged clips: both CSV formats, labels with commas, conversion of recordings."""
 
 import csv
+import errno
 
 import numpy as np
 import pytest
@@ -191,3 +192,18 @@ def test_a_clip_with_two_rows_is_refused(tmp_path):
     (tmp_path / "tags.csv").write_text("clip,labels\na.wav,Speech\na.wav,Dog\n")
     with pytest.raises(ValueError, match=r"line 3: a clip may have one row; .* line 2"):
         tagged_clips.read_tags(tmp_path / "tags.csv", tmp_path)
+
+
+def test_a_full_disk_ends_the_conversion_and_keeps_the_list(tmp_path, monkeypatch):
+    write_recording(tmp_path, "a.flac")
+    given = ([("a.flac", "x")], tmp_path, {"x": "/m/09x0r"}, tmp_path / "out")
+    tagged_clips.prepare_clips(*given, progress=False)
+    before = (tmp_path / "out" / "tags.csv").read_text()
+
+    def full(*given, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tagged_clips, "write_wav", full)
+    with pytest.raises(OSError, match="No space left"):
+        tagged_clips.prepare_clips(*given, progress=False)
+    assert (tmp_path / "out" / "tags.csv").read_text() == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from advance_tf.data.recordings import ClipRule, write_wav
+from advance_tf.data.recordings import ClipRule, TooShortError, write_wav
 from advance_tf.data.truncation import missing_end
 
 RATE_HZ = 16_000
@@ -65,3 +65,14 @@ def test_a_truncated_recording_is_refused_or_converted_as_far_as_it_goes(
     seconds = soundfile.info(path).duration
     # Compressed data do not end exactly at 40 % of the time.
     assert 2.5 < seconds < 5.0
+
+
+@pytest.mark.parametrize("ending", [*STATED, *OGG])
+def test_a_file_that_ends_in_its_header_is_no_crash(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    write_noise(path, {**STATED, **OGG}[ending])
+    contents = path.read_bytes()
+    for size in range(48):
+        path.write_bytes(contents[:size])
+        with pytest.raises((ValueError, TooShortError, soundfile.SoundFileError)):
+            write_wav(path, tmp_path / "b.wav", ClipRule())

@@ -180,6 +180,7 @@ def test_mono_waveform_averages_channels():
         (np.zeros((3, 9)), r"received float64 \[3, 9\]"),
         (np.zeros(0), "at least one sample"),
         (np.array([0.0, np.nan]), "must be finite"),
+        (np.array([0.0, np.inf], np.float16), "must be finite"),
         (np.array([[0.0], [1e20]]), "must be finite and within ±65536; received NaN"),
     ],
 )

@@ -11,6 +11,7 @@ from rasterio.transform import from_origin
 
 from advance_tf.geo.osm_labels import SceneMap, read_features
 from advance_tf.geo.osm_rules import read_rules
+from advance_tf.inference.model import Model, Scores
 
 # Near Vaduz; tests measure in metres east and north of it.
 LATITUDE, LONGITUDE = 47.14, 9.52
@@ -103,3 +104,24 @@ def write_table(path, rows, columns=("file", "latitude", "longitude")):
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *rows])
     return path
+
+
+class LevelModel(Model):
+    """The scene is the level of the image; a sound doubles its probability."""
+
+    modality = "both"
+    batches = ()
+
+    def _read(self, example):
+        return {"image": example.image, "sound": example.sound}
+
+    def _scores(self, rows):
+        self.batches = (*self.batches, len(rows))
+        probs = np.full((len(rows), 13), 0.04, np.float32)
+        for row, given in enumerate(rows):
+            scene = 0 if given["image"] is None else round(float(given["image"].mean()))
+            probs[row, scene] = 0.25 if given["sound"] is None else 0.5
+        return Scores(["ok"] * len(rows), probs, None)
+
+    def _embed(self, row):
+        raise NotImplementedError

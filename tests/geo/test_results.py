@@ -11,6 +11,7 @@ from advance_tf import labels
 from advance_tf.geo.results import (
     ENDINGS,
     PlaceResult,
+    check_outputs,
     columns,
     read_parameters,
     read_results,
@@ -92,6 +93,9 @@ def test_counts_and_parameters_are_beside_the_table(written):
 def test_other_files_and_versions_are_errors(written, tmp_path):
     with pytest.raises(ValueError, match=r"output must end in .*received a\.xlsx"):
         write_results(ROWS, ["a.xlsx"])
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match="output must be a file; received the folder"):
+        check_outputs([tmp_path / "folder.csv"])
     text = written[".csv"].read_text().replace("\n1,", "\n2,")
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ValueError, match="the schema version 2"):

@@ -14,6 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 from advance_tf import labels
+from advance_tf.data.pairing import Pair
 from advance_tf.geo.corrections import read_corrections
 from advance_tf.geo.provenance import PROVENANCE_COLUMNS
 from advance_tf.geo.results import PlaceResult
@@ -344,6 +345,13 @@ def test_an_evaluation_without_coordinates_has_no_map(tmp_path):
     shown = evaluation_map(tmp_path, evaluation)
     assert [place["name"] for place in shown.places] == ["00002"]
     assert shown.places[0]["notes"] == ["wrong, the label is beach; site 00002"]
+    assert not shown.places[0]["image"]
+    # The files of a pair have the names that its manifest has.
+    picture = tf.io.encode_png(np.full((8, 8, 3), 90, np.uint8)).numpy()
+    (tmp_path / "a.png").write_bytes(picture)
+    pair = Pair("00002", "beach", "00002", "a.png", "a.wav")
+    shown = evaluation_map(tmp_path, evaluation, [pair])
+    assert shown.places[0]["image"]
 
 
 @pytest.mark.parametrize("changed", [("9.5", "east"), ("9.5", "nan"), ("{", "[")])

@@ -1,5 +1,7 @@
 """Networks in files as towers: `file:` and a `.keras`, SavedModel, LiteRT or ONNX."""
 
+import glob
+import hashlib
 import math
 import pathlib
 import shutil
@@ -222,13 +224,28 @@ class FileTower(Backbone):
         if weights not in ("", self.default_weights):
             raise ValueError(self._has_weights(weights))
         self._check_path()
-        return WeightsSource(self.name, weights, "file", path_sha256(self.path))
+        hashes = [path_sha256(path) for path in (self.path, *self._beside())]
+        sha256 = hashes[0]
+        if len(hashes) > 1:
+            sha256 = hashlib.sha256("".join(hashes).encode()).hexdigest()
+        return WeightsSource(self.name, weights, "file", sha256)
 
     def store(self, folder: pathlib.Path) -> None:
-        """Copies the file."""
+        """Copies the file, and of ONNX the weights beside it."""
         folder.mkdir(parents=True)
         copy = shutil.copytree if self.path.is_dir() else shutil.copyfile
-        copy(self.path, folder / self.path.name)
+        for path in (self.path, *self._beside()):
+            copy(path, folder / path.name)
+
+    def _beside(self) -> list[pathlib.Path]:
+        """Files of weights that an ONNX file refers to, as PyTorch and ONNX name them.
+
+        They are written for large models, and by `torch.onnx.export` for all.
+        """
+        if self.ending != ".onnx":
+            return []
+        name = glob.escape(self.path.name)
+        return sorted(self.path.parent.glob(f"{name}[._]data"))
 
     def stored_name(self, folder: pathlib.Path) -> str:
         """The name of the copy; see `Backbone.stored_name`."""

@@ -1,7 +1,6 @@
 """Backbones by name, such as `resnet`, `yamnet`, `keras:<Name>` and `file:<path>`."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 
 from advance_tf.checksums import record_folder, verify_folder
 from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.files import unique_number
 from advance_tf.models.backbones.contract import (
     TOWERS,
     Backbone,
@@ -192,7 +192,7 @@ def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
         folder = _tower_folder(workdir, tower)
         if folder.exists():
             continue
-        copy = folder.with_name(f"{folder.name}-{os.getpid()}-partial")
+        copy = folder.with_name(f"{folder.name}-{unique_number()}-partial")
         tower_backbone(tower, model).store(copy)
         if copy.exists():
             record_folder(copy)
@@ -275,6 +275,11 @@ def build_backbone(
     model = ModelConfig(**settings)  # type: ignore[arg-type]
     built = build_tower(tower, model, features or FeatureConfig())
     weights = initial_weights(tower, model)
-    if weights and pathlib.Path(weights).suffix != ".npz":
+    if pathlib.Path(weights).suffix == ".npz":
+        raise ValueError(
+            "weights must be named ones or a file of the backbone's own format; "
+            f"received {weights!r}. Build the tower without them and call `load_tower`."
+        )
+    if weights:
         backbone.load_weights(built, weights)
     return built

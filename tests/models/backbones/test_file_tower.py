@@ -145,6 +145,31 @@ def test_the_run_has_a_copy_of_the_file(tmp_path):
     assert find_backbone(copied).weights_source("file").sha256 == source.sha256
 
 
+def test_the_copy_of_an_onnx_file_has_the_weights_beside_it(tmp_path):
+    """`torch.onnx.export` writes them so."""
+    import onnx
+
+    path = write_onnx(tmp_path / "image.onnx")
+    onnx.save(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        location="image.onnx.data",
+        size_threshold=0,
+    )
+    backbone = find_backbone(f"file:{path},output=embedding")
+    source = backbone.weights_source("file")
+    expected = np.asarray(build_backbone(backbone.name, "image", FEATURES)(IMAGES))
+    backbone.store(tmp_path / "run" / "image_backbone")
+    copied = backbone.stored_name(tmp_path / "run" / "image_backbone")
+    assert find_backbone(copied).weights_source("file").sha256 == source.sha256
+    weights = tmp_path / "image.onnx.data"
+    weights.write_bytes(bytes(len(weights.read_bytes())))
+    assert backbone.weights_source("file").sha256 != source.sha256
+    found = build_backbone(copied, "image", FEATURES)(IMAGES)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_formats_that_a_file_cannot_be_exported_in(tmp_path, keras_file):
     saved = write_saved_model(tmp_path / "sound")
     onnx_file = write_onnx(tmp_path / "image.onnx")
