@@ -160,7 +160,7 @@ def test_a_checkpoint_of_another_model_is_refused(data, finished, tmp_path):
     with pytest.raises(ValueError, match="must hold the state of this model"):
         train(tmp_path, config, data.manifest, data.knowledge)
     (tmp_path / callbacks.CHECKPOINT).write_bytes(b"PK\x03\x04")
-    with pytest.raises(ValueError, match="must be a complete file"):
+    with pytest.raises(ValueError, match="must be a complete checkpoint"):
         train(tmp_path, finished.config, data.manifest, data.knowledge)
 
 
