@@ -4,7 +4,7 @@ import pathlib
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-# The operators of the graph; TensorFlow 2.20.0, of the newest image of TF Serving,
+# The operators of the graph; TensorFlow 2.20.0, of which TF Serving has an image,
 # defines all of them in its modules gen_*_ops. To add a name, look for it there.
 OPERATORS = pathlib.Path(__file__).with_name("operators_2_20.txt")
 
