@@ -2,12 +2,16 @@
 
 import contextlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.files import check_output
+
+# Rejected rows that are printed.
+_SHOWN = 20
 
 
 def define_places(values: FlagValues) -> None:
@@ -90,11 +94,16 @@ def run_places(values: FlagValues, model: Any) -> None:
     with contextlib.ExitStack() as stack:
         imagery = stack.enter_context(Imagery(values.raster)) if values.raster else None
         if values.stride_metres:
-            for one in rejected[:20]:
-                print(f"rejected: {one.name}: {one.reason}")
+            _print_rejected([(one.name, one.reason) for one in rejected])
             _run_raster(values, model, imagery, found, parameters)
         else:
             _run_table(values, model, imagery, (found, rejected), parameters)
+
+
+def _print_rejected(rows: Sequence[tuple[str, str]]) -> None:
+    """Prints the first names and reasons."""
+    for name, reason in rows[:_SHOWN]:
+        print(f"rejected: {name}: {reason}")
 
 
 def _run_table(
@@ -121,8 +130,7 @@ def _run_table(
         f"{len(results)} places = {answered} answered + {len(results) - answered} "
         f"rejected: {', '.join(values.output)}"
     )
-    for one in [one for one in results if not one.ok][:20]:
-        print(f"rejected: {one.name}: {one.status}")
+    _print_rejected([(one.name, one.status) for one in results if not one.ok])
     if not answered:
         raise ValueError("No place could be predicted; the reasons are above.")
 

@@ -98,15 +98,10 @@ def find_broken(
             if images:
                 path = media_path(root, pair.image)
                 decode_image(tf.constant(path))
-        except tf.errors.NotFoundError as error:
+        except (tf.errors.NotFoundError, tf.errors.PermissionDeniedError) as error:
             return media_problem(error)
         except tf.errors.DataLossError:
             return damaged_record(path)
-        except tf.errors.PermissionDeniedError:
-            return (
-                f"The file {path} must be readable; permission is denied. Change its "
-                "permissions."
-            )
         except _MEDIA_ERRORS as error:
             if names_its_file(error):
                 return media_problem(error)

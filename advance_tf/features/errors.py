@@ -12,9 +12,9 @@ _RULE = re.compile(
     r"(The (?P<kind>sound|image|cache file) .*? must be a valid .*?\.)(?=['\"\s\]]|$)"
 )
 # The names of the graph's node and of the data set may precede the path.
-_MISSING = re.compile(
+_NOT_OPENED = re.compile(
     r"^(?:\{\{.*?\}\} )?(?:Error in user-defined .*? Iterator::\S+ )?"
-    r"(.+); No such file or directory",
+    r"(?P<path>.+); (?P<why>No such file or directory|Permission denied)",
     re.MULTILINE,
 )
 # What TensorFlow adds to the sentence of an operator: the node before it, the operator
@@ -48,10 +48,15 @@ def media_problem(error: tf.errors.OpError) -> str:
     match = _RULE.search(text)
     if match:
         return match.group(1) + _WAYS_OUT[match["kind"]]
-    missing = _MISSING.search(text)
-    if missing:
+    closed = _NOT_OPENED.search(text)
+    if closed and closed["why"] == "Permission denied":
         return (
-            f"The file {missing.group(1)} does not exist. Give the folder of the data "
+            f"The file {closed['path']} must be readable; permission is denied. Change "
+            "its permissions."
+        )
+    if closed:
+        return (
+            f"The file {closed['path']} does not exist. Give the folder of the data "
             "set with `data_dir`."
         )
     found = _BEFORE_NODE.search(text)

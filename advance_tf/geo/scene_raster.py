@@ -6,7 +6,7 @@ import functools
 import logging
 import math
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from advance_tf.geo.places import TileSettings, read_sound, tile_problem
 from advance_tf.geo.recordings import Recording
 from advance_tf.inference.examples import Example
 from advance_tf.inference.model import Model
-from advance_tf.inference.prediction import UNKNOWN, Prediction
+from advance_tf.inference.prediction import UNKNOWN
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -112,7 +112,7 @@ def predict_raster(
     confidence = np.full(rows * columns, np.nan, np.float32)
     used, refused = 0, collections.Counter[str]()
 
-    def examples() -> Iterator[tuple[int, Example]]:
+    def examples() -> Iterator[Example]:
         cells = places.reshape(-1, 2).tolist()
         for cell, place in enumerate(
             tqdm(cells, "cells", unit="cell", disable=None if progress else True)
@@ -129,10 +129,10 @@ def predict_raster(
             if not tile_problem(tile, settings):
                 path = sounds.get(nearest[cell])
                 sound = None if path is None else read(path)
-                yield cell, Example(str(cell), tile.image, sound)
+                yield Example(str(cell), tile.image, sound)
 
     scenes = {scene: number for number, scene in enumerate(_CLASSES, start=1)}
-    for answer in _answers(model, examples(), batch_size):
+    for answer in model.predict_batch(examples(), batch_size=batch_size, events=False):
         cell = int(answer.name)
         if not answer.ok:
             refused[answer.status] += 1
@@ -144,14 +144,6 @@ def predict_raster(
     return SceneRaster(
         *(classes.reshape(shape), confidence.reshape(shape), crs, transform, used),
         refused=dict(refused),
-    )
-
-
-def _answers(
-    model: Model, cells: Iterable[tuple[int, Example]], batch_size: int
-) -> Iterator[Prediction]:
-    yield from model.predict_batch(
-        (example for _, example in cells), batch_size=batch_size, events=False
     )
 
 

@@ -122,7 +122,7 @@ def find_pairs(arguments):
         rows = [{k: p for k, p in zip(KINDS, row, strict=True) if p} for row in both]
         return [(next(iter(row.values())).stem, row) for row in rows]
     found = {}
-    for path in sorted(arguments.data_dir.rglob("[!.]*")):
+    for path in sorted(arguments.data_dir.rglob("*")):
         if kind := ENDINGS.get(path.suffix.lower()):
             parts = path.relative_to(arguments.data_dir).with_suffix("").parts
             if any(part.startswith((".", "__MACOSX")) for part in parts):

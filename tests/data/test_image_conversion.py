@@ -11,7 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from advance_tf.data.image_conversion import convert_image
 
 
-def write_raster(path, values, driver="GTiff", **options):
+def write_raster(path, values, driver="GTiff", palette=None, **options):
     count, height, width = values.shape
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -26,6 +26,8 @@ def write_raster(path, values, driver="GTiff", **options):
             **options,
         ) as raster:
             raster.write(values)
+            if palette:
+                raster.write_colormap(1, palette)
 
 
 def levels(path):
@@ -62,17 +64,8 @@ def test_one_band_becomes_grey_and_a_palette_is_applied(tmp_path):
         levels(tmp_path / "grey.png"), np.repeat(values[0, ..., None] * 200, 3, -1)
     )
     write_raster(tmp_path / "a.gif", values, "GIF")
-    with rasterio.open(
-        tmp_path / "palette.tif",
-        "w",
-        driver="GTiff",
-        width=30,
-        height=20,
-        count=1,
-        dtype="uint8",
-    ) as raster:
-        raster.write(values)
-        raster.write_colormap(1, {0: (10, 20, 30, 255), 1: (200, 100, 0, 255)})
+    palette = {0: (10, 20, 30, 255), 1: (200, 100, 0, 255)}
+    write_raster(tmp_path / "palette.tif", values, palette=palette)
     convert_image(tmp_path / "palette.tif", tmp_path / "palette.png")
     colours = np.array([[10, 20, 30], [200, 100, 0]], np.uint8)
     np.testing.assert_array_equal(levels(tmp_path / "palette.png"), colours[values[0]])
@@ -109,18 +102,9 @@ def test_a_raster_without_data_is_an_error(tmp_path):
 
 def test_a_palette_of_16_bits_is_applied(tmp_path):
     values = random_levels(1).astype(np.uint16) % 2 + 299
-    with rasterio.open(
-        tmp_path / "a.tif",
-        "w",
-        driver="GTiff",
-        width=30,
-        height=20,
-        count=1,
-        dtype="uint16",
-        photometric="palette",
-    ) as raster:
-        raster.write(values)
-        raster.write_colormap(1, {299: (10, 20, 30, 255), 300: (200, 100, 0, 255)})
+    palette = {299: (10, 20, 30, 255), 300: (200, 100, 0, 255)}
+    options = {"palette": palette, "photometric": "palette"}
+    write_raster(tmp_path / "a.tif", values, **options)
     convert_image(tmp_path / "a.tif", tmp_path / "a.png")
     colours = np.array([[10, 20, 30], [200, 100, 0]], np.uint8)
     expected = colours[values[0] - 299]

@@ -171,3 +171,11 @@ def test_entries_of_systems_are_not_searched_for_a_broken_image(tmp_path):
     with pytest.raises(ValueError, match=r"The image .*/b\.jpg must be a valid"):
         with media_errors.media_errors(features=FEATURES, image_dir=tmp_path):
             tf.io.decode_jpeg(b"")
+
+
+def test_a_file_without_permission_is_named():
+    """The tests may run as root, who may read every file."""
+    text = "{{function_node f}} no where/a.wav; Permission denied [Op:ReadFile]"
+    with pytest.raises(ValueError, match="no where/a.wav must be readable; permission"):
+        with media_errors.media_errors():
+            raise tf.errors.PermissionDeniedError(None, None, text)

@@ -2,30 +2,17 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from advance_tf.config import Config, FeatureConfig, ModelConfig
-from advance_tf.models.backbones.yamnet_network import build_yamnet
 from advance_tf.teacher.loading import find_teacher, load_teacher
 from advance_tf.teacher.yamnet_tower import YamnetTowerTeacher
 from tests.models.backbones.test_yamnet import (
     keras_variables,
-    random_weights,
-    set_weights,
     write_h5,
     write_saved_model,
 )
 
 FEATURES = FeatureConfig(clip_seconds=0.975)
-
-
-@pytest.fixture(scope="module")
-def lite(tmp_path_factory):
-    """A float32 `.tflite` file of YAMNet with random weights."""
-    tower = set_weights(build_yamnet(15_600, "scores"), random_weights())
-    path = tmp_path_factory.mktemp("teacher") / "yamnet.tflite"
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(tower).convert())
-    return path
 
 
 @pytest.mark.parametrize(
@@ -50,11 +37,11 @@ def test_a_file_of_nothing_known_is_an_error(tmp_path):
         load_teacher(tmp_path / "none.npz", FEATURES)
 
 
-def test_teacher_is_the_network_that_the_audio_tower_starts_from(lite):
+def test_teacher_is_the_network_that_the_audio_tower_starts_from(yamnet_file):
     def teacher_of(**settings):
         return find_teacher(Config(features=FEATURES, model=ModelConfig(**settings)))
 
-    found = teacher_of(audio_backbone="yamnet", audio_weights=str(lite))
+    found = teacher_of(audio_backbone="yamnet", audio_weights=str(yamnet_file))
     assert isinstance(found, YamnetTowerTeacher)
-    assert found.sha256 == YamnetTowerTeacher(lite, FEATURES).sha256
+    assert found.sha256 == YamnetTowerTeacher(yamnet_file, FEATURES).sha256
     assert teacher_of(audio_backbone="yamnet") is None

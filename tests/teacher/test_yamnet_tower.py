@@ -1,8 +1,6 @@
 """YAMNet in Keras as teacher."""
 
 import numpy as np
-import pytest
-import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.models.backbones.yamnet_network import build_yamnet, event_indices
@@ -13,17 +11,8 @@ from tests.models.backbones.test_yamnet import random_weights, set_weights
 FEATURES = FeatureConfig(clip_seconds=0.975)
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """A float32 `.tflite` file of YAMNet with random weights."""
-    tower = set_weights(build_yamnet(15_600, "scores"), random_weights())
-    path = tmp_path_factory.mktemp("teacher") / "yamnet.tflite"
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(tower).convert())
-    return path
-
-
-def test_scores_are_those_of_the_covered_events(path):
-    teacher = YamnetTowerTeacher(path, FEATURES)
+def test_scores_are_those_of_the_covered_events(yamnet_file):
+    teacher = YamnetTowerTeacher(yamnet_file, FEATURES)
     clips = np.random.default_rng(0).normal(0, 0.1, (2, 15_600)).astype(np.float32)
     found = teacher.logits(clips)
     tower = set_weights(build_yamnet(15_600, "scores"), random_weights())

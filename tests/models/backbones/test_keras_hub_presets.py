@@ -63,39 +63,34 @@ def dino3(tmp_path_factory):
     return write_preset(tmp_path_factory.mktemp("dino3"), network, converter)
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    """CLIP, of whose two encoders that of images is used."""
-    keras.utils.set_random_seed(4)
-    network = MODELS.CLIPBackbone(
-        MODELS.CLIPVisionEncoder(7, 8, 1, 2, 16, image_shape=(28, 28, 3)),
-        MODELS.CLIPTextEncoder(20, 8, 8, 1, 2, 16),
-        8,
+def write_image_encoder(folder, name, *more):
+    """A network of images and texts, of whose encoders that of images is used."""
+    network = getattr(MODELS, f"{name}Backbone")(
+        getattr(MODELS, f"{name}VisionEncoder")(
+            7, 8, 1, 2, 16, image_shape=(28, 28, 3)
+        ),
+        getattr(MODELS, f"{name}TextEncoder")(20, 8, 8, 1, 2, 16),
+        *more,
     )
-    converter = LAYERS.CLIPImageConverter(
+    converter = getattr(LAYERS, f"{name}ImageConverter")(
         image_size=(28, 28), scale=SCALE, offset=OFFSET
     )
-    folder, network, converter = write_preset(
-        tmp_path_factory.mktemp("clip"), network, converter
-    )
+    write_preset(folder, network, converter)
     return folder, network.vision_encoder, converter
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """CLIP, whose last argument is the size of its projection."""
+    keras.utils.set_random_seed(4)
+    return write_image_encoder(tmp_path_factory.mktemp("clip"), "CLIP", 8)
 
 
 @pytest.fixture(scope="module")
 def siglip(tmp_path_factory):
     """SigLIP, whose image encoder pools its tokens by attention."""
     keras.utils.set_random_seed(5)
-    network = MODELS.SigLIPBackbone(
-        MODELS.SigLIPVisionEncoder(7, 8, 1, 2, 16, image_shape=(28, 28, 3)),
-        MODELS.SigLIPTextEncoder(20, 8, 8, 1, 2, 16),
-    )
-    converter = LAYERS.SigLIPImageConverter(
-        image_size=(28, 28), scale=SCALE, offset=OFFSET
-    )
-    folder, network, converter = write_preset(
-        tmp_path_factory.mktemp("siglip"), network, converter
-    )
-    return folder, network.vision_encoder, converter
+    return write_image_encoder(tmp_path_factory.mktemp("siglip"), "SigLIP")
 
 
 @pytest.fixture(scope="module")
