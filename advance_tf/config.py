@@ -23,6 +23,8 @@ DEPTHS = (10, 18, 34, 50, 101, 152)
 MODALITIES = ("both", "image", "sound")
 # A number of frozen stages.
 WHOLE_TOWER = 5
+# A value of `image_weights` and `audio_weights`.
+RANDOM_WEIGHTS = "random"
 # Families of backbones with stages that can be frozen one by one.
 STAGED = ("resnet", "efficientnet_lite0", "yamnet")
 RELEVANCE_MODES = ("gram", "centered_pca")
@@ -158,10 +160,13 @@ class ModelConfig(ModelVariants):
     image_weights: str = setting(
         "",
         "Weights that initialize the image tower: a file, or 'package' or 'imagenet' "
-        "where the backbone has them; empty: those of a preset or file, else random.",
+        "where the backbone has them; empty: those of a preset or file, else random; "
+        "'random': random ones in any case.",
     )
     audio_weights: str = setting(
-        "", "Weights that initialize the audio tower: a file; empty: random."
+        "",
+        "Weights that initialize the audio tower: a file; empty: those of a file as "
+        "backbone, else random; 'random': random ones in any case.",
     )
     image_frozen_stages: int = setting(
         0,
@@ -381,6 +386,10 @@ class Config:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     transfer: TransferConfig = dataclasses.field(default_factory=TransferConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+
+# The settings that a pretraining of a tower begins with.
+PRETRAINING = Config(training=TrainingConfig(learning_rate=1e-3))
 
 
 def groups() -> dict[str, Any]:

@@ -18,9 +18,8 @@ from absl.flags import FlagValues
 
 from advance_tf.cli import startup
 from advance_tf.cli.flags import define_config, define_workdir, given_config, require
-from advance_tf.config import Config, TrainingConfig
+from advance_tf.config import PRETRAINING
 
-_BASE = Config(training=TrainingConfig(learning_rate=1e-3))
 # Fields of training.pretraining_settings.PretrainingSettings.
 _SETTINGS = ("tower", "tags", "held_out", "plateau_patience", "mixup")
 
@@ -58,7 +57,7 @@ def define(values: FlagValues) -> None:
         0.0,
         flag_values=values,
     )
-    define_config(values, "data", "features", "model", "training", base=_BASE)
+    define_config(values, "data", "features", "model", "training", base=PRETRAINING)
 
 
 def run(values: FlagValues) -> None:
@@ -74,7 +73,7 @@ def run(values: FlagValues) -> None:
     config, settings = write_settings(
         workdir,
         given_config(values),
-        _BASE,
+        PRETRAINING,
         {name: value for name, value in given.items() if value is not None},
     )
     tower = train_tower(config, settings, workdir)

@@ -68,6 +68,30 @@ def smallest_split(training: TrainingConfig, split: str) -> int:
     return training.batch_size if whole else 1
 
 
+def evaluation_batch_size(count: int, batch_size: int, replicas: int) -> int:
+    """The size of batches without one that leaves a replica without an example.
+
+    A batch is divided among the replicas of a strategy, each of which needs an example.
+
+    Args:
+        count: number of examples.
+        batch_size: the largest size, a multiple of `replicas`.
+        replicas: number of replicas.
+
+    Returns:
+        The largest multiple of `replicas` up to `batch_size` with a last batch that is
+        whole or has an example for each replica; `batch_size` where there is none.
+
+    >>> evaluation_batch_size(101, 32, 1), evaluation_batch_size(97, 32, 4)
+    (32, 28)
+    """
+    for size in range(batch_size, 0, -replicas):
+        rest = count % size
+        if rest == 0 or rest >= replicas:
+            return size
+    return batch_size
+
+
 def class_rounds(
     members: Sequence[npt.ArrayLike], count: int, *, seed: int, epoch: int
 ) -> np.ndarray:

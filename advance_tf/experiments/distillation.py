@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from advance_tf.checksums import file_sha256, replacing_checked, verify
-from advance_tf.config import Config, ModelConfig, TransferConfig
+from advance_tf.config import Config, ModelConfig, TrainingConfig, TransferConfig
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows, blocks, select_rows
@@ -17,6 +17,7 @@ from advance_tf.files import reading
 from advance_tf.inference.stored_outputs import StoredOutputs, compute_outputs
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid, softmax
+from advance_tf.models.embedding_distance import divided_variance
 from advance_tf.runs import workdir as workdir_module
 from advance_tf.runs.training import calibrate, prepare, start_run
 from advance_tf.runs.workdir import Run, as_run, load_run
@@ -33,9 +34,6 @@ from advance_tf.training.runtime import check_one_process
 
 SETTINGS = "distillation.json"
 FOLDER = "teacher_outputs"
-# As for the normalization of embeddings: features that are nearly constant would
-# dominate the loss if they were divided by their own deviation.
-_LEAST_VARIANCE = 1e-2
 
 
 def distill(
@@ -99,6 +97,7 @@ def distill(
     )
     # Before the outputs of the teachers are computed.
     check_one_process(setup.config.training)
+    _check_views(setup.config.training)
     with lock_folder(workdir, "run"):
         # Before config.json, without which the folder is that of a new student.
         _write_settings(workdir, runs, settings)
@@ -178,6 +177,16 @@ def _common_manifest(runs: Sequence[Run]) -> Manifest:
     return manifests[0]
 
 
+def _check_views(training: TrainingConfig) -> None:
+    """ValueError for augmented views, which are those of stored embeddings."""
+    if training.cached_views > 1:
+        raise ValueError(
+            "cached_views must be left out in a distillation, whose towers run in "
+            f"every epoch, frozen ones too; received {training.cached_views}. Leave "
+            "it out."
+        )
+
+
 def _own_temperature(run: Run) -> float:
     """The temperature at which the probabilities of a run are calibrated.
 
@@ -242,9 +251,8 @@ def _standardized(tables: Sequence[Rows], training: int) -> Rows:
             squares += np.square(block.astype(np.float64)).sum(0)
         mean = total / training
         variance = np.maximum(squares / training - mean**2, 0)
-        variance = np.maximum(variance, _LEAST_VARIANCE * variance.mean())
         means.append(mean)
-        scales.append(1 / np.sqrt(np.where(variance > 0, variance, 1.0)))
+        scales.append(1 / np.sqrt(divided_variance(variance)))
 
     def read(rows: np.ndarray) -> np.ndarray:
         parts = zip(tables, means, scales, strict=True)

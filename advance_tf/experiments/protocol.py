@@ -1,6 +1,7 @@
 """The protocol of a study: splits, the search of α and β, training, and the tables."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 from advance_tf.experiments import grid_search, reproduction
@@ -18,6 +19,8 @@ from advance_tf.experiments.study import Study, prepare_study
 from advance_tf.runs.training import find_manifest
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import load_knowledge
+
+_log = logging.getLogger(__name__)
 
 Weights = Mapping[str, dict[str, float]]
 
@@ -48,7 +51,7 @@ class Resources:
     Attributes:
         teacher: YAMNet's `.tflite` or tower weights; None for the audio weights.
         parallel: number of runs at a time.
-        lock: file descriptor that the runs inherit, see `study.lock_folder`.
+        lock: file descriptor that the runs inherit, see `locks.lock_folder`.
     """
 
     teacher: str | None = None
@@ -95,6 +98,7 @@ def run_tables(
     resources = resources or Resources()
     recipes = reproduction.table_recipes(tables)
     given = _given_weights(row_alphas, recipes)
+    _warn_of_one_alpha(study, recipes)
     several = bool(splits or folds)
     if several and manifest_path:
         raise ValueError(
@@ -108,13 +112,13 @@ def run_tables(
         studies = [SplitStudy(study, manifest)]
     chosen: list[Weights] = [given for _ in studies]
     if grid is not None:
-        searched = _search(studies, recipes, grid, resources)
+        searched = _search(study, studies, recipes, grid, resources)
         chosen = [{**given, **own} for own in searched]
     jobs_of = [
         reproduction.table_jobs(split.study, tables, runs, weights)
         for split, weights in zip(studies, chosen, strict=True)
     ]
-    prepare_splits(studies, jobs_of, resources.teacher)
+    prepare_splits(study, studies, jobs_of, resources.teacher)
     _train(studies, jobs_of, resources)
     for jobs in jobs_of:
         reproduction.evaluate_jobs([job for job in jobs if not job.frozen_towers])
@@ -128,6 +132,21 @@ def run_tables(
         else:
             texts.append(reproduction.write_table(study, table, runs))
     return texts
+
+
+def _warn_of_one_alpha(study: Study, recipes: Sequence[str]) -> None:
+    """Warns of one α for losses of different sizes."""
+    jobs = [study.job(recipe, 0) for recipe in recipes]
+    losses = {job.config.transfer.transfer.partition("_")[0] for job in jobs}
+    losses -= {"none"}
+    if "alpha" in study.settings and len(losses) > 1:
+        _log.warning(
+            "alpha=%g is that of every row with a transfer loss, although these losses "
+            "(%s) differ in size by orders of magnitude. Give `row_alphas`, or search "
+            "it with `grid`.",
+            study.settings["alpha"],
+            ", ".join(sorted(losses)),
+        )
 
 
 def _given_weights(texts: Sequence[str], recipes: Sequence[str]) -> Weights:
@@ -174,7 +193,7 @@ def run_grid(
     manifest = find_manifest(study.workdir, study.config, manifest_path)
     whole = SplitStudy(study, manifest)
     search = _plan(whole, grid.recipe, grid)
-    _run_searches([whole], [[search]], resources)
+    _run_searches(study, [whole], [[search]], resources)
     return grid_search.write(study, search)
 
 
@@ -191,6 +210,7 @@ def _plan(split: SplitStudy, recipe: str | None, grid: Grid) -> Search:
 
 
 def _search(
+    study: Study,
     studies: Sequence[SplitStudy],
     recipes: Sequence[str],
     grid: Grid,
@@ -215,7 +235,7 @@ def _search(
                     betas = (0.0,)
                 own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
         searches.append(own)
-    _run_searches(studies, searches, resources)
+    _run_searches(study, studies, searches, resources)
     chosen: list[Weights] = []
     for split, own in zip(studies, searches, strict=True):
         weights = {}
@@ -228,6 +248,7 @@ def _search(
 
 
 def _run_searches(
+    study: Study,
     studies: Sequence[SplitStudy],
     searches: Sequence[Sequence[Search]],
     resources: Resources,
@@ -237,7 +258,7 @@ def _run_searches(
         [split.study.job(search.recipe, 0) for search in own]
         for split, own in zip(studies, searches, strict=True)
     ]
-    prepare_splits(studies, first_jobs, resources.teacher)
+    prepare_splits(study, studies, first_jobs, resources.teacher)
     folds: dict[str, tuple[SplitStudy, list[Job]]] = {}
     for split, own in zip(studies, searches, strict=True):
         known = load_knowledge(split.study.workdir / KNOWLEDGE, split.manifest)

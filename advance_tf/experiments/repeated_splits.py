@@ -8,7 +8,7 @@ import numpy as np
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.experiments.folds import cross_validation
 from advance_tf.experiments.scheduler import Job
-from advance_tf.experiments.study import Study, prepare_study
+from advance_tf.experiments.study import Study, prepare_study, save_settings
 from advance_tf.runs.training import find_manifest
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import (
@@ -102,6 +102,7 @@ def in_folder(
 
 
 def prepare_splits(
+    study: Study,
     splits: Sequence[SplitStudy],
     jobs_of: Sequence[Sequence[Job]],
     teacher: str | None = None,
@@ -109,6 +110,7 @@ def prepare_splits(
     """Writes what the runs of each split share; the teacher is run once.
 
     Args:
+        study: the study of the whole; its settings are written.
         splits: the studies of the splits.
         jobs_of: the jobs of each study.
         teacher: as for `study.prepare_study`.
@@ -122,6 +124,8 @@ def prepare_splits(
         if needed and first is not None:
             share_knowledge(split, first)
         prepare_study(split.study, jobs, manifest_path=split.manifest, teacher=teacher)
+        # They are known to be valid now.
+        save_settings(study)
         if needed and first is None:
             first = load_knowledge(split.study.workdir / KNOWLEDGE, split.manifest)
 
@@ -143,4 +147,5 @@ def share_knowledge(split: SplitStudy, known: EventKnowledge) -> None:
     knowledge = build_knowledge(
         split.manifest, logits, known.event_mask, known.teacher, known.teacher_sha256
     )
+    knowledge = dataclasses.replace(knowledge, clip=known.clip)
     save_knowledge(folder, knowledge, logits_key(logits))

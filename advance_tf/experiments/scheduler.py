@@ -16,6 +16,7 @@ from advance_tf.config import Config
 from advance_tf.config_io import check_resume, to_dict
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import remove_partial_files, replacing
+from advance_tf.models.backbones.registry import check_weights
 from advance_tf.runs.workdir import CONFIG, read_config
 from advance_tf.training.activations import trains_on_stored
 from advance_tf.training.session import is_finished, run_progress
@@ -87,9 +88,10 @@ class Job:
             manifest: the split of the study.
 
         Raises:
-            ValueError: the folder holds a run with other settings, of another
-                split, or with more epochs.
+            ValueError: a tower cannot start from its weights, or the folder holds a
+                run with other settings, of another split, or with more epochs.
         """
+        check_weights(self.config.model)
         if not (self.workdir / CONFIG).exists():
             return
         stored, contents = read_config(self.workdir)
@@ -149,7 +151,8 @@ def run_jobs(
     """
     waiting = [job for job in jobs if not job.is_finished()]
     parallel = min(parallel, max(1, len(waiting)))
-    epochs = {job.name: job.epochs for job in jobs}
+    # By folder: runs of several splits have the same name.
+    epochs = {job.workdir: job.epochs for job in jobs}
     bar = tqdm(
         total=sum(job.config.training.epochs for job in jobs),
         desc="training",
@@ -212,10 +215,10 @@ def _launch(job: Job, parallel: int, lock: int | None) -> _RunningJob:
 
 
 def _update_bar(
-    bar: "tqdm[None]", epochs: dict[str, int], running: Sequence[Job]
+    bar: "tqdm[None]", epochs: dict[pathlib.Path, int], running: Sequence[Job]
 ) -> None:
     """Counts the epochs of the running jobs; those of the others do not change."""
-    epochs.update({job.name: job.epochs for job in running})
+    epochs.update({job.workdir: job.epochs for job in running})
     bar.set_postfix_str(", ".join(job.name for job in running), refresh=False)
     bar.update(sum(epochs.values()) - bar.n)
 

@@ -14,7 +14,7 @@ from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
 from advance_tf.files import reading, replacing
-from advance_tf.models.backbones.registry import named_weights
+from advance_tf.models.backbones.registry import absolute_name, named_weights
 from advance_tf.runs.event_knowledge import find_or_compute_knowledge
 from advance_tf.runs.training import (
     find_manifest,
@@ -31,6 +31,7 @@ SETTINGS = "settings.json"
 _SET_BY_ROWS = ("modality", "transfer", "scene_weight", "seed")
 # Stored as absolute paths: the runs may be started from any folder.
 _PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_stats")
+_BACKBONES = ("image_backbone", "audio_backbone")
 # Settings that may change when a study is resumed.
 _MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy", "tf_data_service")
 
@@ -145,6 +146,8 @@ def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: str(pathlib.Path(value).absolute())
         if name in _PATHS and value not in {"", "authors", *named_weights()}
+        else absolute_name(str(value))
+        if name in _BACKBONES
         else value
         for name, value in settings.items()
     }
@@ -188,13 +191,23 @@ def prepare_study(
     if any(job.knowledge_dir is not None for job in jobs):
         _prepare_knowledge(study, manifest, teacher)
     save_manifest(study.workdir, manifest)
-    with replacing(study.workdir / SETTINGS) as temporary:
-        text = json.dumps(dict(study.settings), indent=2) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+    save_settings(study)
     # With frozen towers the files are read once, for the embeddings.
     if any(not job.is_finished() for job in jobs if not job.frozen_towers):
         fill_cache(config, manifest)
     return manifest
+
+
+def save_settings(study: Study) -> None:
+    """Writes the settings, with which `open_study` opens the folder again.
+
+    Args:
+        study: the study.
+    """
+    study.workdir.mkdir(parents=True, exist_ok=True)
+    with replacing(study.workdir / SETTINGS) as temporary:
+        text = json.dumps(dict(study.settings), indent=2) + "\n"
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _prepare_knowledge(study: Study, manifest: Manifest, teacher: str | None) -> None:

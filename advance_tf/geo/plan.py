@@ -206,18 +206,29 @@ def plan_dataset(
     )
     counts = collections.Counter(one.label.scene for one in found)
     kept: list[_Candidate] = []
+
+    def too_rare(name: str, scene: str) -> Rejection:
+        reason = (
+            f"{scene} has {counts[scene]} pairs; a scene needs at least "
+            f"{rules.least_pairs}"
+        )
+        return Rejection(name, "balance", reason)
+
     for one in found:
         scene = one.label.scene
         if fate[scene] == DROPPED:
-            reason = (
-                f"{scene} has {counts[scene]} pairs; a scene needs at least "
-                f"{rules.least_pairs}"
-            )
-            rejected.append(Rejection(one.recording.name, "balance", reason))
+            rejected.append(too_rare(one.recording.name, scene))
             continue
         kept.append(one)
         if fate[scene] == SHIFTED:
             for more in _shifted(one, imagery, rules, decided):
+                # The review may have moved the image to another scene.
+                if (
+                    isinstance(more, _Candidate)
+                    and fate.get(more.label.scene, DROPPED) == DROPPED
+                ):
+                    name = f"{one.recording.name}, shifted to the {more.shift}"
+                    more = too_rare(name, more.label.scene)
                 (rejected if isinstance(more, Rejection) else kept).append(more)  # type: ignore[arg-type]
     return Plan(_named(kept, rules), tuple(rejected), received)
 

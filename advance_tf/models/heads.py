@@ -1,7 +1,7 @@
 """The heads of the recognizer, from the towers' embeddings to the logits."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -13,16 +13,15 @@ from keras import layers
 from advance_tf import labels
 from advance_tf.config import TRANSFERS, ModelConfig
 from advance_tf.models.backbones.contract import TOWERS
+from advance_tf.models.embedding_distance import divided_variance
 from advance_tf.models.initialization import dense
 
 SCENE_HEAD = "scene_head"
 # The input of a model with `modality_dropout`: 1 for an input that is there, else 0;
 # columns image and sound.
 PRESENT = "present"
-# The least variance that a feature is divided by, as a share of the mean variance. Half
-# of YAMNet's features are almost 0 in all training pairs of a data set of some hundred;
-# divided by their own deviation, they would dominate wherever they are not.
-_LEAST_VARIANCE = 1e-2
+
+InferenceFunction = Callable[[Mapping[str, tf.Tensor]], Mapping[str, tf.Tensor]]
 
 
 @keras.saving.register_keras_serializable("advance_tf")
@@ -60,10 +59,8 @@ class EmbeddingNormalization(layers.Layer):
         values = np.asarray(embeddings, np.float64)
         if not hasattr(self, "mean"):
             self.build((None, values.shape[-1]))
-        variance = values.var(axis=0)
-        variance = np.maximum(variance, _LEAST_VARIANCE * variance.mean())
         self.mean.assign(values.mean(axis=0))
-        self.variance.assign(np.where(variance > 0, variance, 1.0))
+        self.variance.assign(divided_variance(values.var(axis=0)))
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Standardizes [B, D]; the output has the same shape."""
@@ -382,3 +379,22 @@ def dense_layers(
         kernel = kernel / np.sqrt(variance)[:, None]
         arrays[0] = [kernel, bias - mean @ kernel]
     return [(k.astype(np.float32), b.astype(np.float32)) for k, b in arrays]
+
+
+def inference_function(model: keras.Model) -> InferenceFunction:
+    """A graph function that runs a model in inference mode, on one replica.
+
+    `Model.predict_on_batch` runs the whole batch on every replica of the strategy in
+    whose scope the model was built, and concatenates the outputs of all; in a cluster
+    every process must take part.
+
+    Args:
+        model: model with named inputs and outputs.
+
+    Returns:
+        Function of input name → [B, ...] that returns output name → [B, ...].
+    """
+    # The last batch has a size of its own.
+    return tf.function(
+        lambda inputs: model(inputs, training=False), reduce_retracing=True
+    )

@@ -1,6 +1,8 @@
 """The two-tower recognizer, the models of pretraining, and freezing of layers."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -133,6 +135,28 @@ def _apply_head(
     """Applies a dense layer to logits [B, outputs], float32 in every precision."""
     settings = {"dtype": "float32", "name": name}
     return dense(embedding, outputs, model.initialization, **settings)(embedding)
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str = "") -> Iterator[None]:
+    """Restores Keras' global dtype policy at the end of a block or function.
+
+    Args:
+        name: policy inside the block; "" for the one that is set already.
+
+    >>> with dtype_policy("mixed_bfloat16"):
+    ...     keras.config.dtype_policy().name
+    'mixed_bfloat16'
+    >>> keras.config.dtype_policy().name
+    'float32'
+    """
+    before = keras.config.dtype_policy()
+    try:
+        if name:
+            keras.config.set_dtype_policy(name)
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build_recognizer(

@@ -24,18 +24,22 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     Args:
         name: name of the layer.
-        **kwargs: arguments of `keras.layers.BatchNormalization`; momentum is 0.9
-            and epsilon 1e-5 by default.
-
-    Attributes:
         repeated: whether the batch is one example in place of B equal ones. With n
             positions of the example, the moving variance is then that of n B values
             for large B, σ², in place of n/(n−1) σ².
+        **kwargs: arguments of `keras.layers.BatchNormalization`; momentum is 0.9
+            and epsilon 1e-5 by default.
     """
 
-    def __init__(self, name: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str | None = None, repeated: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(name=name, **{"momentum": 0.9, "epsilon": 1e-5, **kwargs})
-        self.repeated = False
+        self.repeated = repeated
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {**super().get_config(), "repeated": self.repeated}
 
     def call(
         self,

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from advance_tf.config import Config
+from advance_tf.config import Config, FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.rows import blocks
@@ -40,19 +40,47 @@ def find_or_compute_knowledge(
 
     Raises:
         ValueError: there is none and the audio weights have no event head, or
-            it is damaged or belongs to another manifest.
+            it is damaged or belongs to another manifest or other clips.
     """
     path = pathlib.Path(knowledge_dir)
     if (path / POSTERIORS).exists():
-        return load_knowledge(path, manifest)
+        return with_clip_of(load_knowledge(path, manifest), config.features)
     if (teacher := find_teacher(config)) is not None:
         dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
         return compute_knowledge(teacher, dataset, path, config.features)
     return load_knowledge(path, manifest)
 
 
+def with_clip_of(knowledge: EventKnowledge, features: FeatureConfig) -> EventKnowledge:
+    """Refuses event knowledge of clips with another sampling rate or length.
+
+    Args:
+        knowledge: the knowledge.
+        features: settings of the run.
+
+    Returns:
+        The same knowledge.
+
+    Raises:
+        ValueError: the teacher scored other clips than those of the run.
+    """
+    clip = (features.sample_rate_hz, features.clip_seconds)
+    if knowledge.clip not in (None, clip):
+        rate, seconds = knowledge.clip
+        raise ValueError(
+            "The event knowledge must be of the clips of the run, "
+            f"{clip[1]:g} s at {clip[0]} Hz; it is of {seconds:g} s at {rate} Hz. Use "
+            "the `sample_rate_hz` and `clip_seconds` of the run in `advance teach`, or "
+            "as `features` of `compute_knowledge`."
+        )
+    return knowledge
+
+
 def check_knowledge(
-    workdir: pathlib.Path, manifest: Manifest, knowledge: EventKnowledge
+    workdir: pathlib.Path,
+    manifest: Manifest,
+    knowledge: EventKnowledge,
+    features: FeatureConfig,
 ) -> None:
     """Checks that given event knowledge fits the split and the run in a folder.
 
@@ -60,10 +88,13 @@ def check_knowledge(
         workdir: folder of the run.
         manifest: pairs and splits of the run.
         knowledge: the given knowledge.
+        features: settings of the run.
 
     Raises:
-        ValueError: it is of another split, or of another teacher than that of the run.
+        ValueError: it is of another split or other clips, or of another teacher than
+            that of the run.
     """
+    with_clip_of(knowledge, features)
     if knowledge.manifest_sha256 != manifest.sha256:
         raise ValueError(
             "knowledge must be computed with the split of `dataset`; it was computed "

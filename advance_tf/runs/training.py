@@ -115,7 +115,7 @@ def prepare(
         )
     # Before TensorFlow computes anything, such as the networks of towers.
     join(config.training.strategy)
-    check_towers(stored_backbones(config.model, workdir), config.features)
+    check_towers(_trained_backbones(config.model, workdir), config.features)
     manifest = find_manifest(workdir, config, manifest)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
@@ -128,9 +128,17 @@ def prepare(
         knowledge = ""
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
-    return RunSetup(
-        workdir, config, manifest, knowledge, contents.get("initial_weights")
-    )
+    weights = contents.get("initial_weights") if run_progress(workdir).epochs else None
+    return RunSetup(workdir, config, manifest, knowledge, weights)
+
+
+def _trained_backbones(model: ModelConfig, workdir: pathlib.Path) -> ModelConfig:
+    """The settings with the copies of a run that has trained an epoch.
+
+    What the towers were built from may have changed since. Before the first epoch it
+    is copied again.
+    """
+    return stored_backbones(model, workdir) if run_progress(workdir).epochs else model
 
 
 def check_towers(model: ModelConfig, features: FeatureConfig) -> None:
@@ -264,13 +272,10 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
         if not is_finished(run_progress(workdir), config.training):
             # It belongs to the weights of the epochs that are trained already.
             (workdir / CALIBRATION).unlink(missing_ok=True)
-    if run_progress(workdir).epochs:
-        # What the towers are built from may have changed since.
-        model = stored_backbones(config.model, workdir)
-        return dataclasses.replace(config, model=model)
-    if writes:
+    if writes and not run_progress(workdir).epochs:
         store_backbones(config.model, workdir)
-    return config
+    model = _trained_backbones(config.model, workdir)
+    return dataclasses.replace(config, model=model)
 
 
 def calibrate(setup: RunSetup) -> StoredCalibration:
@@ -343,6 +348,6 @@ def train(
         knowledge_dir=None if knowledge is None else str(folder),
     )
     if knowledge is not None:
-        check_knowledge(workdir, setup.manifest, knowledge)
+        check_knowledge(workdir, setup.manifest, knowledge, setup.config.features)
     train_run(setup, knowledge)
     return workdir_module.load_run(workdir)

@@ -18,7 +18,7 @@ from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.models.backbones.registry import stored_backbones, weights_sources
 from advance_tf.models.conversion import ConvertedRecognizer
-from advance_tf.models.recognizer import build_recognizer
+from advance_tf.models.recognizer import build_recognizer, dtype_policy
 from advance_tf.models.weights import assign_arrays, layer_arrays, load_keras_weights
 from advance_tf.runs.calibration import StoredCalibration, read_calibration
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
@@ -244,14 +244,10 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
     workdir = pathlib.Path(workdir)
     files = read_run(workdir, data_dir)
     config = files.config
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with dtype_policy("float32"):
         recognizer = build_recognizer(
             config.model, config.features, config.transfer.transfer
         )
-    finally:
-        keras.config.set_dtype_policy(previous)
     _load_weights(recognizer, files.weights)
     return Run(
         workdir=workdir,

@@ -9,7 +9,7 @@ import math
 import pathlib
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import IO
 
 import numpy as np
@@ -65,16 +65,17 @@ def _write_rows(file: IO[bytes], rows: Rows) -> None:
 
 
 def read_arrays(
-    path: pathlib.Path, shapes: Mapping[str, Shape]
+    path: pathlib.Path, shapes: Mapping[str, Shape], optional: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Reads a file of `write_arrays` and checks the shapes.
 
     Args:
         path: path of the `.npz` file.
         shapes: name → expected shape; None stands for any length.
+        optional: names in `shapes` that a file may lack.
 
     Returns:
-        Name → array, for the names in `shapes`.
+        Name → array, for the names in `shapes` that the file has.
 
     Raises:
         ValueError: the file is damaged, or an array is missing or has another shape.
@@ -91,12 +92,16 @@ def read_arrays(
     """
     with reading(path, _RULE, f"Remove it. {RECOMPUTE}"):
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in shapes}
+            arrays = {
+                name: archive[name]
+                for name in shapes
+                if name in archive or name not in optional
+            }
         # A member without the header of an array is bytes.
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("a member is no array")
-    for name, shape in shapes.items():
-        _check_shape(path, name, arrays[name].shape, shape)
+    for name, array in arrays.items():
+        _check_shape(path, name, array.shape, shapes[name])
     return arrays
 
 

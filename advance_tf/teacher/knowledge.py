@@ -60,6 +60,8 @@ class EventKnowledge:
         teacher: name of the teacher.
         teacher_sha256: hash of the teacher.
         manifest_sha256: hash of the manifest that the pairs belong to.
+        clip: sampling rate in Hz and seconds of the clips that the teacher scored;
+            None if not known.
     """
 
     keys: tuple[tuple[str, str], ...]
@@ -70,6 +72,7 @@ class EventKnowledge:
     teacher: str
     teacher_sha256: str
     manifest_sha256: str
+    clip: tuple[int, float] | None = None
 
     def relevance(self, mode: str) -> np.ndarray:
         """Relevance vector d_k of every scene (Eq. 9).
@@ -213,6 +216,7 @@ def _save_posteriors(
         teacher=knowledge.teacher,
         teacher_sha256=knowledge.teacher_sha256,
         manifest_sha256=knowledge.manifest_sha256,
+        clip=knowledge.clip,
     )
 
 
@@ -264,7 +268,12 @@ def load_knowledge(
         teacher=str(arrays["teacher"]),
         teacher_sha256=teacher_sha256,
         manifest_sha256=manifest.sha256,
+        clip=_clip(*arrays["clip"]) if "clip" in arrays else None,
     )
+
+
+def _clip(sample_rate_hz: float, seconds: float) -> tuple[int, float]:
+    return int(sample_rate_hz), float(seconds)
 
 
 def compute_knowledge(
@@ -286,7 +295,8 @@ def compute_knowledge(
         dataset: pairs, splits and folder.
         knowledge_dir: folder of the soft labels and posteriors. It keeps the soft
             labels of other teachers and manifests; the posteriors are replaced.
-        features: sampling rate and length of a clip; the defaults when None.
+        features: sampling rate and length of a clip, those of the run that will use
+            the knowledge; the defaults when None.
         batch_size: number of clips in a batch.
         progress: show a progress bar.
 
@@ -328,8 +338,11 @@ def compute_knowledge(
             manifest_sha256=manifest.sha256,
         )
     logits = read_soft_labels(path, manifest, teacher.sha256)
-    knowledge = build_knowledge(
-        manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
+    knowledge = dataclasses.replace(
+        build_knowledge(
+            manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
+        ),
+        clip=_clip(features.sample_rate_hz, features.clip_seconds),
     )
     _save_posteriors(knowledge_dir, knowledge, key)
     remove_chunks(chunks_dir)

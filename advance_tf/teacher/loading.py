@@ -3,12 +3,14 @@
 import pathlib
 
 from advance_tf.checksums import file_sha256
-from advance_tf.config import Config, FeatureConfig
+from advance_tf.config import RANDOM_WEIGHTS, Config, FeatureConfig
+from advance_tf.models.recognizer import dtype_policy
 from advance_tf.models.weights import load_audio_tagger, read_weights
 from advance_tf.teacher.models import Teacher, TowerTeacher, Yamnet
 from advance_tf.teacher.yamnet_tower import YamnetTowerTeacher
 
 
+@dtype_policy("float32")
 def load_teacher(
     path: str | pathlib.Path, features: FeatureConfig | None = None
 ) -> Teacher:
@@ -36,6 +38,7 @@ def load_teacher(
     return TowerTeacher(tagger, features, file_sha256(path))
 
 
+@dtype_policy("float32")
 def find_teacher(config: Config) -> Teacher | None:
     """Finds the teacher N_a^(0) that the audio tower of a run starts from.
 
@@ -50,7 +53,7 @@ def find_teacher(config: Config) -> Teacher | None:
         ValueError: the weights cannot be read.
     """
     path, backbone = config.model.audio_weights, config.model.audio_backbone
-    if not path:
+    if path in ("", RANDOM_WEIGHTS):
         return None
     if pathlib.Path(path).suffix != ".npz" and backbone != "resnet":
         is_yamnet = backbone.partition(":")[0] == "yamnet"

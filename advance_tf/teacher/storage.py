@@ -129,6 +129,7 @@ def write_posteriors(
     teacher: str,
     teacher_sha256: str,
     manifest_sha256: str,
+    clip: tuple[int, float] | None = None,
 ) -> None:
     """Writes posteriors and relevance vectors, after the soft labels.
 
@@ -143,6 +144,7 @@ def write_posteriors(
         teacher: name of the teacher.
         teacher_sha256: hash of the teacher.
         manifest_sha256: hash of the manifest.
+        clip: sampling rate in Hz and seconds of the clips; None if not known.
     """
     write_arrays(
         pathlib.Path(knowledge_dir) / POSTERIORS,
@@ -153,7 +155,8 @@ def write_posteriors(
             "scenes": labels.scenes(),
             "event_names": [event.name for event in labels.events()],
             "key": key,
-        },
+        }
+        | ({} if clip is None else {"clip": clip}),
     )
 
 
@@ -199,7 +202,8 @@ def read_posteriors(path: pathlib.Path) -> dict[str, np.ndarray]:
 
     Returns:
         `posteriors`, `relevance_<mode>`, `event_mask`, `teacher`, `teacher_sha256`,
-        `manifest_sha256`, `key` and the names of scenes and events.
+        `manifest_sha256`, `key` and the names of scenes and events; `clip`, sampling
+        rate in Hz and seconds, where the file has it.
 
     Raises:
         ValueError: the file is damaged, or belongs to other scenes or events.
@@ -211,9 +215,9 @@ def read_posteriors(path: pathlib.Path) -> dict[str, np.ndarray]:
         **{"scenes": (None,), "event_mids": (None,), "event_names": (None,)},
         **{"teacher": (), "teacher_sha256": (), "manifest_sha256": (), "key": ()},
         **{f"relevance_{mode}": grid for mode in RELEVANCE_MODES},
-        **{"posteriors": grid, "event_mask": grid[1:]},
+        **{"posteriors": grid, "event_mask": grid[1:], "clip": (2,)},
     }
-    arrays = read_arrays(path, shapes)
+    arrays = read_arrays(path, shapes, optional=["clip"])
     expected: dict[str, ArrayLike] = {
         "scenes": scenes,
         "event_mids": [event.mid for event in events],

@@ -14,7 +14,11 @@ from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import TrainingConfig
 from advance_tf.csv_tables import read_table
 from advance_tf.files import reading, reserve
-from advance_tf.models.heads import with_mask
+from advance_tf.models.heads import (
+    InferenceFunction,
+    inference_function,
+    with_mask,
+)
 from advance_tf.models.weights import load_keras_weights
 from advance_tf.training.checkpoint import Progress, save_state
 from advance_tf.training.optimizer import learning_rate_at
@@ -26,7 +30,7 @@ LOG = "log.csv"
 _HDF5_BYTES = 4096
 
 Logs = dict[str, float]
-SavedModel = Callable[[keras.Model], keras.Model]
+ModelToSave = Callable[[keras.Model], keras.Model]
 Scorer = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 
 
@@ -36,7 +40,7 @@ def trained_model(trainer: keras.Model) -> keras.Model:
     return model
 
 
-class LearningRateDrops(keras.callbacks.Callback):
+class LearningRateSchedule(keras.callbacks.Callback):
     """Sets the learning rate of each epoch from the configuration.
 
     Args:
@@ -76,7 +80,7 @@ class RunRecord(keras.callbacks.Callback):
         monitor: str,
         patience: int = 0,
         progress: Progress | None = None,
-        saved_model: SavedModel = trained_model,
+        saved_model: ModelToSave = trained_model,
         *,
         writes: bool = True,
     ) -> None:
@@ -305,7 +309,11 @@ class PlateauDrops(keras.callbacks.Callback):
 
 
 def collect(
-    model: keras.Model, dataset: tf.data.Dataset, target: str, output: str
+    model: keras.Model,
+    dataset: tf.data.Dataset,
+    target: str,
+    output: str,
+    run: InferenceFunction | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Collects one target and one output over a whole dataset.
 
@@ -314,14 +322,15 @@ def collect(
         dataset: batches of (inputs, targets).
         target: name of the target.
         output: name of the output.
+        run: `inference_function` of the model, to trace it once for several calls.
 
     Returns:
         Targets [n, ...] and outputs [n, ...] in the order of the dataset.
     """
+    run = run or inference_function(model)
     all_targets, all_outputs = [], []
     for inputs, targets in dataset:
-        given = with_mask(model, inputs)
-        all_outputs.append(model.predict_on_batch(given)[output])
+        all_outputs.append(run(with_mask(model, inputs))[output].numpy())
         all_targets.append(targets[target].numpy())
     return np.concatenate(all_targets), np.concatenate(all_outputs)
 
@@ -354,11 +363,14 @@ class ValidationScores(keras.callbacks.Callback):
         self.output = output
         self.scorer = scorer
         self.prefix = prefix
+        self._run: InferenceFunction | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds the scores of the epoch to `logs`."""
         if logs is None:
             return
-        arrays = collect(self.model.model, self.dataset, self.target, self.output)
+        model = self.model.model
+        self._run = self._run or inference_function(model)
+        arrays = collect(model, self.dataset, self.target, self.output, self._run)
         scores = self.scorer(*arrays)
         logs.update({f"{self.prefix}_{name}": value for name, value in scores.items()})

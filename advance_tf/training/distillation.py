@@ -21,7 +21,7 @@ from advance_tf.losses.objective import Term
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import embedding_model
-from advance_tf.models.recognizer import build_recognizer, freeze
+from advance_tf.models.recognizer import build_recognizer, dtype_policy, freeze
 from advance_tf.models.weights import load_pretrained
 from advance_tf.training import runtime, session
 from advance_tf.training.checkpoint import Progress
@@ -29,7 +29,9 @@ from advance_tf.training.frozen import adapt_normalization
 from advance_tf.training.recognition import (
     compile_with_rates,
     make_datasets,
+    score_test_epochs,
     term_shares,
+    used_pairs,
 )
 from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
@@ -184,6 +186,7 @@ def build_student(
     return trainer, recognizer
 
 
+@dtype_policy()
 def train_student(
     config: Config,
     settings: DistillationSettings,
@@ -223,12 +226,18 @@ def train_student(
     if config.model.normalize_embeddings and not progress.epochs:
         adapt_normalization(recognizer, config, manifest, workdir)
     training, validation = make_datasets(
-        config, manifest, targets, first_epoch=progress.epochs
+        config,
+        manifest,
+        targets,
+        first_epoch=progress.epochs,
+        replicas=strategy.num_replicas_in_sync,
     )
-    pairs = manifest.of("training") + manifest.of("validation")
+    pairs = used_pairs(config, manifest)
     with media_errors(pairs, config.data.data_dir, config.features):
         with strategy.scope():
-            measured = term_shares(trainer, config, manifest, targets, warn=False)
+            # The warning is given once in a run.
+            warn = not progress.epochs
+            measured = term_shares(trainer, config, manifest, targets, warn=warn)
         return session.fit(
             trainer,
             training,
@@ -237,6 +246,6 @@ def train_student(
             workdir,
             progress=progress,
             monitor="val_f_score",
-            diagnostics=[measured],
+            diagnostics=[measured, *score_test_epochs(config, manifest)],
             saved_model=saved_model,
         )

@@ -18,7 +18,7 @@ from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.backbones.registry import sound_input
-from advance_tf.models.heads import embedding_model
+from advance_tf.models.heads import embedding_model, inference_function
 from advance_tf.training.embedding_store import (
     VIEW_SEED,
     EmbeddingStore,
@@ -172,8 +172,7 @@ def compute_embeddings(
 ) -> Embeddings:
     """Computes the embeddings of pairs, or reads those that are stored.
 
-    Run it in float32, in which models are evaluated, and not in the scope of a
-    strategy.
+    Run it in float32, in which models are evaluated.
 
     Args:
         recognizer: a model of `build_recognizer`.
@@ -280,7 +279,7 @@ class TowerOutputs:
         self.config = config
         self.pairs = pairs
         self.data_dir = pathlib.Path(config.data.data_dir)
-        self.model = model
+        self.run = inference_function(model)
         self.stores = stores
         augmentation = config.training.augmentation
         self.keys = {
@@ -367,7 +366,7 @@ class TowerOutputs:
         start = 0
         with media_errors([self.pairs[row] for row in rows], data_dir, features):
             for inputs, _ in batches:
-                found = self.model.predict_on_batch(inputs)
+                found = {t: values.numpy() for t, values in self.run(inputs).items()}
                 own = rows[start : start + len(found["image"])]
                 yield {t: self._finite(t, found[t], own) for t in TOWERS}
                 start += len(own)

@@ -20,7 +20,7 @@ from advance_tf.features.pipelines import without_autotuning
 from advance_tf.metrics.scores import scene_scores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import copy_heads
-from advance_tf.models.recognizer import build_recognizer
+from advance_tf.models.recognizer import build_recognizer, dtype_policy
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import callbacks, runtime, session
@@ -55,11 +55,12 @@ def embedding_folder(config: Config, workdir: str | pathlib.Path) -> pathlib.Pat
     return pathlib.Path(config.data.cache_dir or workdir) / FOLDER
 
 
+@dtype_policy("float32")
 def frozen_recognizer(config: Config) -> keras.Model:
     """Builds the recognizer of a run with the initial weights of its towers.
 
-    Sets the seed and the precision of this process: float32, in which the recognizer
-    is evaluated.
+    It is built in float32, in which the recognizer is evaluated. Sets the seed of this
+    process.
 
     Args:
         config: model, features, transfer and training.seed are used.
@@ -209,7 +210,7 @@ def train_frozen(
     )
     heads.fit(
         [
-            callbacks.LearningRateDrops(config.training),
+            callbacks.LearningRateSchedule(config.training),
             # The terminal does not show what the shares add.
             keras.callbacks.ProgbarLogger(),
             shares,

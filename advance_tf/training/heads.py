@@ -16,9 +16,10 @@ from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import build_heads, with_mask
+from advance_tf.models.recognizer import dtype_policy
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.callbacks import (
-    LearningRateDrops,
+    LearningRateSchedule,
     Logs,
     check_logs,
     out_of_patience,
@@ -79,12 +80,13 @@ class HeadTrainer:
         self._pairs, self._views = len(embeddings), embeddings.view_count
         # Initial weights and dropout depend on the seed alone.
         keras.utils.set_random_seed(config.training.seed)
-        self.trainer = Trainer(
-            self._build_model(embeddings),
-            build_terms(config, knowledge, self._scenes),
-            [Score(ConfusionScores(name="scores"), "scene", "scene_logits")],
-            modality_dropout_of(config),
-        )
+        with dtype_policy("float32"):
+            self.trainer = Trainer(
+                self._build_model(embeddings),
+                build_terms(config, knowledge, self._scenes),
+                [Score(ConfusionScores(name="scores"), "scene", "scene_logits")],
+                modality_dropout_of(config),
+            )
         self.trainer.compile(
             optimizer=build_optimizer(config.training), jit_compile=False
         )
@@ -392,7 +394,7 @@ def fit_best(trained: HeadTrainer, embeddings: StoredPairs) -> HeadModel:
     """
     training = trained.config.training
     best = _BestWeights(training.patience)
-    trained.fit([LearningRateDrops(training), best])
+    trained.fit([LearningRateSchedule(training), best])
     heads = trained.trainer.model
     heads.set_weights(best.weights)
     return HeadModel(heads, embeddings, best.progress, tuple(best.history))

@@ -12,12 +12,17 @@ import tensorflow as tf
 from advance_tf.config import Config
 from advance_tf.data import pretraining, tagged_clips
 from advance_tf.data.media_errors import media_errors
+from advance_tf.data.sampling import evaluation_batch_size
 from advance_tf.features.pipelines import keep_small
 from advance_tf.losses.objective import Term, class_objective, event_objective
 from advance_tf.metrics.tagging import summary_scores
 from advance_tf.models import weights
 from advance_tf.models.backbones.registry import sound_input
-from advance_tf.models.recognizer import build_audio_tagger, build_image_classifier
+from advance_tf.models.recognizer import (
+    build_audio_tagger,
+    build_image_classifier,
+    dtype_policy,
+)
 from advance_tf.training import callbacks, runtime, session
 from advance_tf.training.callbacks import Scorer, ValidationScores, collect
 from advance_tf.training.pretraining_settings import (
@@ -193,7 +198,15 @@ def build_image_pretraining(
     training = make_batches(
         folder.training, training=True, first_epoch=run.progress.epochs
     )
-    return run, training, make_batches(folder.validation)
+    size = _validation_batch_size(config, strategy, len(folder.validation))
+    return run, training, make_batches(folder.validation, batch_size=size)
+
+
+def _validation_batch_size(
+    config: Config, strategy: tf.distribute.Strategy, count: int
+) -> int:
+    replicas = strategy.num_replicas_in_sync
+    return evaluation_batch_size(count, config.training.batch_size, replicas)
 
 
 def build_audio_pretraining(
@@ -256,7 +269,8 @@ def build_audio_pretraining(
         keep_last_batch=config.training.keep_last_batch,
     )
     training = make_batches(train_clips, training=True, first_epoch=run.progress.epochs)
-    return run, training, make_batches(held_out)
+    size = _validation_batch_size(config, strategy, len(held_out))
+    return run, training, make_batches(held_out, batch_size=size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +286,7 @@ class PretrainedTower:
     scores: Mapping[str, float]
 
 
+@dtype_policy()
 def train_tower(
     config: Config, settings: PretrainingSettings, workdir: pathlib.Path
 ) -> PretrainedTower:
@@ -312,8 +327,8 @@ def pretrain(
 
     Args:
         config: data_dir is the folder of images or clips; model, features and
-            training are used. The default learning rate is that of `train`; that of
-            `advance pretrain` is 1e-3.
+            training are used. `config.PRETRAINING` has the defaults of
+            `advance pretrain`: its learning rate is 1e-3, that of `Config()` 1e-5.
         settings: tower, validation data and, for the audio tower, tags and mixup.
         workdir: folder of the run. A run in it is resumed and must have the same
             settings, except for more epochs.
@@ -327,7 +342,7 @@ def pretrain(
             data or the tags are not valid, or a file cannot be read.
 
     Example:
-        config = Config(data=DataConfig(data_dir="clips"))
+        config = replace_fields(PRETRAINING, {"data_dir": "clips"})
         settings = PretrainingSettings("audio", tags="tags.csv")
         path = pretrain(config, settings, "runs/tagger")
         teacher = advance_tf.teacher.load_teacher(path)

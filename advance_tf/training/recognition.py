@@ -1,26 +1,27 @@
 """Trains the two-tower recognizer with any objective of the paper."""
 
 import functools
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from advance_tf.config import Config
+from advance_tf.config import WHOLE_TOWER, Config
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset, scene_numbers
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import Rows
-from advance_tf.data.sampling import smallest_split
+from advance_tf.data.sampling import evaluation_batch_size, smallest_split
 from advance_tf.data.served import ServedBatches
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.metrics.scores import ConfusionScores, scene_scores
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.backbones.registry import sound_input
-from advance_tf.models.recognizer import build_recognizer, freeze
+from advance_tf.models.recognizer import build_recognizer, dtype_policy, freeze
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training import runtime, session
@@ -35,6 +36,8 @@ from advance_tf.training.optimizer import scale_rates
 from advance_tf.training.term_shares import SHARE_PAIRS, TermShares
 from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
+
+_log = logging.getLogger(__name__)
 
 
 class PairTargets(Protocol):
@@ -114,7 +117,7 @@ def fill_cache(config: Config, manifest: Manifest) -> PairCache | None:
     """
     cache = open_cache(config)
     if cache is not None:
-        cache.fill(_used_pairs(config, manifest), config.data.data_dir)
+        cache.fill(used_pairs(config, manifest), config.data.data_dir)
     return cache
 
 
@@ -128,7 +131,8 @@ def used_splits(config: Config, manifest: Manifest) -> tuple[str, ...]:
     return (*splits, "test") if tests else splits
 
 
-def _used_pairs(config: Config, manifest: Manifest) -> list[Pair]:
+def used_pairs(config: Config, manifest: Manifest) -> list[Pair]:
+    """The pairs whose files a training reads, those of `used_splits`."""
     return [
         pair for split in used_splits(config, manifest) for pair in manifest.of(split)
     ]
@@ -141,6 +145,7 @@ def make_datasets(
     *,
     first_epoch: int = 0,
     share: tuple[int, int] = (0, 1),
+    replicas: int = 1,
 ) -> tuple[Batches, Batches]:
     """Builds the training and the validation batches of a run.
 
@@ -150,6 +155,7 @@ def make_datasets(
         knowledge: if given, adds the teacher's targets to every pair.
         first_epoch: the epoch of the first pass over the training batches.
         share: (i, n) for the part i of n processes.
+        replicas: replicas of this process, among which a batch is divided.
 
     Returns:
         Training batches (augmented, reshuffled in every epoch) and validation
@@ -169,14 +175,16 @@ def make_datasets(
                 f"The {split} split must have at least {least} pairs; it has "
                 f"{len(pairs)}. Lower `batch_size` or add data."
             )
-        service = config.data.tf_data_service
+        service, batch_size = config.data.tf_data_service, config.training.batch_size
+        if split == "validation" and share[1] == 1:
+            batch_size = evaluation_batch_size(len(pairs), batch_size, replicas)
         make = functools.partial(ServedBatches, service) if service else make_dataset
         datasets.append(
             make(
                 pairs,
                 config.data.data_dir,
                 config.features,
-                config.training.batch_size,
+                batch_size,
                 training=split == "training",
                 seed=config.training.seed,
                 targets=knowledge.targets_for(pairs) if knowledge else None,
@@ -263,6 +271,7 @@ def term_shares(
     )
 
 
+@dtype_policy()
 def train_recognizer(
     config: Config,
     manifest: Manifest,
@@ -293,6 +302,7 @@ def train_recognizer(
     worker = join(config.training.strategy)
     if trains_on_stored(config):
         _check_one_process(config)
+        _warn_of_unused_rate(config)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
     strategy = runtime.start(config.training, worker)
     _check_processes(config, manifest, worker, strategy.num_replicas_in_sync)
@@ -315,8 +325,9 @@ def train_recognizer(
         knowledge,
         first_epoch=progress.epochs,
         share=(worker.index, worker.count),
+        replicas=strategy.num_replicas_in_sync,
     )
-    pairs = _used_pairs(config, manifest)
+    pairs = used_pairs(config, manifest)
     with media_errors(pairs, config.data.data_dir, config.features):
         with strategy.scope():
             # The warning is given once in a run.
@@ -333,6 +344,18 @@ def train_recognizer(
             monitor="val_f_score",
             diagnostics=of_chief,
             worker=worker,
+        )
+
+
+def _warn_of_unused_rate(config: Config) -> None:
+    """Warns of a learning rate of the towers where none is trained."""
+    rate, model = config.training.tower_learning_rate, config.model
+    stages = [getattr(model, f"{t}_frozen_stages") for t in used_towers(model)]
+    if rate and set(stages) == {WHOLE_TOWER}:
+        _log.warning(
+            "tower_learning_rate=%g has no effect: every tower in use is frozen. Leave "
+            "it out, or lower `image_frozen_stages` or `audio_frozen_stages`.",
+            rate,
         )
 
 
@@ -357,9 +380,15 @@ def _check_processes(
             f"`strategy={training.strategy}` with {replicas} devices. Use "
             "`strategy=one` or `strategy=multi_worker`."
         )
+    rest = len(manifest.of("training")) % training.batch_size
+    if training.keep_last_batch and 0 < rest < replicas:
+        raise ValueError(
+            "keep_last_batch needs a pair for each replica in the last batch, which "
+            f"has {rest} for {replicas}. Set it to False, use another `batch_size`, or "
+            "use `strategy=one`."
+        )
     if worker.count == 1:
         return
-    rest = len(manifest.of("training")) % training.batch_size
     if training.keep_last_batch and rest:
         raise ValueError(
             "keep_last_batch needs whole batches in a cluster, whose processes have "

@@ -88,6 +88,8 @@ def start(
 ) -> tf.distribute.Strategy:
     """Sets seeds and precision of this process and returns the strategy.
 
+    Call it in a block of `models.recognizer.dtype_policy`, which restores the policy.
+
     Args:
         config: seed, precision, strategy and batch_size are used.
         worker: this process of a cluster, for a training that can use several.

@@ -33,7 +33,7 @@ def compile_trainer(trainer: Trainer, config: TrainingConfig) -> None:
 def start_or_resume(
     trainer: Trainer,
     workdir: pathlib.Path,
-    saved_model: callbacks.SavedModel = callbacks.trained_model,
+    saved_model: callbacks.ModelToSave = callbacks.trained_model,
 ) -> Progress:
     """Builds the optimizer and restores the checkpoint of a run, if it has one.
 
@@ -138,7 +138,7 @@ def fit(
     diagnostics: Sequence[keras.callbacks.Callback] = (),
     plateau_patience: int = 0,
     worker: Worker | None = None,
-    saved_model: callbacks.SavedModel = callbacks.trained_model,
+    saved_model: callbacks.ModelToSave = callbacks.trained_model,
 ) -> Progress:
     """Trains the remaining epochs and keeps the best weights.
 
@@ -179,7 +179,7 @@ def fit(
     )
     if is_finished(progress, config):
         return progress
-    rates: keras.callbacks.Callback = callbacks.LearningRateDrops(config)
+    rates: keras.callbacks.Callback = callbacks.LearningRateSchedule(config)
     if plateau_patience:
         rates = callbacks.PlateauDrops(config, record, plateau_patience)
     if not writes:

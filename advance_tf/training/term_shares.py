@@ -205,7 +205,17 @@ def weak_terms(
     return texts
 
 
+# Terms of a distillation → the setting with their weight.
+_TEACHER_WEIGHTS = {
+    "soft_scene": "soft_scene_weight",
+    "image_match": "embedding_weight",
+    "audio_match": "embedding_weight",
+}
+
+
 def _weights(name: str, transfer: TransferConfig) -> str:
+    if name in _TEACHER_WEIGHTS:
+        return f"the `{_TEACHER_WEIGHTS[name]}` of the run"
     weights = f"`alpha={transfer.alpha:g}`"
     if name == "relevance":
         weights += f" and `beta={transfer.beta:g}`"
@@ -215,6 +225,8 @@ def _weights(name: str, transfer: TransferConfig) -> str:
 def _remedy(name: str, transfer: TransferConfig) -> str:
     if name == "scene":
         return "Lower `alpha`, or search it with `advance reproduce`."
+    if name in _TEACHER_WEIGHTS:
+        return f"Raise `{_TEACHER_WEIGHTS[name]}`, or set it to 0."
     if name == "relevance":
         return "Raise `beta`, or set `beta=0`."
     if transfer.event_reduction == "mean":

@@ -108,6 +108,7 @@ class Trainer(keras.Model):
             Metric name → running value.
         """
         inputs, targets = data[:2]
+        weight = _share_weight(targets)
         if self.modality_dropout is not None:
             batch = tf.shape(next(iter(inputs.values())))[0]
             step = tf.cast(self.optimizer.iterations, tf.int64)
@@ -116,7 +117,7 @@ class Trainer(keras.Model):
             outputs = self.model(inputs, training=True)
             losses = self._weighted_losses(targets, outputs)
             total = tf.add_n(list(losses.values()))
-            scaled = self.optimizer.scale_loss(total)
+            scaled = self.optimizer.scale_loss(weight * total)
         variables = self.model.trainable_variables
         gradients = tape.gradient(scaled, variables)
         # A head that no term uses has no gradient; weight decay must not
@@ -166,6 +167,23 @@ class Trainer(keras.Model):
             score.metric.update_state(targets[score.target], outputs[score.output])
         results: dict[str, tf.Tensor] = self.get_metrics_result()
         return results
+
+
+def _share_weight(targets: Tensors) -> tf.Tensor | float:
+    """The weight of a replica's loss that makes the sum the mean over the batch.
+
+    A loss is the mean over the share of a replica, divided by the number R of replicas.
+    In an incomplete last batch the shares differ: n_r of n examples have the weight
+    R n_r / n.
+    """
+    strategy = tf.distribute.get_strategy()
+    replicas, first = strategy.num_replicas_in_sync, next(iter(targets.values()))
+    if replicas == 1 or first.shape[0] is not None:
+        # Whole batches are divided evenly.
+        return 1.0
+    own = tf.cast(tf.shape(first)[0], tf.float32)
+    every = tf.distribute.get_replica_context().all_reduce("SUM", own)
+    return replicas * own / every
 
 
 def _check_outputs(

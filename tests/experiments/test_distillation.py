@@ -272,3 +272,29 @@ def test_the_compound_loss_is_not_for_students(targets, teachers):
     config = factories.build_config(teachers[0].data_dir, "event")
     with pytest.raises(ValueError, match="for a student; received 'event'"):
         student.student_terms(config, SETTINGS, targets)
+
+
+def test_test_scores_are_logged_and_cached_views_are_refused(teachers, tmp_path):
+    folders = [teachers[0].workdir]
+    start = factories.build_config("", epochs=1, test_epochs=True)
+    distillation.distill(
+        folders, tmp_path / "a", start=start, settings=SETTINGS, progress=False
+    )
+    header = (tmp_path / "a" / "log.csv").read_text().splitlines()[0]
+    assert {"val_f_score", "test_f_score"} <= set(header.split(","))
+    start = factories.build_config("", cached_views=4)
+    with pytest.raises(ValueError, match="cached_views must be left out .*received 4"):
+        distillation.distill(folders, tmp_path / "b", start=start, progress=False)
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_loss_of_the_teacher_without_effect_is_named(teachers, tmp_path, caplog):
+    weak = dataclasses.replace(SETTINGS, soft_scene_weight=1e-9)
+    distillation.distill(
+        [teachers[0].workdir],
+        tmp_path,
+        start=factories.build_config("", epochs=1),
+        settings=weak,
+        progress=False,
+    )
+    assert "with the `soft_scene_weight` of the run: it has no" in caplog.text

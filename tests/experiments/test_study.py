@@ -29,7 +29,7 @@ def test_a_recipe_takes_precedence_over_the_settings(tmp_path, fabricated_advanc
     )
     job = study.job("table2_image_random", 3)
     assert job.config.model.modality == "image"
-    assert job.config.model.image_weights == ""
+    assert job.config.model.image_weights == "random"
     assert job.config.training.seed == 3
     assert job.config.training.learning_rate == 0.5
     assert job.name == "runs/table2_image_random/3"

@@ -270,6 +270,24 @@ def test_corrections_of_the_review_change_the_data_set(inputs, built, tmp_path):
     assert not list(built.glob("*/*/*-partial*"))
 
 
+def test_a_shifted_image_is_not_moved_to_a_scene_that_is_too_rare(inputs, tmp_path):
+    columns = ("recording", "shift", "decision", "scene", "remark")
+    rows = [
+        ("4.wav", "north", "correct", "beach", ""),
+        ("4.wav", "east", "correct", "lake", ""),
+        ("4.wav", "south", "correct", "forest", ""),
+    ]
+    path = write_table(tmp_path / "corrections.csv", rows, columns)
+    corrected = planned(inputs, corrections=read_corrections(path))
+    kept = {k: v for k, v in corrected.counts.items() if v}
+    assert kept == {"forest": 5, "farmland": 7}
+    refused = {one.name: one.reason for one in corrected.rejections}
+    for side, scene, count in (("north", "beach", 1), ("east", "lake", 0)):
+        assert refused[f"4.wav, shifted to the {side}"] == (
+            f"{scene} has {count} pairs; a scene needs at least 2"
+        )
+
+
 def test_decisions_that_are_not_valid(tmp_path):
     columns = ("recording", "decision", "scene")
     path = write_table(tmp_path / "c.csv", [("a.wav", "correct", "moon")], columns)

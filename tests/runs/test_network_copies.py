@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from advance_tf.checksums import path_sha256
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.inference.evaluation import evaluate
@@ -128,3 +129,29 @@ def test_a_wrong_output_is_refused_before_anything_is_written(dataset, tmp_path)
     with pytest.raises(ValueError, match="output must be one of .*frames, .*'logits'"):
         train(dataclasses.replace(config, model=model), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_changes_before_the_first_epoch_is_copied_again(
+    dataset, tmp_path, monkeypatch
+):
+    network = keras_image()
+    network.save(tmp_path / "image.keras")
+    write_lite(tmp_path / "sound.tflite")
+    config = build_config(tmp_path, tmp_path / "image.keras")
+
+    def stop(*args, **kwargs):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("advance_tf.runs.training.train_recognizer", stop)
+        with pytest.raises(InterruptedError):
+            train(config, dataset, tmp_path / "run")
+    kernel = network.get_layer("map").get_weights()[0]
+    network.get_layer("map").set_weights([2 * kernel])
+    network.save(tmp_path / "image.keras")
+    run = train(config, dataset, tmp_path / "run")
+    copy = tmp_path / "run" / "image_backbone" / "image.keras"
+    assert copy.read_bytes() == (tmp_path / "image.keras").read_bytes()
+    assert run.weights["image"].sha256 == path_sha256(copy)
+    found = run.recognizer.get_layer("image_tower").get_weights()[0]
+    np.testing.assert_array_equal(found, 2 * kernel)

@@ -9,6 +9,7 @@ from advance_tf.data.rows import add_rows, number_rows
 from advance_tf.losses.objective import build_objective
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.recognizer import build_recognizer
+from advance_tf.training.callbacks import collect
 from advance_tf.training.optimizer import DecayedAdam
 from advance_tf.training.runtime import build_strategy
 from advance_tf.training.trainer import Score, Trainer
@@ -36,7 +37,7 @@ def global_batch():
 
 
 def step(strategy):
-    """Replicas, logs and variables after one step under a strategy."""
+    """Replicas, logs and variables after one step, and the outputs of the batch."""
     keras.utils.set_random_seed(0)
     model = ModelConfig(image_depth=10, audio_depth=10, image_width=2, audio_width=2)
     features = FeatureConfig(image_size=32, clip_seconds=0.5)
@@ -49,7 +50,27 @@ def step(strategy):
     history = trainer.fit(global_batch(), epochs=1, verbose=0, shuffle=False)
     logs = {key: values[0] for key, values in history.history.items()}
     variables = [v.numpy() for v in recognizer.variables]
-    return strategy.num_replicas_in_sync, logs, variables
+    outputs = collect(recognizer, global_batch(), "scene", "scene_logits")
+    return strategy.num_replicas_in_sync, logs, variables, outputs
+
+
+def step_of_three(strategy):
+    """The kernels after one step on an incomplete batch of three pairs."""
+    keras.utils.set_random_seed(0)
+    model = ModelConfig(image_depth=10, audio_depth=10, image_width=2, audio_width=2)
+    features = FeatureConfig(image_size=32, clip_seconds=0.5)
+    with strategy.scope():
+        recognizer = build_recognizer(model, features)
+        # The statistics of a batch norm are those of a replica's share.
+        for tower in ("image_tower", "audio_tower"):
+            for layer in recognizer.get_layer(tower).layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
+        trainer = Trainer(recognizer, build_objective(TransferConfig("none")), [])
+        trainer.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
+    eight, three = global_batch(), global_batch().unbatch().take(3).batch(BATCH)
+    trainer.fit(eight.concatenate(three), epochs=1, verbose=0, shuffle=False)
+    return [v.numpy() for v in recognizer.trainable_variables]
 
 
 def adam_steps(strategy):
@@ -82,6 +103,15 @@ def main() -> None:
         np.testing.assert_allclose(two[1][name], value, rtol=1e-4, err_msg=name)
     for found, expected in zip(two[2], one[2], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    # Each pair once, although every replica holds the model.
+    for found, expected in zip(two[3], one[3], strict=True):
+        assert len(found) == BATCH
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    # Two replicas have two pairs and one; each pair has the same weight.
+    for found, expected in zip(
+        step_of_three(strategies[1]), step_of_three(strategies[0]), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     (expected,) = adam_steps(strategies[0])
     assert np.abs(expected - [1.0, -2.0, 3.0]).min() > 1e-2
     found = adam_steps(strategies[1])

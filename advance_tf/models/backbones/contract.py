@@ -100,6 +100,17 @@ class Backbone(abc.ABC):
             ImportError: the package of the network is not installed.
         """
 
+    def check_weights(self, tower: str, model: ModelConfig) -> None:  # noqa: B027
+        """Checks whether a tower can start from its weights, without building it.
+
+        Args:
+            tower: "image" or "audio".
+            model: weights of the towers.
+
+        Raises:
+            ValueError: it cannot.
+        """
+
     def store(self, folder: pathlib.Path) -> None:  # noqa: B027
         """Copies what the tower is built from, where that is not the library itself.
 
@@ -116,6 +127,10 @@ class Backbone(abc.ABC):
         Returns:
             `name` where nothing is copied.
         """
+        return self.name
+
+    def absolute_name(self) -> str:
+        """The name, with the absolute path where it has a path."""
         return self.name
 
     @abc.abstractmethod

@@ -1,6 +1,5 @@
 """Networks in files as towers: `file:` and a `.keras`, SavedModel, LiteRT or ONNX."""
 
-import glob
 import hashlib
 import math
 import pathlib
@@ -14,7 +13,12 @@ import tensorflow as tf
 from keras import layers
 
 from advance_tf.checksums import path_sha256
-from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.config import (
+    RANDOM_WEIGHTS,
+    WHOLE_TOWER,
+    FeatureConfig,
+    ModelConfig,
+)
 from advance_tf.models.backbones.contract import (
     EMBEDDING,
     Backbone,
@@ -27,6 +31,7 @@ from advance_tf.models.backbones.network_files import (
     FORMATS,
     NetworkFile,
     Shape,
+    network_paths,
     open_network,
 )
 from advance_tf.models.backbones.resizing import Resize
@@ -183,6 +188,8 @@ class FileTower(Backbone):
         network: keras.Model | NetworkFile
         if self.ending == ".keras":
             network, shape = self._load_keras()
+            if getattr(model, f"{tower}_weights") == RANDOM_WEIGHTS:
+                network = keras.models.clone_model(network)
         else:
             network = open_network(self.path)
             shape = network.input_shape
@@ -194,8 +201,7 @@ class FileTower(Backbone):
             x = network(x)
         else:
             output = self._output(network.outputs)
-            sha256 = path_sha256(self.path)
-            x = FileEncoder(str(self.path), output, sha256, name="network")(x)
+            x = FileEncoder(str(self.path), output, self._sha256(), name="network")(x)
         return self._pool(inputs, x, tower)
 
     def _pool(
@@ -220,37 +226,47 @@ class FileTower(Backbone):
             raise ValueError(self._has_weights(weights))
 
     def weights_source(self, weights: str) -> WeightsSource:
-        """The file and its hash."""
+        """The file and its hash; "" are random weights."""
         if weights not in ("", self.default_weights):
             raise ValueError(self._has_weights(weights))
         self._check_path()
-        hashes = [path_sha256(path) for path in (self.path, *self._beside())]
-        sha256 = hashes[0]
-        if len(hashes) > 1:
-            sha256 = hashlib.sha256("".join(hashes).encode()).hexdigest()
-        return WeightsSource(self.name, weights, "file", sha256)
+        if not weights:
+            return super().weights_source(weights)
+        return WeightsSource(self.name, weights, "file", self._sha256())
+
+    def check_weights(self, tower: str, model: ModelConfig) -> None:
+        """Refuses random weights where the file cannot be trained."""
+        if getattr(model, f"{tower}_weights") == RANDOM_WEIGHTS and (
+            self.ending in FORMATS
+        ):
+            raise ValueError(
+                f"{tower}_weights must not be {RANDOM_WEIGHTS!r} with {self.path}, "
+                "which cannot be trained. Leave the weights of this tower empty, or "
+                "use a .keras file."
+            )
+
+    def _sha256(self) -> str:
+        """The hash of the file, together with those of the weights beside it."""
+        hashes = [path_sha256(path) for path in network_paths(self.path)]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def store(self, folder: pathlib.Path) -> None:
         """Copies the file, and of ONNX the weights beside it."""
         folder.mkdir(parents=True)
         copy = shutil.copytree if self.path.is_dir() else shutil.copyfile
-        for path in (self.path, *self._beside()):
+        for path in network_paths(self.path):
             copy(path, folder / path.name)
-
-    def _beside(self) -> list[pathlib.Path]:
-        """Files of weights that an ONNX file refers to, as PyTorch and ONNX name them.
-
-        They are written for large models, and by `torch.onnx.export` for all.
-        """
-        if self.ending != ".onnx":
-            return []
-        name = glob.escape(self.path.name)
-        return sorted(self.path.parent.glob(f"{name}[._]data"))
 
     def stored_name(self, folder: pathlib.Path) -> str:
         """The name of the copy; see `Backbone.stored_name`."""
         name = f"file:{folder / self.path.name}"
         return ",".join([name, *(f"{key}={v}" for key, v in self.options.items())])
+
+    def absolute_name(self) -> str:
+        """The name with the absolute path of the file."""
+        return self.stored_name(self.path.absolute().parent)
 
     def _check_path(self) -> None:
         known = self.path.is_dir() or self.ending in set(NO_EXPORT) - {""}

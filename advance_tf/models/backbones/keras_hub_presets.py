@@ -157,6 +157,13 @@ class KerasHubPreset(Backbone):
         folder.mkdir(parents=True)
         (folder / DEFINITION).write_text(definition + "\n", encoding="utf-8")
 
+    def absolute_name(self) -> str:
+        """The name with the absolute path of a preset's folder."""
+        path = pathlib.Path(self.preset)
+        if not path.is_dir():
+            return self.name
+        return f"kerashub:{path.absolute()}{self.variant[len(self.preset) :]}"
+
     def stored_name(self, folder: pathlib.Path) -> str:
         """The name of the copy; see `Backbone.stored_name`."""
         tokens = f",tokens={self.tokens}" if self.tokens else ""

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import glob
 import pathlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -179,12 +180,31 @@ def open_network(path: pathlib.Path) -> NetworkFile:
         ImportError: ONNX Runtime is not installed.
     """
     kind = "" if path.is_dir() else path.suffix
-    changed = (path / "saved_model.pb" if path.is_dir() else path).stat().st_mtime_ns
+    files = [path / "saved_model.pb"] if path.is_dir() else network_paths(path)
+    changed = tuple(file.stat().st_mtime_ns for file in files)
     return _open(path.absolute(), kind, changed)
 
 
+def network_paths(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files of a network: its own, and of ONNX those of weights beside it.
+
+    PyTorch and ONNX name them so. They are written for large models, and by
+    `torch.onnx.export` for all.
+
+    Args:
+        path: a file, or the folder of a SavedModel.
+
+    Returns:
+        `path`, then the files of weights by name.
+    """
+    if path.suffix != ".onnx":
+        return [path]
+    name = glob.escape(path.name)
+    return [path, *sorted(path.parent.glob(f"{name}[._]data"))]
+
+
 @functools.lru_cache(maxsize=4)
-def _open(path: pathlib.Path, kind: str, changed: int) -> NetworkFile:
+def _open(path: pathlib.Path, kind: str, changed: tuple[int, ...]) -> NetworkFile:
     del changed
     try:
         return FORMATS[kind](path)

@@ -2,13 +2,19 @@
 
 import dataclasses
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from advance_tf.checksums import record_folder, verify_folder
-from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.config import (
+    RANDOM_WEIGHTS,
+    WHOLE_TOWER,
+    FeatureConfig,
+    ModelConfig,
+)
 from advance_tf.files import unique_number
 from advance_tf.models.backbones.contract import (
     TOWERS,
@@ -59,13 +65,23 @@ def find_backbone(name: str) -> Backbone:
     return FAMILIES[family](name)
 
 
+def absolute_name(name: str) -> str:
+    """The name of a backbone, with the absolute path where it has a path.
+
+    >>> absolute_name("yamnet:both")
+    'yamnet:both'
+    """
+    return find_backbone(name).absolute_name()
+
+
 def named_weights() -> set[str]:
     """The values of `image_weights` and `audio_weights` that are not files.
 
     >>> sorted(named_weights())
-    ['imagenet', 'package', 'preset']
+    ['imagenet', 'package', 'preset', 'random']
     """
-    return {name for family in FAMILIES.values() for name in family.named_weights}
+    names = {name for family in FAMILIES.values() for name in family.named_weights}
+    return {*names, RANDOM_WEIGHTS}
 
 
 def tower_backbone(tower: str, model: ModelConfig) -> Backbone:
@@ -157,6 +173,8 @@ def initial_weights(tower: str, model: ModelConfig) -> str:
     'tower.npz'
     """
     given: str = getattr(model, f"{tower}_weights")
+    if given == RANDOM_WEIGHTS:
+        return ""
     return given or tower_backbone(tower, model).default_weights
 
 
@@ -171,8 +189,22 @@ def check_backbones(model: ModelConfig, features: FeatureConfig) -> None:
         ValueError: a backbone is unknown, or its network does not fit the settings.
         ImportError: the package of a backbone is not installed.
     """
+    check_weights(model)
     for tower in TOWERS:
         tower_backbone(tower, model).check(tower, model, features)
+
+
+def check_weights(model: ModelConfig) -> None:
+    """Checks that the towers can start from their weights; builds nothing.
+
+    Args:
+        model: backbones and weights are used.
+
+    Raises:
+        ValueError: a backbone is unknown, or cannot start from its weights.
+    """
+    for tower in TOWERS:
+        tower_backbone(tower, model).check_weights(tower, model)
 
 
 def _tower_folder(workdir: pathlib.Path, tower: str) -> pathlib.Path:
@@ -182,7 +214,7 @@ def _tower_folder(workdir: pathlib.Path, tower: str) -> pathlib.Path:
 def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
     """Copies to a run what its towers are built from beside the library and weights.
 
-    A copy is complete or absent, and has checksums.
+    A copy is complete or absent, and has checksums; an earlier one is replaced.
 
     Args:
         model: backbones are used.
@@ -190,12 +222,12 @@ def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
     """
     for tower in TOWERS:
         folder = _tower_folder(workdir, tower)
-        if folder.exists():
-            continue
         copy = folder.with_name(f"{folder.name}-{unique_number()}-partial")
         tower_backbone(tower, model).store(copy)
         if copy.exists():
             record_folder(copy)
+            if folder.exists():
+                shutil.rmtree(folder)
             copy.rename(folder)
 
 

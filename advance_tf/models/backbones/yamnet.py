@@ -4,7 +4,7 @@ import pathlib
 
 import keras
 
-from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.config import RANDOM_WEIGHTS, FeatureConfig, ModelConfig
 from advance_tf.models.backbones.contract import Backbone
 from advance_tf.models.backbones.yamnet_network import RATE_HZ, build_yamnet
 from advance_tf.models.backbones.yamnet_weights import ENDINGS, read_yamnet
@@ -67,5 +67,6 @@ def activation_limit(weights: str) -> float | None:
     (6.0, None)
     """
     suffix = pathlib.Path(weights).suffix
-    is_published_code = bool(weights) and suffix not in (".tflite", ".npz")
+    is_file = weights not in ("", RANDOM_WEIGHTS)
+    is_published_code = is_file and suffix not in (".tflite", ".npz")
     return None if is_published_code else 6.0
