@@ -1,6 +1,6 @@
 """Training heads on stored embeddings, against running frozen towers in every epoch.
 
-    python -m benchmarks.frozen_towers --data_dir=ADVANCE --yamnet=yamnet.tflite
+    python -m benchmarks.frozen_towers --data_dir=ADVANCE --yamnet=weights/yamnet.h5
 
 The towers are EfficientNet-Lite0 and YAMNet; `--small` takes ResNet-18 towers of a few
 channels with random weights instead. An epoch with the towers in training would cost at
@@ -103,7 +103,7 @@ def main():
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--yamnet", default="yamnet.tflite")
+    parser.add_argument("--yamnet", default="weights/yamnet.h5")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--cache_dir", default="")
     parser.add_argument("--pairs", type=int, default=96)

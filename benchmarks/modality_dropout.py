@@ -1,7 +1,7 @@
 """One recognizer for image, sound or both, against one for each, on frozen towers.
 
-    python -m benchmarks.modality_dropout --data_dir=ADVANCE --yamnet=yamnet.tflite \
-        --cache_dir=cache
+    python -m benchmarks.modality_dropout --data_dir=ADVANCE \
+        --yamnet=weights/yamnet.h5 --cache_dir=cache
 
 The settings are those of assets/recipes/frozen.flags with L_s alone. Every split by
 site trains a run with image and sound, one with each of them, and one with
@@ -27,6 +27,8 @@ def build_config(arguments):
     changes = read_recipe(pathlib.Path("assets/recipes/frozen.flags"))
     given = {"data_dir": arguments.data_dir, "audio_weights": arguments.yamnet}
     given |= {"cache_dir": arguments.cache_dir, "transfer": "none"}
+    for name in ("image_resize", "initialization"):
+        given[name] = getattr(arguments, name)
     return replace_fields(Config(), {**changes, **given})
 
 
@@ -142,6 +144,8 @@ def main():
     parser.add_argument("--probability", type=float, default=0.5)
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--image_resize", default="bicubic")
+    parser.add_argument("--initialization", default="authors")
     arguments = parser.parse_args()
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_NUM_INTRAOP_THREADS": "1"}
     import numpy as np

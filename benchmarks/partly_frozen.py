@@ -1,6 +1,6 @@
 """An epoch on stored activations of partly frozen towers, against one on the files.
 
-    python -m benchmarks.partly_frozen --data_dir=ADVANCE --yamnet=yamnet.tflite
+    python -m benchmarks.partly_frozen --data_dir=ADVANCE --yamnet=weights/yamnet.h5
 
 The towers are EfficientNet-Lite0 and YAMNet, frozen to the stages --image_stages and
 --audio_stages. Times are CPU seconds of the process on one thread per operation, of a
@@ -104,7 +104,7 @@ def main():
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True)
-    parser.add_argument("--yamnet", default="yamnet.tflite")
+    parser.add_argument("--yamnet", default="weights/yamnet.h5")
     parser.add_argument("--image_stages", type=int, default=4)
     parser.add_argument("--audio_stages", type=int, default=4)
     parser.add_argument("--steps", type=int, default=4)

@@ -10,7 +10,8 @@ the places is real; the commands that follow do what they do with real places:
 
 0. the features of each scene in the extract, counted by GDAL's reader too;
 1. `advance build-dataset --dry_run`, then without it: data set, map and review page;
-2. `advance fit`: a small model, with `--teacher=yamnet.tflite` after `advance teach`;
+2. `advance fit`: a small model, with `--teacher=weights/yamnet.h5` after
+   `advance teach`;
 3. `advance predict --places` to GeoJSON and GeoParquet, `advance map`;
 4. `advance predict --raster --stride_metres` over a raster of 36 other images;
 5. screenshots of the review page, the map and `advance app` with Chromium, where it is

@@ -4,10 +4,11 @@
     advance download yamnet --folder=weights          # yamnet.h5, Apache-2.0
     advance download checkpoints --folder=weights     # Zenodo record 4082894
 
-Checks the free disk space and the checksums, resumes an interrupted download, and
-prints the measured SHA-256. ADVANCE is unpacked to vision/ and sound/, and its pairs
-are counted; an existing folder is not changed. YAMNet is applied to a tone, to silence
-and to noise; checkpoints are converted to tower weights and applied.
+Checks the free disk space and the checksums, and resumes an interrupted download.
+ADVANCE is unpacked to vision/ and sound/, and its pairs are counted; an existing folder
+is not changed. The SHA-256 of YAMNet and of the checkpoints is printed; YAMNet is
+applied to a tone, to silence and to noise; checkpoints are converted to tower weights
+and applied.
 """
 
 from absl import flags

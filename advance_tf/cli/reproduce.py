@@ -1,7 +1,7 @@
 r"""Reproduces the tables of the paper: every row, several seeds.
 
     advance reproduce --table=1 --runs=5 --data_dir=ADVANCE --workdir=tables \
-        --teacher=yamnet.tflite --image_weights=aid.npz
+        --teacher=weights/yamnet.h5 --image_weights=aid.npz
     advance reproduce --table=1,2,3 --workdir=tables        # resume, and add tables
     advance reproduce --table=1 --splits=10 --runs=3 --workdir=tables ...
     advance reproduce --grid --workdir=tables --runs=1 --alphas=0.1,1,10 \

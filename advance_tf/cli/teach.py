@@ -1,6 +1,6 @@
 """Computes a teacher's soft labels and the event knowledge of scenes.
 
-    advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=yamnet.tflite
+    advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=weights/yamnet.h5
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=tower.npz
     advance teach --data_dir=ADVANCE --workdir=runs/a --teacher=… --shard=0/4
 

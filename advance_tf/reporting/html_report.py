@@ -230,7 +230,7 @@ def _teach_command(run: Run) -> str:
             f"--workdir={run.workdir}",
             f"--data_dir={run.data_dir}",
             *(f"--{name}={value}" for name, value in changed.items()),
-            "--teacher=yamnet.tflite",
+            "--teacher=weights/yamnet.h5",
         ]
     )
 

@@ -309,7 +309,8 @@ def compute_knowledge(
 
     Example:
         >>> import advance_tf
-        >>> teacher = advance_tf.teacher.load_teacher("yamnet.tflite")  # doctest: +SKIP
+        >>> path = "weights/yamnet.h5"  # of `advance download yamnet`
+        >>> teacher = advance_tf.teacher.load_teacher(path)  # doctest: +SKIP
         >>> dataset = advance_tf.data.load_advance("ADVANCE")  # doctest: +SKIP
         >>> compute_knowledge(teacher, dataset, "event_knowledge")  # doctest: +SKIP
     """
