@@ -143,7 +143,7 @@ def is_partial(path: pathlib.Path) -> bool:
 
 
 # Entries that operating systems, archivers and notebooks add to folders.
-_SYSTEM_NAMES = {
+SYSTEM_NAMES = {
     *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"),
     *("@eadir", "$recycle.bin", "system volume information", "lost+found"),
 }
@@ -210,7 +210,11 @@ def is_system_entry(name: str) -> bool:
         >>> is_system_entry("._00001.jpg"), is_system_entry("00001.jpg")
         (True, False)
     """
-    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
@@ -223,6 +227,9 @@ def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
         The path of a file, and its path relative to `root`: by name in each folder,
         the files of a folder before those of its subfolders.
 
+    Raises:
+        OSError: a folder cannot be listed.
+
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -233,7 +240,7 @@ def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
         ...     [relative for _, relative in visible_files(folder)]
         ['lake/1.jpg']
     """
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_fail):
         subfolders[:] = sorted(name for name in subfolders if not is_system_entry(name))
         inner = os.path.relpath(folder, root)
         for name in sorted(name for name in names if not is_system_entry(name)):
