@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import struct
+import time
 import tokenize
 import zipfile
 import zlib
@@ -178,22 +179,29 @@ def reserve(path: pathlib.Path, size: int) -> None:
             path.unlink()
 
 
-def remove_partial_files(folder: pathlib.Path, depth: int = 0) -> None:
+def remove_partial_files(
+    folder: pathlib.Path, depth: int = 0, *, min_age_seconds: float = 0.0
+) -> None:
     """Removes temporary files and folders that killed processes left.
 
     They have a name as of `replacing`.
 
     Args:
-        folder: folder that no other process writes to.
+        folder: folder that no other process writes to; or in which none needs
+            `min_age_seconds` for a file.
         depth: levels of folders between it and the files.
+        min_age_seconds: time since the last modification of those to remove.
     """
+    newest = time.time() - min_age_seconds
     for path in folder.glob("*/" * depth + "*-partial*"):
-        if not is_partial(path):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        # Another process may have removed it or completed it.
+        with contextlib.suppress(FileNotFoundError):
+            if not is_partial(path) or path.stat().st_mtime > newest:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def is_system_entry(name: str) -> bool:
