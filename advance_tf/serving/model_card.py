@@ -73,7 +73,8 @@ def provenance_of(run: Run) -> Provenance:
         )
     data |= {f"version of {name}": version for name, version in versions().items()}
     weights_sha256 = file_sha256(run.workdir / BEST_WEIGHTS)
-    metrics, not_evaluated = None, _NOT_EVALUATED
+    metrics: dict[str, Any] | None = None
+    not_evaluated = _NOT_EVALUATED
     if path.exists():
         verify(path)
         way_out = "Run `advance evaluate` again, or remove it."
