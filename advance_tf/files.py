@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import struct
+import time
 import tokenize
 import zipfile
 import zlib
@@ -143,7 +144,7 @@ def is_partial(path: pathlib.Path) -> bool:
 
 
 # Entries that operating systems, archivers and notebooks add to folders.
-_SYSTEM_NAMES = {
+SYSTEM_NAMES = {
     *("__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini"),
     *("@eadir", "$recycle.bin", "system volume information", "lost+found"),
 }
@@ -178,22 +179,29 @@ def reserve(path: pathlib.Path, size: int) -> None:
             path.unlink()
 
 
-def remove_partial_files(folder: pathlib.Path, depth: int = 0) -> None:
+def remove_partial_files(
+    folder: pathlib.Path, depth: int = 0, *, min_age_seconds: float = 0.0
+) -> None:
     """Removes temporary files and folders that killed processes left.
 
     They have a name as of `replacing`.
 
     Args:
-        folder: folder that no other process writes to.
+        folder: folder that no other process writes to; or in which none needs
+            `min_age_seconds` for a file.
         depth: levels of folders between it and the files.
+        min_age_seconds: time since the last modification of those to remove.
     """
+    newest = time.time() - min_age_seconds
     for path in folder.glob("*/" * depth + "*-partial*"):
-        if not is_partial(path):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        # Another process may have removed it or completed it.
+        with contextlib.suppress(FileNotFoundError):
+            if not is_partial(path) or path.stat().st_mtime > newest:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def is_system_entry(name: str) -> bool:
@@ -210,7 +218,11 @@ def is_system_entry(name: str) -> bool:
         >>> is_system_entry("._00001.jpg"), is_system_entry("00001.jpg")
         (True, False)
     """
-    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
@@ -223,6 +235,9 @@ def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
         The path of a file, and its path relative to `root`: by name in each folder,
         the files of a folder before those of its subfolders.
 
+    Raises:
+        OSError: a folder cannot be listed.
+
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -233,7 +248,7 @@ def visible_files(root: str | pathlib.Path) -> Iterator[tuple[str, str]]:
         ...     [relative for _, relative in visible_files(folder)]
         ['lake/1.jpg']
     """
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_fail):
         subfolders[:] = sorted(name for name in subfolders if not is_system_entry(name))
         inner = os.path.relpath(folder, root)
         for name in sorted(name for name in names if not is_system_entry(name)):

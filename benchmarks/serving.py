@@ -44,6 +44,8 @@ BAD_SHARE = 10
 
 def load_client():
     """The module of the kit's client."""
+    # The folder that Python searches first when it runs the program.
+    sys.path.insert(0, str(KIT))
     spec = importlib.util.spec_from_file_location("client", KIT / "client.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

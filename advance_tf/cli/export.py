@@ -83,6 +83,8 @@ def define(values: FlagValues) -> None:
         None,
         "Least agreement of the most probable scene with float32, 0 to 1; default: "
         "0.99 (int8: 0.97).",
+        0.0,
+        1.0,
         flag_values=values,
     )
     flags.DEFINE_integer(

@@ -30,12 +30,17 @@ def check_parts(values: FlagValues) -> None:
         values: flags of the command.
 
     Raises:
-        ValueError: it is not i/n, or a flag is missing.
+        ValueError: it is not i/n, a flag is missing, or --parts_dir is given alone.
     """
     if values.shard:
         Shard.of(values.shard)
         if not (values.data_dir and values.parts_dir):
             raise ValueError("--shard needs --data_dir and --parts_dir.")
+    elif values.parts_dir:
+        raise ValueError(
+            f"--parts_dir must be used with --shard; received {values.parts_dir} "
+            "alone. Add --shard=i/n, or leave --parts_dir out."
+        )
 
 
 def shard_results(

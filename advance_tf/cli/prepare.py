@@ -10,7 +10,8 @@ the five digits of its site. Images are copied; TIFF, GeoTIFF, JPEG 2000 and GIF
 PNG (first three bands, values of more than 8 bits stretched between their 2nd and 98th
 percentile; needs the extra geo). Sounds become mono 16-bit WAV. Recordings shorter
 than --min_seconds are dropped, as in ADVANCE. A second run processes new and changed
-files only. Files that cannot be read are listed at the end, with exit status 1.
+files only. Files that cannot be read are listed at the end, with exit status 1. Pairs
+whose sources are gone are listed too; --remove_stale removes them.
 
 With --format=shards the pairs of --source_dir, a folder in ADVANCE's layout, are
 packed into TFRecord files with an index. Every command reads them as --data_dir. With
@@ -74,18 +75,19 @@ def define(values: FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer("seed", 0, "Seed of the random cut.", flag_values=values)
-    flags.DEFINE_bool(
-        "allow_missing",
-        False,
-        "Skip and count unpaired or empty files.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "allow_truncated",
-        False,
-        "Convert and count recordings that end before their header states.",
-        flag_values=values,
-    )
+    for name, help in (
+        ("allow_missing", "Skip and count unpaired or empty files."),
+        (
+            "allow_truncated",
+            "Convert and count recordings that end before their header states.",
+        ),
+        (
+            "remove_stale",
+            "Remove files of --data_dir whose source pair is gone, which are listed "
+            "otherwise.",
+        ),
+    ):
+        flags.DEFINE_bool(name, False, help, flag_values=values)
 
 
 def run(values: FlagValues) -> None:
@@ -109,6 +111,7 @@ def run(values: FlagValues) -> None:
         rule,
         allow_missing=values.allow_missing,
         allow_truncated=values.allow_truncated,
+        remove_stale=values.remove_stale,
     )
     _print(summary)
     if summary.bad:
@@ -142,18 +145,9 @@ def _write_shards(values: FlagValues) -> None:
 
 
 def _print(summary: "Summary") -> None:
-    from advance_tf.data import layout, prepare
-    from advance_tf.files import join_names
-
-    for outcome in (
-        *(prepare.WRITTEN, prepare.UP_TO_DATE, prepare.TOO_SHORT, prepare.BAD),
-    ):
-        print(f"{outcome + ':':12} {summary.count(outcome):6} pairs")
-    if summary.truncated:
-        names = join_names(list(summary.truncated))
-        print(f"truncated: {len(summary.truncated)} recordings: {names}")
-    if summary.skipped:
-        print(f"left out: {layout.describe(summary.skipped)}")
+    print(summary.to_text())
+    if summary.stale and not summary.removed:
+        print("They are still pairs of the data set. Remove them with --remove_stale.")
     for problem in summary.bad[:_SHOWN_AT_MOST]:
         print(f"bad: {problem}", file=sys.stderr)
     if len(summary.bad) > _SHOWN_AT_MOST:

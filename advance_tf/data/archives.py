@@ -10,6 +10,7 @@ import zlib
 from tqdm import tqdm
 
 from advance_tf import labels
+from advance_tf.locks import lock_folder
 
 _BLOCK_BYTES = 1 << 20
 
@@ -28,7 +29,8 @@ def unpack(path: pathlib.Path, target: pathlib.Path, *, progress: bool = True) -
 
     Raises:
         ValueError: the archive is damaged, would write outside its folder, does
-            not fit on the disk, or contains no scene folder.
+            not fit on the disk, or contains no scene folder; or another process
+            unpacks to `target`.
 
     Example:
         >>> import tempfile
@@ -41,29 +43,34 @@ def unpack(path: pathlib.Path, target: pathlib.Path, *, progress: bool = True) -
         b'image'
     """
     staging = target.with_name(f".{target.name}-partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        _extract_all(path, staging, progress)
-        _scene_root(path, staging, target.name).rename(target)
-    except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
-        raise ValueError(
-            f"{path} must be a valid zip file; received: {error}. Remove it and "
-            "download it again."
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with lock_folder(staging, "unpacking"):
+        # What a killed process left is beside it, or in it.
+        contents = staging / "files"
+        shutil.rmtree(contents, ignore_errors=True)
+        try:
+            _extract_all(path, contents, target.parent, progress)
+            _scene_root(path, contents, target.name).rename(target)
+        except (zipfile.BadZipFile, EOFError, zlib.error, RuntimeError) as error:
+            raise ValueError(
+                f"{path} must be a valid zip file; received: {error}. Remove it and "
+                "download it again."
+            ) from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _extract_all(path: pathlib.Path, staging: pathlib.Path, progress: bool) -> None:
+def _extract_all(
+    path: pathlib.Path, staging: pathlib.Path, disk: pathlib.Path, progress: bool
+) -> None:
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         for member in members:
             _check_member(path, member)
         total = sum(member.file_size for member in members)
-        free = shutil.disk_usage(staging.parent).free
+        free = shutil.disk_usage(disk).free
         if total > free:
             raise ValueError(
-                f"{staging.parent} must have {total:,} bytes free to unpack {path}; "
+                f"{disk} must have {total:,} bytes free to unpack {path}; "
                 f"it has {free:,}. Free disk space or choose another `data_dir`."
             )
         bar = tqdm(

@@ -29,12 +29,14 @@ from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.media_files import container, read_media
 from advance_tf.features.pipelines import as_traced, without_autotuning
 from advance_tf.features.waveform import is_longer_than_clip
-from advance_tf.files import replacing
+from advance_tf.files import remove_partial_files, replacing
 
 # Increased when a decoder changes its result, or a file its form.
 _FORMAT_VERSION = 2
 # The last bytes of a file: a fingerprint of those before it.
 _FINGERPRINT_BYTES = 8
+# Runs share a cache: a temporary file that is older was left by a killed process.
+_PARTIAL_SECONDS = 24 * 3600.0
 
 
 class PairCache:
@@ -140,7 +142,7 @@ class PairCache:
         """Decodes the pairs that the cache does not contain.
 
         Files are written one by one: after an interruption the next call decodes
-        only the remaining pairs.
+        only the remaining pairs. Temporary files that are older than a day are removed.
 
         Args:
             pairs: pairs of the data set.
@@ -162,6 +164,7 @@ class PairCache:
         ]
         if not missing:
             return 0
+        remove_partial_files(self.folder, 1, min_age_seconds=_PARTIAL_SECONDS)
         columns = {
             kind: path_rows(missing, data_dir, kind) for kind in ("image", "sound")
         }

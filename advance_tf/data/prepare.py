@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import soundfile
@@ -20,9 +20,17 @@ from advance_tf.data.image_conversion import (
 )
 from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
-from advance_tf.files import remove_partial_files, replacing
+from advance_tf.files import (
+    join_names,
+    remove_partial_files,
+    replacing,
+    visible_files,
+)
+from advance_tf.locks import lock_folder
 
 SETTINGS = "prepare.json"
+# What the lock of the folder is named after.
+_LOCK = "prepare"
 # Extensions of the recordings that libsndfile reads.
 SOUND_ENDINGS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
@@ -57,10 +65,15 @@ class Summary:
             "too short" or "bad"; the reason of a written pair is what is missing of
             a truncated recording, "" for a complete one.
         skipped: reason → unpaired files, as in `layout.Scan`.
+        stale: files in `data_dir` whose source pair is gone or in another scene,
+            relative to it.
+        removed: whether these files were removed.
     """
 
     outcomes: Mapping[str, tuple[str, str]]
     skipped: Mapping[str, tuple[str, ...]]
+    stale: tuple[str, ...] = ()
+    removed: bool = False
 
     def count(self, outcome: str) -> int:
         """The number of pairs with an outcome."""
@@ -80,6 +93,25 @@ class Summary:
         """The problem of each file that cannot be used, one message for each pair."""
         return [reason for outcome, reason in self.outcomes.values() if outcome == BAD]
 
+    def to_text(self) -> str:
+        """The numbers of pairs, and what was left out, as text for a terminal."""
+        lines = [
+            f"{outcome + ':':12} {self.count(outcome):6} pairs"
+            for outcome in (WRITTEN, UP_TO_DATE, TOO_SHORT, BAD)
+        ]
+        if self.truncated:
+            names = join_names(list(self.truncated))
+            lines.append(f"truncated: {len(self.truncated)} recordings: {names}")
+        if self.skipped:
+            lines.append(f"left out: {layout.describe(self.skipped)}")
+        if self.stale:
+            done = "removed" if self.removed else "kept"
+            lines.append(
+                f"without a source: {len(self.stale)} files, {done}: "
+                f"{join_names(self.stale)}"
+            )
+        return "\n".join(lines)
+
 
 def prepare_dataset(
     image_dir: str | pathlib.Path,
@@ -89,6 +121,7 @@ def prepare_dataset(
     *,
     allow_missing: bool = False,
     allow_truncated: bool = False,
+    remove_stale: bool = False,
     workers: int | None = None,
     progress: bool = True,
 ) -> Summary:
@@ -110,6 +143,9 @@ def prepare_dataset(
         allow_missing: leave out unpaired and empty files instead of raising an error.
         allow_truncated: convert what is there of a recording that ends before its
             header states; without it such a recording is bad.
+        remove_stale: remove the files of `data_dir` whose source pair is gone or in
+            another scene; without it they are listed, and remain pairs of the data
+            set.
         workers: number of threads; None for one thread per core.
         progress: show a progress bar.
 
@@ -117,8 +153,8 @@ def prepare_dataset(
         The outcome of every pair; a bad file does not stop the conversion.
 
     Raises:
-        ValueError: the folders do not pair, or `data_dir` contains other files
-            or was written with a different rule.
+        ValueError: the folders do not pair, `data_dir` contains other files or was
+            written with a different rule, or another process prepares it.
         OSError: the disk is full or read-only.
 
     Example:
@@ -149,6 +185,40 @@ def prepare_dataset(
         allow_missing=allow_missing,
     )
     _check_target(root, rule)
+    with lock_folder(root, _LOCK):
+        _begin(root, rule)
+        outcomes = _convert_pairs(
+            found.pairs, images, sounds, root, rule, allow_truncated, workers, progress
+        )
+        stale = tuple(_stale_files(root, found.pairs))
+        if remove_stale:
+            for name in stale:
+                (root / name).unlink()
+    return Summary(outcomes, found.skipped, stale, remove_stale)
+
+
+def _stale_files(root: pathlib.Path, pairs: Sequence[Pair]) -> Iterator[str]:
+    """The media files in `root` that are of none of the pairs."""
+    kept = {(pair.scene, pair.stem) for pair in pairs}
+    endings = {"vision": pairing.IMAGE_ENDINGS, "sound": pairing.SOUND_ENDINGS}
+    for folder, own in endings.items():
+        for path, _ in visible_files(root / folder) if (root / folder).is_dir() else ():
+            file = pathlib.Path(path)
+            if file.suffix.lower() in own and (file.parent.name, file.stem) not in kept:
+                yield file.relative_to(root).as_posix()
+
+
+def _convert_pairs(
+    pairs: Sequence[Pair],
+    images: pathlib.Path,
+    sounds: pathlib.Path,
+    root: pathlib.Path,
+    rule: ClipRule,
+    allow_truncated: bool,
+    workers: int | None,
+    progress: bool,
+) -> dict[str, tuple[str, str]]:
+    """Writes all pairs; returns outcome and reason by stem."""
 
     def convert(pair: Pair) -> tuple[str, str]:
         return _convert_pair(
@@ -163,25 +233,27 @@ def prepare_dataset(
 
     executor = concurrent.futures.ThreadPoolExecutor(workers or os.cpu_count())
     try:
-        outcomes = {
+        return {
             pair.stem: outcome
             for pair, outcome in tqdm(
-                zip(found.pairs, executor.map(convert, found.pairs), strict=True),
+                zip(pairs, executor.map(convert, pairs), strict=True),
                 desc="preparing",
-                total=len(found.pairs),
+                total=len(pairs),
                 unit="pair",
                 disable=None if progress else True,
             )
         }
     finally:
         executor.shutdown(cancel_futures=True)
-    return Summary(outcomes, found.skipped)
+
+
+def _settings_text(rule: ClipRule) -> str:
+    return json.dumps(dataclasses.asdict(rule), indent=2, sort_keys=True) + "\n"
 
 
 def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
-    """Records the rule in `root`; raises ValueError if the folder cannot be used."""
-    settings = root / SETTINGS
-    expected = json.dumps(dataclasses.asdict(rule), indent=2, sort_keys=True) + "\n"
+    """Raises ValueError if the folder cannot be used."""
+    settings, expected = root / SETTINGS, _settings_text(rule)
     if settings.exists():
         received = settings.read_text(encoding="utf-8", errors="replace")
         if received != expected:
@@ -190,14 +262,20 @@ def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
                 f"{' '.join(received.split())}, received {' '.join(expected.split())}. "
                 "Use the same rule or another `data_dir`."
             )
-    elif root.is_dir() and any(root.iterdir()):
+    elif root.is_dir() and {path.name for path in root.iterdir()} - {f"{_LOCK}.lock"}:
         raise ValueError(
             f"{root} must be empty, or written by `advance prepare`; it contains other "
             "files, which could be overwritten. Use another `data_dir`."
         )
-    else:
-        with replacing(settings) as temporary:
-            temporary.write_text(expected, encoding="utf-8")
+
+
+def _begin(root: pathlib.Path, rule: ClipRule) -> None:
+    """Records the rule in `root`, which this process has locked."""
+    # Another process may have begun before the lock.
+    _check_target(root, rule)
+    if not (root / SETTINGS).exists():
+        with replacing(root / SETTINGS) as temporary:
+            temporary.write_text(_settings_text(rule), encoding="utf-8")
     remove_partial_files(root, depth=2)
 
 

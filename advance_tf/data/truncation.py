@@ -11,8 +11,8 @@ import pathlib
 import struct
 from typing import BinaryIO
 
-# Sizes that encoders write when they do not know them, such as in a pipe.
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFF0)
+from advance_tf.features.wav_sizes import UNKNOWN_SIZES
+
 _MAX_CHUNKS = 1_000
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
@@ -69,7 +69,8 @@ def missing_end(path: str | pathlib.Path) -> str:
 
 
 def _problem(stated: int, present: int) -> str:
-    if stated in _UNKNOWN_SIZES or stated <= present:
+    # A size of 0 is one that the encoder has not written.
+    if stated in (0, *UNKNOWN_SIZES) or stated <= present:
         return ""
     return (
         f"its header states {stated} bytes of samples, the file has {max(present, 0)}"

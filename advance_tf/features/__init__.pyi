@@ -11,6 +11,7 @@ from . import pipelines as pipelines
 from . import sources as sources
 from . import wav as wav
 from . import wav_header as wav_header
+from . import wav_sizes as wav_sizes
 from . import waveform as waveform
 from .errors import MediaError as MediaError
 from .frontend import Frontend as Frontend

@@ -50,10 +50,7 @@ def media_problem(error: tf.errors.OpError) -> str:
         return match.group(1) + _WAYS_OUT[match["kind"]]
     closed = _NOT_OPENED.search(text)
     if closed and closed["why"] == "Permission denied":
-        return (
-            f"The file {closed['path']} must be readable; permission is denied. Change "
-            "its permissions."
-        )
+        return _denied(closed["path"])
     if closed:
         return (
             f"The file {closed['path']} does not exist. Give the folder of the data "
@@ -62,6 +59,40 @@ def media_problem(error: tf.errors.OpError) -> str:
     found = _BEFORE_NODE.search(text)
     sentence = found["sentence"] if found else text.strip().split("\n")[0]
     return _OPERATOR.sub("", sentence)
+
+
+def open_problem(error: OSError) -> str:
+    """Describes why a file cannot be opened.
+
+    >>> open_problem(FileNotFoundError(2, "No such file or directory", "a.jpg"))
+    'The file a.jpg must exist; there is none. Check its path.'
+
+    Args:
+        error: an error of `open` or `os.stat`.
+
+    Returns:
+        Rule, received and way out; the text of an error without a file.
+    """
+    path = error.filename
+    if path is None:
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"The file {path} must exist; there is none. Check its path."
+    if isinstance(error, PermissionError):
+        return _denied(path)
+    if isinstance(error, IsADirectoryError):
+        return f"The file {path} must not be a folder; it is one. Give a file in it."
+    return (
+        f"The file {path} must be readable; reading it failed: {error.strerror}. Check "
+        "its disk, or copy it again."
+    )
+
+
+def _denied(path: str) -> str:
+    return (
+        f"The file {path} must be readable; permission is denied. Change its "
+        "permissions."
+    )
 
 
 def _unescaped(match: re.Match[str]) -> str:

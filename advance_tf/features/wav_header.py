@@ -12,13 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from advance_tf.config import MAX_RATE_HZ, MIN_RATE_HZ
+from advance_tf.features.wav_sizes import UNKNOWN_SIZES
 
 MAX_CHANNELS = 8
 
 _PCM, FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 CODINGS = ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (FLOAT, 32), (FLOAT, 64))
-# Encoders that write to a pipe do not know the size and write one of these.
-_UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
 _MAX_CHUNKS = 1_000
 _CHUNK_HEADER_BYTES = 8
 # Position of the first chunk, after "RIFF", the size of the file and "WAVE".
@@ -256,7 +255,7 @@ def _available_size(
         is_chunk = _is_chunk_name(_number(words[0], words[1])) & (end <= available)
         return tf.where(is_chunk, tf.zeros_like(available), available)
 
-    unknown = tf.reduce_any(stated == tf.constant(_UNKNOWN_SIZES, tf.int64))
+    unknown = tf.reduce_any(stated == tf.constant(UNKNOWN_SIZES, tf.int64))
     size = tf.where(unknown, available, stated)
     return tf.cond(stated == 0, without_size, lambda: size)
 

@@ -3,7 +3,7 @@
 import io
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.checksums import verify_folder
-from advance_tf.features.errors import MediaError
+from advance_tf.features.errors import MediaError, media_problem
 from advance_tf.features.sources import (
     ImageSource,
     SoundSource,
@@ -264,18 +264,48 @@ class SavedModel(ExportedModel):
         places: dict[tuple[str, ...], list[int]] = {}
         for place, row in enumerate(rows):
             places.setdefault(tuple(sorted(row)), []).append(place)
-        for names, group in places.items():
-            outputs = self._call(names, [rows[place] for place in group])
-            for place, text in zip(group, outputs["status"], strict=True):
-                status[place] = text.decode()
-            scenes[group] = outputs["scene_probs"]
-            # Exports of versions before 0.2.0 have no reasons.
-            if "reason_flags" in outputs:
-                flags[group] = outputs["reason_flags"][:, :-1]
-            if "event_probs" in outputs:
-                has_events = True
-                events[group] = outputs["event_probs"]
+        for names, given in places.items():
+            for group, outputs in self._answers(names, given, rows):
+                for place, text in zip(group, outputs["status"], strict=True):
+                    status[place] = text.decode()
+                if "scene_probs" not in outputs:
+                    continue
+                scenes[group] = outputs["scene_probs"]
+                # Exports of versions before 0.2.0 have no reasons.
+                if "reason_flags" in outputs:
+                    flags[group] = outputs["reason_flags"][:, :-1]
+                if "event_probs" in outputs:
+                    has_events = True
+                    events[group] = outputs["event_probs"]
         return Scores(status, scenes, events if has_events else None, flags=flags)
+
+    def _answers(
+        self, names: tuple[str, ...], group: list[int], rows: Sequence[dict[str, Any]]
+    ) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+        """Outputs of a group of rows; of each alone, if they fail together.
+
+        An export with `bad_rows="error"` fails all rows because of one. The outputs of
+        that row are its status only.
+        """
+        try:
+            outputs = self._call(names, [rows[place] for place in group])
+        except tf.errors.InvalidArgumentError as error:
+            if len(group) > 1:
+                for place in group:
+                    yield from self._answers(names, [place], rows)
+                return
+            problem = self._problem(rows[group[0]])
+            if problem == OK:
+                raise
+            problem = problem or media_problem(error)
+            outputs = {"status": np.array([problem.encode()], object)}
+        yield group, outputs
+
+    def _problem(self, row: dict[str, Any]) -> str:
+        """The status of a row by the signature `embed`, "" without one."""
+        if EMBED not in self._signatures:
+            return ""
+        return str(self._embeddings(row)["status"].numpy()[0].decode())
 
     def _call(
         self, names: tuple[str, ...], rows: Sequence[dict[str, Any]]
@@ -289,14 +319,7 @@ class SavedModel(ExportedModel):
     def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         if EMBED not in self._signatures:
             raise ValueError(no_embeddings(self.path))
-        inputs = self._signatures[EMBED].structured_input_signature[1]
-        # A signature of both inputs needs both; the embedding of this one is unused.
-        blank = {
-            "image_bytes": _image_bytes(np.zeros((1, 1, 3), np.uint8)),
-            "sound_bytes": _sound_bytes((np.zeros(1, np.float32), 16_000)),
-        }
-        given = {name: tf.constant([(blank | row)[name]]) for name in inputs}
-        outputs = self._signatures[EMBED](**given)
+        outputs = self._embeddings(row)
         status = outputs["status"].numpy()[0].decode()
         if status != OK:
             raise MediaError(status)
@@ -305,6 +328,17 @@ class SavedModel(ExportedModel):
             for kind in KINDS
             if f"{kind}_embedding" in outputs
         }
+
+    def _embeddings(self, row: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """The outputs of the signature `embed`, which fails no row."""
+        inputs = self._signatures[EMBED].structured_input_signature[1]
+        # A signature of both inputs needs both; the embedding of this one is unused.
+        blank = {
+            "image_bytes": _image_bytes(np.zeros((1, 1, 3), np.uint8)),
+            "sound_bytes": _sound_bytes((np.zeros(1, np.float32), 16_000)),
+        }
+        given = {name: tf.constant([(blank | row)[name]]) for name in inputs}
+        return dict(self._signatures[EMBED](**given))
 
 
 def _image_bytes(source: ImageSource) -> bytes:

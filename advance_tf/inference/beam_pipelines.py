@@ -19,7 +19,7 @@ from advance_tf import labels
 from advance_tf.checksums import file_sha256
 from advance_tf.config import FeatureConfig
 from advance_tf.extras import requires_extra
-from advance_tf.features.errors import MediaError
+from advance_tf.features.errors import MediaError, open_problem
 from advance_tf.features.frontend import Frontend
 from advance_tf.inference.examples import Example, find_examples, path_text
 from advance_tf.inference.loading import load_model, model_sha256
@@ -150,7 +150,10 @@ def _schema(kind: str) -> "pyarrow.Schema":
     return pyarrow.schema(
         [
             ("schema_version", pyarrow.int32()),
-            *[(name, pyarrow.string()) for name in ("name", "status", "scene")],
+            *[
+                (name, pyarrow.string())
+                for name in ("name", "status", "scene", "reason", "label")
+            ],
             *[(name, pyarrow.float64()) for name in numbers],
             *[
                 (name, pyarrow.string())
@@ -220,6 +223,8 @@ def prediction_row(answer: Prediction, sha256: str, top: int) -> _Row:
         "name": answer.name,
         "status": answer.status,
         "scene": answer.scene,
+        "reason": answer.reason,
+        "label": answer.label,
         "confidence": answer.confidence,
         **{_probability_column(n): p for n, p in answer.scene_probs.items()},
         "events": json.dumps(events, ensure_ascii=False),
@@ -232,7 +237,7 @@ def prediction_row(answer: Prediction, sha256: str, top: int) -> _Row:
 def _embedding_row(model: Model, one: Example, sha256: str) -> tuple[bool, _Row]:
     try:
         found = model.embed(one.image, one.sound)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         return False, {"name": one.name, "status": str(error)}
     vectors = {
         kind: None if vector is None else vector.tolist()
@@ -253,7 +258,9 @@ def _soft_label_rows(
                 raise MediaError(f"Example '{one.name}' must have a sound.")
             clips.append(frontend.read_waveform(one.sound))
             names.append(one.name)
-        except (ValueError, OSError) as error:
+        except OSError as error:
+            yield False, {"name": one.name, "status": open_problem(error)}
+        except ValueError as error:
             yield False, {"name": one.name, "status": str(error)}
     if clips:
         logits = np.asarray(teacher.logits(np.stack(clips)), np.float32)

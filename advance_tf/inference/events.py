@@ -64,8 +64,8 @@ def event_probs(
     Returns:
         The probabilities and their source.
     """
-    from_sound = "audio_event_logits" in outputs
     head = next((name for name in HEADS if name in outputs), None)
+    from_sound = head == "audio_event_logits"
     if knowledge is None:
         if head is None:
             return EventProbs(None, None, _NO_EVENTS)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import threading
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -55,10 +56,16 @@ class LiteRTModel(ExportedModel):
             clip_seconds=metadata["clip_samples"] / rate,
             mel_max_hz=min(FeatureConfig().mel_max_hz, rate / 2),
             image_size=metadata["image_size"],
-            # An export of an earlier version has no entry.
+            # An export of an earlier version lacks these entries.
             image_resize=metadata.get("image_resize", "bilinear"),
+            jpeg_scaling=metadata.get("jpeg_scaling", False),
+            max_image_pixels=metadata.get(
+                "max_image_pixels", FeatureConfig().max_image_pixels
+            ),
         )
         self._frontend = Frontend(features, normalized=False)
+        # The tensors of an interpreter hold one example at a time.
+        self._lock = threading.Lock()
 
     def _read(self, example: Example) -> dict[str, Any]:
         row = {}
@@ -90,17 +97,23 @@ class LiteRTModel(ExportedModel):
     def _run(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         single = {"image": "image_only", "waveform": "sound_only"}
         name = "recognize" if len(row) == 2 else single[next(iter(row))]
-        return dict(self._interpreter.get_signature_runner(name)(**row))
+        return self._outputs(name, row)
+
+    def _outputs(self, name: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The outputs of a signature, from one thread at a time."""
+        with self._lock:
+            return dict(self._interpreter.get_signature_runner(name)(**inputs))
 
     def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         if EMBED not in self._signatures:
             raise ValueError(no_embeddings(self.path))
-        runner = self._interpreter.get_signature_runner(EMBED)
+        with self._lock:
+            details = self._interpreter.get_signature_runner(EMBED).get_input_details()
         zeros = {
             name: np.zeros(detail["shape"], detail["dtype"])
-            for name, detail in runner.get_input_details().items()
+            for name, detail in details.items()
         }
-        outputs = runner(**(zeros | row))
+        outputs = self._outputs(EMBED, zeros | row)
         return {
             kind: outputs[f"{kind}_embedding"][0]
             for kind in KINDS

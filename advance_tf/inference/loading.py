@@ -1,15 +1,26 @@
 """`load_model`: opens a run, an exported SavedModel, a LiteRT or an ONNX file."""
 
+import hashlib
+import json
 import pathlib
 
 from advance_tf.checksums import file_sha256, path_sha256, verify
+from advance_tf.files import reading
 from advance_tf.inference.backends import RunModel, SavedModel
 from advance_tf.inference.formats import LITERT, ONNX, RUN, SAVED_MODEL, find_model
 from advance_tf.inference.model import Model
 from advance_tf.inference.predictor import Predictor
 from advance_tf.inference.rejection import check_confidence
 from advance_tf.models.forward import read_forward_pass
-from advance_tf.runs.workdir import Run, load_run, read_run
+from advance_tf.runs.calibration import CALIBRATION
+from advance_tf.runs.workdir import (
+    CONFIG,
+    Run,
+    find_knowledge,
+    load_run,
+    read_run,
+)
+from advance_tf.teacher.storage import POSTERIORS
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
 
@@ -91,12 +102,23 @@ def model_sha256(path: str | pathlib.Path) -> str:
         path: folder of a run, or an exported model, see `load_model`.
 
     Returns:
-        That of the weights of a run, or of the files of an exported model.
+        That of the weights of a run; where it has a calibration or event knowledge,
+        which change its answers too, that of the hashes of all of them; or that of the
+        files of an exported model.
 
     Raises:
         ValueError: the path is no model.
     """
     kind, found = find_model(path)
-    if kind == RUN and (found / BEST_WEIGHTS).is_file():
+    if kind != RUN or not (found / BEST_WEIGHTS).is_file():
+        return path_sha256(found)
+    files = [found / BEST_WEIGHTS, found / CALIBRATION]
+    with reading(found / CONFIG, "state the settings of the run", "Restore it."):
+        contents = json.loads((found / CONFIG).read_text(encoding="utf-8"))
+        knowledge = find_knowledge(found, contents.get("knowledge_dir", ""))
+    if knowledge is not None:
+        files.append(knowledge / POSTERIORS)
+    hashes = [f"{file.name} {file_sha256(file)}" for file in files if file.is_file()]
+    if len(hashes) == 1:
         return file_sha256(found / BEST_WEIGHTS)
-    return path_sha256(found)
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

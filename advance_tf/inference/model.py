@@ -10,7 +10,7 @@ import numpy as np
 
 from advance_tf import labels
 from advance_tf.data.pairing import SOUND_ENDINGS
-from advance_tf.features.errors import MediaError
+from advance_tf.features.errors import MediaError, open_problem
 from advance_tf.features.sources import ImageSource, SoundSource
 from advance_tf.inference.examples import Example, not_wav, path_text
 from advance_tf.inference.prediction import OK, Prediction, Ranking, rank
@@ -152,12 +152,19 @@ class Model(abc.ABC):
             The embeddings of the inputs that are given and in use.
 
         Raises:
-            ValueError: a file cannot be read, or the exported model has no
+            ValueError: a file cannot be opened or read, or the exported model has no
                 signature for embeddings.
-            OSError: a file cannot be opened.
         """
         example = Example.of({"image": image, "sound": sound, "rate_hz": rate_hz})
-        found = self._embed(self._inputs(example))
+        try:
+            inputs = self._inputs(example)
+        except OSError as error:
+            raise MediaError(open_problem(error)) from error
+        try:
+            found = self._embed(inputs)
+        except MediaError as error:
+            # The signatures of an export do not receive the paths.
+            raise MediaError(_with_paths(example, str(error))) from error
         given = {"image": image is not None, "sound": sound is not None}
         parts = [found.get(kind) if given[kind] else None for kind in KINDS]
         joint = None
@@ -190,7 +197,8 @@ class Model(abc.ABC):
                 f"the {self.modality} of '{example.name}'; received {received}."
             )
         path = pathlib.Path(path_text(example.sound) or "in memory.wav")
-        if self.uses("sound") and path.suffix.lower() not in SOUND_ENDINGS:
+        is_named_wav = path.suffix.lower() in SOUND_ENDINGS
+        if self.uses("sound") and not is_named_wav and not _is_wav(path):
             raise MediaError(not_wav(path))
         return self._read(example)
 
@@ -199,13 +207,18 @@ class Model(abc.ABC):
     ) -> Iterator[Prediction]:
         read: list[tuple[Example, dict[str, Any]] | Prediction] = []
         for number, value in batch:
-            name = str(number)
             try:
                 example = Example.of(value, number)
-                name = example.name
+            except ValueError as error:
+                failure = Prediction(str(number), status=str(error), label=self.label)
+                read.append(failure)
+                continue
+            try:
                 read.append((example, self._inputs(example)))
-            except (ValueError, OSError) as error:
-                read.append(Prediction(name, status=str(error), label=self.label))
+            except OSError as error:
+                read.append(self._failure(example, open_problem(error)))
+            except ValueError as error:
+                read.append(self._failure(example, str(error)))
         rows = [one[1] for one in read if not isinstance(one, Prediction)]
         scores = self._scores(rows) if rows else None
         row = 0
@@ -216,20 +229,22 @@ class Model(abc.ABC):
                 yield self._describe(one[0], scores, row, events)
                 row += 1
 
+    def _failure(self, example: Example, status: str) -> Prediction:
+        """The answer for an example that cannot be read."""
+        return Prediction(
+            example.name,
+            status=status,
+            image=path_text(example.image),
+            sound=path_text(example.sound),
+            label=self.label,
+        )
+
     def _describe(
         self, example: Example, scores: Scores, row: int, events: bool
     ) -> Prediction:
-        image, sound = path_text(example.image), path_text(example.sound)
         status = scores.status[row]
         if status != OK:
-            paths = " and ".join(path for path in (image, sound) if path)
-            return Prediction(
-                example.name,
-                status=f"{paths}: {status}" if paths else status,
-                image=image,
-                sound=sound,
-                label=self.label,
-            )
+            return self._failure(example, _with_paths(example, status))
         notes = self._notes(example)
         ranking: Ranking = ()
         if events:
@@ -241,8 +256,8 @@ class Model(abc.ABC):
             events=ranking,
             event_source=self.event_source if ranking else "",
             notes=tuple(notes),
-            image=image,
-            sound=sound,
+            image=path_text(example.image),
+            sound=path_text(example.sound),
             label=self.label,
             reason=self._reason(scores, row),
         )
@@ -286,3 +301,17 @@ class Model(abc.ABC):
                     f"the {kind} was not used: the model was trained without it"
                 )
         return notes
+
+
+def _with_paths(example: Example, problem: str) -> str:
+    """A problem with the paths of its example before it."""
+    paths = [path_text(source) for source in (example.image, example.sound)]
+    named = " and ".join(path for path in paths if path)
+    return f"{named}: {problem}" if named else problem
+
+
+def _is_wav(path: pathlib.Path) -> bool:
+    """Whether the header of a file is that of a WAV file, whatever its name."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return start[:4] == b"RIFF" and start[8:] == b"WAVE"

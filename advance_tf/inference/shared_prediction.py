@@ -3,14 +3,16 @@
 import hashlib
 import itertools
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
 
+from advance_tf.features.media_files import container
 from advance_tf.files import replacing
 from advance_tf.inference.examples import Example, path_text
 from advance_tf.inference.model import Model
-from advance_tf.inference.prediction import Prediction
+from advance_tf.inference.prediction import OK, Prediction
 from advance_tf.parts import Parts, Shard
 
 RESULTS = "predictions.jsonl"
@@ -50,7 +52,8 @@ def predict_shard(
         top: number of scenes and events to write; None for all.
 
     Yields:
-        The predictions that this process computes.
+        The predictions that this process computes; and of its parts that were done
+        before, those of examples that cannot be read.
 
     Raises:
         ValueError: the folder holds parts of another model, other examples or other
@@ -72,7 +75,11 @@ def predict_shard(
         ".jsonl",
     )
     parts.begin()
-    for start in parts.missing(shard):
+    missing = parts.missing(shard)
+    for start in parts.starts[shard.index :: shard.count]:
+        if start not in missing:
+            yield from _failures(parts.path(start))
+    for start in missing:
         with replacing(parts.path(start)) as temporary:
             with temporary.open("w", encoding="utf-8") as file:
                 part = rows[start : start + parts.part_rows]
@@ -97,10 +104,29 @@ def _answers(
     return itertools.chain(answers, (r for r in part if isinstance(r, Prediction)))
 
 
+def _failures(path: pathlib.Path) -> Iterator[Prediction]:
+    """The predictions of a part for what cannot be read."""
+    with path.open(encoding="utf-8") as file:
+        for values in map(json.loads, file):
+            if values["status"] != OK:
+                kept = ("name", "status", "image", "sound", "label")
+                yield Prediction(**{name: values[name] for name in kept})
+
+
 def _digest(rows: Sequence[Example | Prediction]) -> str:
-    """SHA-256 of the names and paths of rows."""
+    """SHA-256 of the names of rows, and of paths, sizes and times of their files."""
     digest = hashlib.sha256()
     for row in rows:
-        fields = [row.name, path_text(row.image), path_text(row.sound)]
+        paths = [path_text(row.image), path_text(row.sound)]
+        fields = [row.name, *((path, *_state(path)) for path in paths)]
         digest.update(json.dumps(fields).encode())
     return digest.hexdigest()
+
+
+def _state(path: str | None) -> tuple[int, ...]:
+    """Size and modification time of a file, or of its shard; () if there is none."""
+    try:
+        status = os.stat(container(path)) if path else None
+    except OSError:
+        return ()
+    return (status.st_size, status.st_mtime_ns) if status else ()

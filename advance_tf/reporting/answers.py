@@ -23,7 +23,7 @@ from advance_tf.reporting.activation_maps import (
     ActivationMaps,
     display_frontend,
 )
-from advance_tf.runs.workdir import Run, load_run
+from advance_tf.runs.workdir import Run, as_run
 
 MAX_MEGABYTES = 200.0
 # Height and width of a log-mel in pixels.
@@ -123,12 +123,12 @@ class AnswerExplainer:
                 f"max_megabytes must be above 0; received {max_megabytes}."
             )
         self.max_bytes = round(1e6 * max_megabytes)
-        self.model = load_model(path, min_confidence=min_confidence)
+        is_run = isinstance(path, Run) or find_model(path)[0] == RUN
+        run = as_run(path) if is_run else None
+        self.model = load_model(run or path, min_confidence=min_confidence)
         self._maps: ActivationMaps | None = None
         self._maps_need_both = False
-        is_run = isinstance(path, Run) or find_model(path)[0] == RUN
-        if is_run:
-            run = path if isinstance(path, Run) else load_run(path)
+        if run is not None:
             self._maps = ActivationMaps(
                 run.recognizer, run.config.model.modality, partial=True
             )

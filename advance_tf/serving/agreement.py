@@ -1,6 +1,6 @@
 """Agreement of a quantized LiteRT model with its float32 original."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,16 @@ def agreement(expected: np.ndarray, found: np.ndarray) -> float:
 def measure(
     float32: LiteModel,
     quantized: LiteModel,
-    decoded: Decoded,
+    decoded: Iterable[Decoded],
     true: np.ndarray,
 ) -> dict[str, Any]:
     """Agreement with float32 and change of weighted F, for every signature.
 
     Args:
         float32: the model before quantization.
-        quantized: the model after it.
-        decoded: pairs of a split.
+        quantized: the model after it, or `float32` again for none; it is then run
+            once.
+        decoded: the n pairs of a split in blocks, of which one is in memory.
         true: int [n], index of each pair's scene.
 
     Returns:
@@ -50,11 +51,15 @@ def measure(
         probability.
     """
     figures: dict[str, Any] = {"pairs": len(true), "signatures": {}}
-    for signature in quantized.signatures:
-        expected, found = (
-            model.probs(decoded, signature)["scene_probs"]
-            for model in (float32, quantized)
-        )
+    models = [float32] if quantized is float32 else [float32, quantized]
+    blocks: dict[str, list[np.ndarray]] = {name: [] for name in quantized.signatures}
+    for block in decoded:
+        for signature, parts in blocks.items():
+            scenes = [model.probs(block, signature)["scene_probs"] for model in models]
+            parts.append(np.stack(scenes))  # [models, pairs of the block, 13]
+    for signature, parts in blocks.items():
+        probs = np.concatenate(parts, axis=1)
+        expected, found = probs[0], probs[-1]
         before, after = (weighted_f(true, p.argmax(1)) for p in (expected, found))
         figures["signatures"][signature] = {
             "agreement": agreement(expected, found),

@@ -82,12 +82,14 @@ def export_saved_model(
 
     Raises:
         ImportError: the extra `serving`, or `signing` for a key, is not installed.
-        ValueError: the version exists, the outputs differ, or the key cannot be read.
+        ValueError: a parameter is out of range, the version exists, the outputs
+            differ, or the key cannot be read.
 
     Example:
         >>> from advance_tf import serving
         >>> serving.export_saved_model("runs/event", "models")  # doctest: +SKIP
     """
+    _check_at_least_1(version=version)
     check_extra("serving", "tensorflow_serving.apis")
     signer = Signer(signing_key) if signing_key else None
     run = _exportable(run, "SavedModel")
@@ -153,7 +155,7 @@ def export_litert(
         quantization: "none", "float16", "dynamic" or "int8".
         min_agreement: least agreement of the most probable scene with float32, 0 to
             1; None for 0.99, with int8 0.97.
-        calibration_pairs: number of training pairs that calibrate int8.
+        calibration_pairs: number of training pairs that calibrate int8, at least 1.
         signing_key: PEM file of a private key that signs the files in `model.sig`, see
             `verify_export`; None for no signature.
 
@@ -163,13 +165,20 @@ def export_litert(
     Raises:
         ImportError: quantization needs the extra `export`, or a key the extra
             `signing`, which is not installed.
-        ValueError: the version exists, the float32 outputs differ from those of the
-            model in memory, the agreement is too low, or the key cannot be read.
+        ValueError: a parameter is out of range, the version exists, the float32
+            outputs differ from those of the model in memory, the agreement is too low,
+            or the key cannot be read.
     """
     if quantization not in KINDS:
         raise ValueError(
             f"quantization must be one of {', '.join(KINDS)}; received "
             f"{quantization!r}."
+        )
+    _check_at_least_1(version=version, calibration_pairs=calibration_pairs)
+    if min_agreement is not None and not 0 <= min_agreement <= 1:
+        raise ValueError(
+            f"min_agreement must be 0 to 1, a share of the pairs; received "
+            f"{min_agreement}. Omit it for the default of the quantization."
         )
     kind = quantization
     if kind != "none":
@@ -199,10 +208,9 @@ def export_litert(
         )
         litert.write_lite(folder / name, contents, metadata)
         written = (folder / name).read_bytes()
-        encoded, true = pairs.all(split)
-        figures = agreement.measure(
-            float32, litert.LiteModel(written), parity.decode(source, encoded), true
-        )
+        quantized = float32 if kind == "none" else litert.LiteModel(written)
+        blocks = (parity.decode(source, block) for block in pairs.blocks(split))
+        figures = agreement.measure(float32, quantized, blocks, pairs.scenes(split))
         least = min_agreement
         if least is None:
             least = agreement.MIN_AGREEMENT[kind]
@@ -257,8 +265,10 @@ def export_onnx(
 
     Raises:
         ImportError: the extra `onnx`, or `signing` for a key, is not installed.
-        ValueError: the version exists, the logits differ, or the key cannot be read.
+        ValueError: a parameter is out of range, the version exists, the logits
+            differ, or the key cannot be read.
     """
+    _check_at_least_1(version=version)
     check_extra("onnx", "onnx", "onnxruntime", "tf2onnx")
     signer = Signer(signing_key) if signing_key else None
     run = _exportable(run, "ONNX")
@@ -284,12 +294,26 @@ def export_onnx(
             source,
             provenance,
             version=final.name,
-            artefact={"format": "ONNX, logits of image and normalized log-mel"},
+            artefact={
+                "format": "ONNX",
+                "inputs": ", ".join(source.recognizer.input),
+                "outputs": ", ".join(source.outputs),
+            },
             skew=skew,
+            has_answers=False,
         )
         if signer:
             signer.sign(folder)
     return Export(final / name, skew)
+
+
+def _check_at_least_1(**given: int | None) -> None:
+    """Raises ValueError for a parameter below 1; None is a default."""
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise ValueError(
+                f"{name} must be at least 1; received {value}. Omit it for the default."
+            )
 
 
 def _exportable(run: Run | str | pathlib.Path, kind: str) -> Run:

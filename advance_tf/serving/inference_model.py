@@ -224,6 +224,8 @@ class InferenceModel:
             "clip_samples": features.clip_samples,
             "image_size": features.image_size,
             "image_resize": features.image_resize,
+            "jpeg_scaling": features.jpeg_scaling,
+            "max_image_pixels": features.max_image_pixels,
             "modality": source.modality,
             "scenes": scenes,
             "events": events if self.has_events(source.kinds) else [],

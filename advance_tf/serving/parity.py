@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import keras
@@ -133,17 +133,23 @@ class EncodedPairs:
         pairs = self._run.pairs_of(split)
         return [self._read(pair) for pair in spread_over_scenes(pairs, number)]
 
-    def all(self, split: str) -> tuple[list[EncodedPair], np.ndarray]:
-        """Every pair of a split.
+    def blocks(self, split: str, size: int = 64) -> Iterator[list[EncodedPair]]:
+        """Every pair of a split in blocks, which are read when they are needed.
 
         Args:
             split: "training", "validation" or "test".
+            size: largest number of pairs of a block.
 
-        Returns:
-            Encoded pairs, and the indices of their scenes, int64 [n].
+        Yields:
+            Encoded pairs.
         """
         pairs = self._run.pairs_of(split)
-        return [self._read(pair) for pair in pairs], scene_numbers(pairs)
+        for start in range(0, len(pairs), size):
+            yield [self._read(pair) for pair in pairs[start : start + size]]
+
+    def scenes(self, split: str) -> np.ndarray:
+        """The indices of the scenes of a split, int64 [n]."""
+        return scene_numbers(self._run.pairs_of(split))
 
     def _read(self, pair: Pair) -> EncodedPair:
         contents = []

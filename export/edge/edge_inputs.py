@@ -4,23 +4,20 @@ The functions compute the inputs of training; a test compares them with
 `advance_tf.features`.
 """
 
-import collections
 import functools
 import math
 import os
 import pathlib
 import struct
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from PIL import Image
 
-SAMPLE_RATE_HZ = 16_000
+# Of a model whose metadata state no other.
+SAMPLE_RATE_HZ, MAX_PIXELS = 16_000, 64_000_000
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 8_000, 192_000, 8
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-SOUND_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")
-_LAYOUT_FOLDERS = {"vision", "sound", "ADVANCE_vision", "ADVANCE_sound"}
 _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 # The filter of training: zero crossings on each side, the shape parameter of its Kaiser
 # window, the centre of its transition band as a fraction of the Nyquist frequency.
@@ -31,15 +28,7 @@ _GROUP = 64
 MAX_SAMPLE = 65_536
 _BLOCK_FRAMES = 1 << 16
 # Sizes that encoders write to a pipe, where the size is unknown.
-_UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)
-
-
-class Example(NamedTuple):
-    """A name, and the paths of an image, of a sound, or of both."""
-
-    name: str
-    image: pathlib.Path | None = None
-    sound: pathlib.Path | None = None
+UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x7FFFFFF0)
 
 
 def _windowed_sinc(offsets: np.ndarray, ratio: float) -> np.ndarray:
@@ -51,39 +40,44 @@ def _windowed_sinc(offsets: np.ndarray, ratio: float) -> np.ndarray:
     return (_CUTOFF * ratio * np.sinc(_CUTOFF * scaled) * window).astype(np.float32)
 
 
-def _rates(rate_hz: int) -> tuple[int, int, int]:
+def _rates(rate_hz: int, target_hz: int) -> tuple[int, int, int]:
     """Outputs and inputs of a period, and the inputs on each side of an output."""
-    divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
-    up, down = SAMPLE_RATE_HZ // divisor, rate_hz // divisor
+    divisor = math.gcd(rate_hz, target_hz)
+    up, down = target_hz // divisor, rate_hz // divisor
     return up, down, math.ceil(_CROSSINGS * max(1, down / up))
 
 
 # Enough for the rates of recorders; the long filters of other rates are recomputed.
 @functools.lru_cache(maxsize=8)
-def _filter(rate_hz: int, start: int, stop: int) -> tuple[int, np.ndarray]:
+def _filter(
+    rate_hz: int, target_hz: int, start: int, stop: int
+) -> tuple[int, np.ndarray]:
     """First input of outputs start to stop, and their matrix [inputs, outputs]."""
-    up, down, reach = _rates(rate_hz)
+    up, down, reach = _rates(rate_hz, target_hz)
     whole, rest = np.divmod(np.arange(start, stop) * down, up)
     taps = np.arange(whole[-1] - whole[0] + 2 * reach + 1)
     distances = (taps[:, None] - reach) - (whole - whole[0] + rest / up)
     return int(whole[0]), _windowed_sinc(distances, min(1.0, up / down))
 
 
-def resample(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Resamples a waveform to 16 kHz: convolution with a Kaiser-windowed sinc.
+def resample(
+    waveform: np.ndarray, rate_hz: int, target_hz: int = SAMPLE_RATE_HZ
+) -> np.ndarray:
+    """Resamples a waveform: convolution with a Kaiser-windowed sinc.
 
-        y[m] = Σ_n x[n] h(m · rate / 16000 − n)
+        y[m] = Σ_n x[n] h(m · rate / target − n)
 
     Args:
         waveform: float32 [n].
         rate_hz: its sampling rate.
+        target_hz: rate of the result, `sample_rate_hz` of the metadata.
 
     Returns:
-        float32 [ceil(n · 16000 / rate)]; samples outside the waveform are 0.
+        float32 [ceil(n · target / rate)]; samples outside the waveform are 0.
     """
-    if rate_hz == SAMPLE_RATE_HZ:
+    if rate_hz == target_hz:
         return waveform
-    up, down, reach = _rates(rate_hz)
+    up, down, reach = _rates(rate_hz, target_hz)
     count = -(-len(waveform) * up // down)
     repeats = -(-_GROUP // up)
     period, step = up * repeats, down * repeats
@@ -93,7 +87,7 @@ def resample(waveform: np.ndarray, rate_hz: int) -> np.ndarray:
     resampled = np.empty((periods, period), np.float32)
     for start in range(0, min(period, count), _GROUP):
         stop = min(start + _GROUP, period)
-        first, matrix = _filter(rate_hz, start, stop)
+        first, matrix = _filter(rate_hz, target_hz, start, stop)
         inputs = first + np.arange(periods)[:, None] * step + np.arange(len(matrix))
         resampled[:, start:stop] = padded[inputs] @ matrix
     return resampled.reshape(-1)[:count]
@@ -121,13 +115,13 @@ def fit_clip(waveform: np.ndarray, clip_samples: int) -> np.ndarray:
 
 
 def _centre_frames(
-    frames: int, rate_hz: int, clip_samples: int
+    frames: int, rate_hz: int, clip_samples: int, target_hz: int
 ) -> tuple[int, int, int]:
     """First and last frame that the clip depends on, and outputs before the clip.
 
     Only these frames of a long recording are read.
     """
-    up, down, reach = _rates(rate_hz)
+    up, down, reach = _rates(rate_hz, target_hz)
     start = _clip_start(-(-frames * up // down), clip_samples)
     # Complete periods, so that the outputs keep their positions between the inputs.
     periods = max(0, start // up - -(-reach // down))
@@ -145,19 +139,22 @@ def _check_complete(path: pathlib.Path) -> None:
         while len(header := file.read(8)) == 8:
             tag, size = struct.unpack("<4sI", header)
             if tag == b"data":
-                if size not in _UNKNOWN_SIZES and file.tell() + size > length:
+                if size not in UNKNOWN_SIZES and file.tell() + size > length:
                     raise ValueError("it is truncated: bytes of its header are missing")
                 return
             file.seek(size + size % 2, os.SEEK_CUR)
 
 
-def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
+def read_sound(
+    path: pathlib.Path, clip_samples: int, sample_rate_hz: int = SAMPLE_RATE_HZ
+) -> np.ndarray:
     """The clip of a sound file, as in training.
 
     Args:
         path: WAV, or another format that libsndfile reads; 8 to 192 kHz, 1 to 8
             channels, which are averaged.
-        clip_samples: samples of the clip at 16 kHz.
+        clip_samples: samples of the clip.
+        sample_rate_hz: rate of the clip, that of the model.
 
     Returns:
         float32 [clip_samples], in [-1, 1] for PCM.
@@ -170,14 +167,20 @@ def read_sound(path: pathlib.Path, clip_samples: int) -> np.ndarray:
         rate_hz = sound.samplerate
         check_stream(rate_hz, sound.channels)
         _check_samples(sound)
-        first, last, before = _centre_frames(sound.frames, rate_hz, clip_samples)
-        sound.seek(first)
-        frames = sound.read(last - first, dtype="float32", always_2d=True)
+        first, last, before = _centre_frames(
+            sound.frames, rate_hz, clip_samples, sample_rate_hz
+        )
+        # A seek in MP3 corrupts the samples that follow in libsndfile: it is read from
+        # its start, in one call.
+        skipped = first if sound.format == "MP3" else 0
+        if not skipped:
+            sound.seek(first)
+        frames = sound.read(last - first + skipped, dtype="float32", always_2d=True)
+        frames = frames[skipped:]
     if not len(frames):
         raise ValueError("it holds no sample")
-    return fit_clip(
-        resample(to_mono(frames), rate_hz)[before:][:clip_samples], clip_samples
-    )
+    resampled = resample(to_mono(frames), rate_hz, sample_rate_hz)
+    return fit_clip(resampled[before:][:clip_samples], clip_samples)
 
 
 def _check_samples(sound: soundfile.SoundFile) -> None:
@@ -283,7 +286,12 @@ def resize_image(
 
 
 def read_image(
-    path: pathlib.Path, image_size: int, method: str = "bicubic"
+    path: pathlib.Path,
+    image_size: int,
+    method: str = "bicubic",
+    *,
+    jpeg_scaling: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """The image of a JPEG, PNG, BMP or WebP file; EXIF rotation is not applied.
 
@@ -291,6 +299,9 @@ def read_image(
         path: of the file.
         image_size: S in pixels.
         method: interpolation, `image_resize` of the metadata.
+        jpeg_scaling: decode a JPEG at 1/2, 1/4 or 1/8 of its size where both sides
+            are then at least S.
+        max_pixels: largest number of pixels, compared before the image is decoded.
 
     Returns:
         uint8 [S, S, 3], RGB.
@@ -299,6 +310,14 @@ def read_image(
         OSError, ValueError: the file cannot be read.
     """
     with Image.open(path, formats=_IMAGE_FORMATS) as picture:
+        width, height = picture.size
+        if width * height > max_pixels:
+            raise ValueError(
+                f"it must have at most {max_pixels} pixels; has {width} x {height}"
+            )
+        if jpeg_scaling:
+            # Without effect on the other formats.
+            picture.draft(None, (image_size, image_size))
         if picture.mode.startswith("I"):
             # The upper eight of 16 bits, as in TensorFlow.
             levels = (np.asarray(picture).astype(np.int64) >> 8).astype(np.uint8)
@@ -306,55 +325,6 @@ def read_image(
         else:
             levels = np.asarray(picture.convert("RGB"))
         return resize_image(levels, image_size, method)
-
-
-def find_files(paths: list[pathlib.Path], endings) -> dict[str, list[pathlib.Path]]:
-    """Files by name, of files and folders; a name is sub-folder and stem."""
-    found = collections.defaultdict(list)
-    for path in paths:
-        if not path.is_dir():
-            found[path.stem].append(path)
-            continue
-        for file in sorted(path.rglob("*")):
-            parts = file.relative_to(path).with_suffix("").parts
-            hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-            if file.suffix.lower() in endings and not hidden:
-                name = "/".join(part for part in parts if part not in _LAYOUT_FOLDERS)
-                found[name].append(file)
-    return dict(found)
-
-
-def pair(images: list[pathlib.Path], sounds: list[pathlib.Path]):
-    """Pairs images and sounds by name.
-
-    Args:
-        images: files and folders.
-        sounds: files and folders.
-
-    Returns:
-        Examples in the order of their files; and a message for each name with more
-        than one image or sound.
-    """
-    if len(images) == len(sounds) == 1 and not (
-        images[0].is_dir() or sounds[0].is_dir()
-    ):
-        # Two files are one place, also under different names.
-        return [Example(images[0].stem, images[0], sounds[0])], []
-    found = (find_files(images, IMAGE_ENDINGS), find_files(sounds, SOUND_ENDINGS))
-    examples, problems = [], []
-    for name in found[0] | found[1]:
-        files = [by_name.get(name, []) for by_name in found]
-        double = [paths for paths in files if len(paths) > 1]
-        if double:
-            received = " and ".join(map(str, double[0]))
-            problems.append(
-                f"A name must have one image and one sound; received {received}."
-            )
-        else:
-            examples.append(
-                Example(name, *(next(iter(paths), None) for paths in files))
-            )
-    return examples, problems
 
 
 def windows(stream: BinaryIO, rate_hz: int, channels: int, every: int, kept: int):

@@ -1,13 +1,15 @@
 """An exported model on LiteRT, and the metadata in its file."""
 
-import functools
+import hashlib
 import json
+import pathlib
 import struct
 import zipfile
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from edge_inputs import Example, read_image, read_sound
+from edge_files import Example
+from edge_inputs import MAX_PIXELS, read_image, read_sound
 from PIL import Image
 
 # Exceptions of the decoders for damaged files.
@@ -28,10 +30,11 @@ _KEYS = {
     "events_of_sound",
     "image_size",
     "label",
+    "sample_rate_hz",
     "scenes",
 }
 
-
+_BLOCK_BYTES = 1 << 20
 # Signatures that return probabilities. `embed` has no runner: it would reserve memory
 # for its tensors, and this program does not use it.
 _SIGNATURES = ("recognize", "image_only", "sound_only")
@@ -60,8 +63,10 @@ class Model:
         try:
             with zipfile.ZipFile(path) as archive:
                 self.metadata = json.loads(archive.read("metadata.json"))
+                size = min(entry.header_offset for entry in archive.infolist())
             if missing := _KEYS - self.metadata.keys():
                 raise ValueError(f"its metadata lack {', '.join(sorted(missing))}")
+            _check_flatbuffer(path, size, self.metadata)
             self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         except failures as error:
             raise ValueError(
@@ -91,22 +96,34 @@ class Model:
             ValueError: a file cannot be read; the message names it.
         """
         inputs = {}
-        # A file of an earlier version has no entry.
-        resize = self.metadata.get("image_resize", "bilinear")
-        read_resized = functools.partial(read_image, method=resize)
-        for kind, path, wanted, reader, size in (
-            ("image", example.image, self.reads_image, read_resized, "image_size"),
-            ("waveform", example.sound, self.reads_sound, read_sound, "clip_samples"),
+        for kind, path, wanted, reader in (
+            ("image", example.image, self.reads_image, self._read_image),
+            ("waveform", example.sound, self.reads_sound, self._read_sound),
         ):
             if path is None or not wanted:
                 continue
             try:
-                inputs[kind] = reader(path, self.metadata[size])[None]
+                inputs[kind] = reader(path)[None]
             except _UNREADABLE as error:
                 raise ValueError(
                     f"{path} cannot be read: {one_line(error)}."
                 ) from error
         return inputs
+
+    def _read_image(self, path: pathlib.Path) -> np.ndarray:
+        metadata = self.metadata
+        # A file of an earlier version lacks the entries that have a default here.
+        return read_image(
+            path,
+            metadata["image_size"],
+            metadata.get("image_resize", "bilinear"),
+            jpeg_scaling=metadata.get("jpeg_scaling", False),
+            max_pixels=metadata.get("max_image_pixels", MAX_PIXELS),
+        )
+
+    def _read_sound(self, path: pathlib.Path) -> np.ndarray:
+        metadata = self.metadata
+        return read_sound(path, metadata["clip_samples"], metadata["sample_rate_hz"])
 
     def probs(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predicts one example.
@@ -137,6 +154,21 @@ class Model:
         if self.metadata["events_of_sound"] and "waveform" not in inputs:
             outputs.pop("event_probs", None)
         return outputs
+
+
+def _check_flatbuffer(path: str, size: int, metadata: dict) -> None:
+    """Raises ValueError if the bytes before the archive differ from their checksum."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while size and (block := file.read(min(size, _BLOCK_BYTES))):
+            digest.update(block)
+            size -= len(block)
+    # A file of an earlier version has no checksum.
+    if digest.hexdigest() != metadata.get("sha256_flatbuffer", digest.hexdigest()):
+        raise ValueError(
+            "it is damaged: the SHA-256 of the model differs from sha256_flatbuffer "
+            "in its metadata; copy it again"
+        )
 
 
 def one_line(error: BaseException) -> str:

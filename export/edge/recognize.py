@@ -19,16 +19,8 @@ import sys
 import time
 
 import numpy as np
-from edge_inputs import (
-    SAMPLE_RATE_HZ,
-    Example,
-    check_stream,
-    fit_clip,
-    pair,
-    resample,
-    to_mono,
-    windows,
-)
+from edge_files import Example, pair
+from edge_inputs import check_stream, fit_clip, resample, to_mono, windows
 from edge_model import Model, one_line
 
 
@@ -116,20 +108,22 @@ def recognize_files(model: Model, report: Report, examples, problems) -> int:
 
 
 def recognize_stream(model: Model, report: Report, arguments) -> int:
-    """Predicts from the last ten seconds of standard input until it ends."""
+    """Predicts from the last clip of standard input until it ends."""
     rate_hz, samples = arguments.pcm, model.metadata["clip_samples"]
+    model_rate_hz = model.metadata["sample_rate_hz"]
     if not model.reads_sound:
         raise ValueError("--pcm needs a model that uses sound; this one uses images.")
     image = arguments.image[0] if arguments.image else None
     inputs = model.read(Example("", image))
-    kept = -(-samples * rate_hz // SAMPLE_RATE_HZ)
+    kept = -(-samples * rate_hz // model_rate_hz)
     every = max(1, round(arguments.every * rate_hz))
     received = 0
     stream = windows(sys.stdin.buffer, rate_hz, arguments.channels, every, kept)
     try:
         for received, frames in stream:
             start = time.perf_counter()
-            waveform = fit_clip(resample(to_mono(frames), rate_hz), samples)
+            resampled = resample(to_mono(frames), rate_hz, model_rate_hz)
+            waveform = fit_clip(resampled, samples)
             given = inputs | {"waveform": waveform[None]}
             probs = model.probs(given)
             seconds = time.perf_counter() - start
@@ -195,9 +189,15 @@ class _Parser(argparse.ArgumentParser):
 
 def _at_least(least: float, kind: type):
     def parse(text: str):
-        value = kind(text)
+        rule = {int: "an integer", float: "a number"}[kind]
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
         if not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be at least {least}; is {text}")
+            raise argparse.ArgumentTypeError(
+                f"must be {rule} of at least {least}; received {text}"
+            )
         return value
 
     return parse
@@ -219,8 +219,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for kind in ("image", "sound"):
         text = f"{kind} files, or folders of them"
         add(f"--{kind}", nargs="+", action="extend", type=pathlib.Path, help=text)
-    add("--pcm", type=int, metavar="RATE", help="read 16-bit PCM from standard input")
-    add("--channels", type=int, default=1, help="channels of --pcm")
+    add("--pcm", type=whole, metavar="RATE", help="read 16-bit PCM from standard input")
+    add("--channels", type=whole, default=1, help="channels of --pcm")
     add("--every", type=seconds, default=10.0, help="seconds between predictions")
     add("--json", action="store_true", help="one JSON object a line")
     add("--top", type=whole, default=5, help="number of scenes and events")

@@ -12,15 +12,14 @@ import base64
 import importlib.metadata
 import itertools
 import json
+import os
 import pathlib
 import sys
 
-KINDS = ("image", "sound")
-ENDINGS = dict.fromkeys((".jpg", ".jpeg", ".png", ".bmp", ".webp"), "image")
-ENDINGS[".wav"] = "sound"
-LAYOUT_FOLDERS = ("vision", "sound", "ADVANCE_vision", "ADVANCE_sound")
+from client_files import find_pairs
 
 PARSER = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+PARSER.error = lambda message: sys.exit(f"error: {message}; --help lists the options")
 ADDRESS = PARSER.add_mutually_exclusive_group(required=True)
 ADDRESS.add_argument("--rest", help="address, such as http://host:8501")
 ADDRESS.add_argument("--grpc", help="address, such as host:8500")
@@ -52,8 +51,9 @@ class RestServer:
         instances = [{k: {"b64": text(row[k]).decode()} for k in row} for row in rows]
         body = {"signature_name": signature, "instances": instances}
         reply = self._post(self._url, json=body, timeout=self._timeout).json()
-        if "predictions" not in reply:
-            raise ConnectionError(reply.get("error", reply))
+        if not isinstance(reply, dict) or "predictions" not in reply:
+            is_error = isinstance(reply, dict) and "error" in reply
+            raise ConnectionError(reply["error"] if is_error else f"replied {reply!r}")
         return reply["predictions"]
 
 
@@ -112,29 +112,6 @@ def values_of(tensor):
     return [flat[i : i + width] for i in range(0, len(flat), width)] if width else flat
 
 
-def find_pairs(arguments):
-    """(name, {"image": path, "sound": path}) of every pair; either may be absent."""
-    counts = {len(files) for files in (arguments.image, arguments.sound) if files}
-    if len(counts) + bool(arguments.data_dir) != 1:
-        sys.exit("error: Give --data_dir, or --image, --sound or as many of both.")
-    if not arguments.data_dir:
-        both = itertools.zip_longest(arguments.image, arguments.sound)
-        rows = [{k: p for k, p in zip(KINDS, row, strict=True) if p} for row in both]
-        return [(next(iter(row.values())).stem, row) for row in rows]
-    found = {}
-    for path in sorted(arguments.data_dir.rglob("*")):
-        if kind := ENDINGS.get(path.suffix.lower()):
-            parts = path.relative_to(arguments.data_dir).with_suffix("").parts
-            if any(part.startswith((".", "__MACOSX")) for part in parts):
-                continue
-            name = "/".join(part for part in parts if part not in LAYOUT_FOLDERS)
-            if path != (first := found.setdefault(name, {}).setdefault(kind, path)):
-                sys.exit(f"error: A stem must have one {kind}: {first} or {path}.")
-    if not found:
-        sys.exit(f"error: {arguments.data_dir} must be a folder of images or sounds.")
-    return list(found.items())
-
-
 def ranking(row, kind, top):
     """Names and probabilities, best first; [] where the model predicts none."""
     prefix = f"top_{kind}" if top is None else kind
@@ -168,6 +145,8 @@ def show(name, files, row, arguments):
 
 def read(files):
     """The bytes of a pair by input of the signature; or "status" and the error."""
+    if "status" in files:
+        return files
     try:
         return {f"{kind}_bytes": path.read_bytes() for kind, path in files.items()}
     except OSError as error:
@@ -181,7 +160,13 @@ def predictions(server, pairs, batch_size):
         while batch := list(itertools.islice(alike, batch_size)):
             rows = [read(files) for _, files in batch]
             sent = [row for row in rows if "status" not in row]
-            received = iter(server.predict(signature, sent) if sent else [])
+            try:
+                received = iter(server.predict(signature, sent) if sent else [])
+            except ConnectionError as error:
+                # A model of one modality lacks signatures; other rows have one.
+                if f'"{signature}" not found' not in str(error):
+                    raise
+                received = iter([{"status": str(error)}] * len(sent))
             for (name, files), row in zip(batch, rows, strict=True):
                 yield name, files, row if "status" in row else next(received)
 
@@ -191,12 +176,19 @@ def main():
     arguments = PARSER.parse_args()
     if arguments.batch_size < 1 or (arguments.top is not None and arguments.top < 1):
         sys.exit("error: --batch_size and --top must be at least 1.")
-    pairs = find_pairs(arguments)
     try:
+        pairs = find_pairs(arguments.image, arguments.sound, arguments.data_dir)
         server = RestServer(arguments) if arguments.rest else GrpcServer(arguments)
         found = predictions(server, pairs, arguments.batch_size)
         return min(1, sum(not show(*row, arguments) for row in found))
-    except (OSError, ImportError, ValueError) as error:
+    except BrokenPipeError:  # The reader of the output has ended.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        sys.exit(f"error: {error}: install the requirements in README.md")
+    except (OSError, ValueError) as error:
         address = arguments.rest or arguments.grpc
         sys.exit(f"error: {address}: {' '.join(str(error).split())}")
 

@@ -17,7 +17,7 @@ from advance_tf.features.resample import resample
 from tests.export.edge_programs import edge_module
 from tests.features.test_wav import wav
 
-EDGE = edge_module("edge_inputs")
+EDGE, FILES = edge_module("edge_inputs"), edge_module("edge_files")
 CLIP_SAMPLES = 160_000
 
 
@@ -203,20 +203,20 @@ def test_files_are_paired_by_name(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "vision" / ".hidden.jpg").touch()
-    examples, problems = EDGE.pair([tmp_path / "vision"], [tmp_path / "sound"])
+    examples, problems = FILES.pair([tmp_path / "vision"], [tmp_path / "sound"])
     image, sound = tmp_path / "vision" / "lake", tmp_path / "sound" / "lake"
     assert problems == []
     assert examples == [
         ("lake/1", image / "1.jpg", sound / "1.wav"),
         ("lake/2", image / "2.JPG", None),
     ]
-    assert EDGE.pair([tmp_path], [tmp_path])[0] == examples
+    assert FILES.pair([tmp_path], [tmp_path])[0] == examples
 
 
 def test_two_files_are_one_place_and_duplicates_are_refused(tmp_path):
     one, two, other = (tmp_path / name for name in ("a.jpg", "b.wav", "c/a.jpg"))
-    assert EDGE.pair([one], [two]) == ([("a", one, two)], [])
-    examples, problems = EDGE.pair([one, other], [two])
+    assert FILES.pair([one], [two]) == ([("a", one, two)], [])
+    examples, problems = FILES.pair([one, other], [two])
     assert examples == [("b", None, two)]
     assert str(one) in problems[0]
     assert str(other) in problems[0]

@@ -36,6 +36,7 @@ _RUN = """
 import runpy, sys
 sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(",")))
 sys.argv.pop(0)
+sys.path[0] = sys.argv[0].rpartition("/")[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from advance_tf.inference.events import event_probs
+from advance_tf.inference.events import describe_events, event_probs
 from advance_tf.runs.workdir import find_knowledge
 
 
@@ -64,3 +64,11 @@ def test_knowledge_is_found_where_it_was_or_in_the_workdir(tmp_path):
     assert find_knowledge(run, "") == own
     (elsewhere / "posteriors.npz").touch()
     assert find_knowledge(run, str(elsewhere)) == elsewhere
+
+
+def test_with_two_heads_the_source_is_the_head_in_use():
+    sizes = {"scene_logits": 13, "audio_event_logits": 527}
+    assert describe_events(sizes, None).from_sound
+    both = describe_events(sizes | {"audiovisual_event_logits": 527}, None)
+    assert both.source == "event head (audiovisual_event_logits)"
+    assert not both.from_sound

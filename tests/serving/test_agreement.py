@@ -20,7 +20,7 @@ def test_agreement_is_measured_and_a_low_one_is_refused(decoded, float32):
     figures = agreement.measure(
         litert.LiteModel(float32),
         Different(float32),
-        decoded,
+        [decoded],
         true,
     )
     main = figures["signatures"]["recognize"]
