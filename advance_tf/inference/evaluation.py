@@ -178,7 +178,7 @@ def evaluate(
             "data_dir": str(run.data_dir),
             "initial_weights": {
                 tower: dataclasses.asdict(source)
-                for tower, source in run.weights.items()
+                for tower, source in run.initial_weights.items()
             },
             "inputs": input_scores(true, found.scene_probs, found.single),
             "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),

@@ -76,9 +76,9 @@ def _load(path: Run | str | pathlib.Path) -> Model:
 def _of_folder(workdir: pathlib.Path) -> RunModel:
     """The model of a run, without its Keras model where that is possible."""
     files = read_run(workdir)
-    verify(files.weights)
+    verify(files.best_weights)
     config = files.config
-    recognizer = read_forward_pass(files.weights, config.model, config.features)
+    recognizer = read_forward_pass(files.best_weights, config.model, config.features)
     if recognizer is None:
         return _of_run(load_run(workdir))
     predictor = Predictor(

@@ -213,7 +213,7 @@ def page_values(
         "teach_command": _teach_command(run),
         "versions": version_rows(stored["versions"], versions()),
         "manifest_sha256": stored["manifest_sha256"],
-        "weights": run.weights,
+        "weights": run.initial_weights,
         "command": command,
         "map": evaluation_map(run.data_dir, evaluation, run.pairs_of(evaluation.split)),
     }

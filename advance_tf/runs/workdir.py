@@ -46,8 +46,8 @@ class Run:
         label: notice about the training data, shown in reports, "" for none.
         knowledge: its event knowledge, None where there is none.
         data_dir: folder of its data set.
-        weights: "image" and "audio" → backbone, origin and SHA-256 of the tower's
-            initial weights; empty for runs of versions before 0.2.0.
+        initial_weights: "image" and "audio" → backbone, origin and SHA-256 of the
+            weights that the tower started from; empty for runs before version 0.2.0.
         calibration: temperatures and distances of its answers; None where there are
             none.
     """
@@ -59,7 +59,9 @@ class Run:
     label: str
     knowledge: EventKnowledge | None
     data_dir: pathlib.Path
-    weights: Mapping[str, WeightsSource] = dataclasses.field(default_factory=dict)
+    initial_weights: Mapping[str, WeightsSource] = dataclasses.field(
+        default_factory=dict
+    )
     calibration: StoredCalibration | None = None
 
     def pairs_of(self, split: str) -> list[Pair]:
@@ -159,7 +161,7 @@ class RunFiles:
     Attributes:
         config: its configuration.
         manifest: its pairs and splits; None for a converted model without data.
-        weights: path of its best weights.
+        best_weights: path of its best weights.
         label: notice about the training data, shown in reports, "" for none.
         knowledge: its event knowledge, None where there is none.
         data_dir: folder of its data set.
@@ -170,7 +172,7 @@ class RunFiles:
 
     config: Config
     manifest: Manifest | None
-    weights: pathlib.Path
+    best_weights: pathlib.Path
     label: str
     knowledge: EventKnowledge | None
     data_dir: pathlib.Path
@@ -212,7 +214,7 @@ def read_run(
     return RunFiles(
         config=config,
         manifest=manifest,
-        weights=weights,
+        best_weights=weights,
         label=join_labels(contents["label"], manifest.label if manifest else ""),
         knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
         data_dir=pathlib.Path(data_dir or config.data.data_dir),
@@ -248,7 +250,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         recognizer = build_recognizer(
             config.model, config.features, config.transfer.transfer
         )
-    _load_weights(recognizer, files.weights)
+    _load_weights(recognizer, files.best_weights)
     return Run(
         workdir=workdir,
         config=config,
@@ -257,7 +259,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         label=files.label,
         knowledge=files.knowledge,
         data_dir=files.data_dir,
-        weights=files.initial_weights,
+        initial_weights=files.initial_weights,
         calibration=files.calibration,
     )
 

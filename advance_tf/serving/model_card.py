@@ -65,7 +65,7 @@ def provenance_of(run: Run) -> Provenance:
         data |= {f"pairs of {split}": number for split, number in counts.items()}
         data["split by"] = manifest.protocol
         data["SHA-256 of the manifest"] = manifest.sha256
-    for tower, source in run.weights.items():
+    for tower, source in run.initial_weights.items():
         data[f"initial weights of the {tower} tower"] = (
             f"{source.backbone}: {source.source}"
             + (f" ({source.weights})" if source.weights else "")

@@ -86,7 +86,7 @@ def first_batch(run, count=3, **settings):
 
 
 def test_run_states_backbones_and_weights(run):
-    assert run.weights == {
+    assert run.initial_weights == {
         "image": WeightsSource("tiny"),
         "audio": WeightsSource("tiny"),
     }

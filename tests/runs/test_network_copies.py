@@ -64,11 +64,11 @@ def test_a_run_is_loaded_and_resumed_without_the_files(trained, dataset, tmp_pat
     shutil.copytree(workdir, moved)
     run = load_run(moved)
     assert str(moved) in run.config.model.image_backbone
-    sources = {tower: source.source for tower, source in run.weights.items()}
+    sources = {tower: source.source for tower, source in run.initial_weights.items()}
     assert sources == {"image": "file", "audio": "file"}
     more = dataclasses.replace(config.training, epochs=3)
     longer = train(dataclasses.replace(config, training=more), dataset, moved)
-    assert longer.weights == run.weights
+    assert longer.initial_weights == run.initial_weights
     copy = next((moved / "image_backbone").glob("*.keras"))
     contents = bytearray(copy.read_bytes())
     contents[len(contents) // 2] ^= 1
@@ -152,6 +152,6 @@ def test_a_network_that_changes_before_the_first_epoch_is_copied_again(
     run = train(config, dataset, tmp_path / "run")
     copy = tmp_path / "run" / "image_backbone" / "image.keras"
     assert copy.read_bytes() == (tmp_path / "image.keras").read_bytes()
-    assert run.weights["image"].sha256 == path_sha256(copy)
+    assert run.initial_weights["image"].sha256 == path_sha256(copy)
     found = run.recognizer.get_layer("image_tower").get_weights()[0]
     np.testing.assert_array_equal(found, 2 * kernel)
