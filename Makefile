@@ -6,7 +6,8 @@ RUN := $(VENV)/bin/python
 # The tests run side by side; threads of one would only wait for those of another.
 PYTEST := TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1 TF_NUM_INTRAOP_THREADS=1 \
   TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
-  $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+  $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile \
+  --no-loadscope-reorder
 
 .PHONY: beam demo test lint docs browser format build-files benchmark clean
 

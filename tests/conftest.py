@@ -1,9 +1,14 @@
-"""Shared by all tests: TensorFlow on the CPU without messages, a fabricated ADVANCE."""
+"""Shared by all tests: TensorFlow on one CPU core, their order, a made-up ADVANCE."""
 
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+# The tests run side by side; threads of one would only wait for those of another.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -13,6 +18,37 @@ from advance_tf.memory import keep_freed_memory
 
 # As the commands do.
 keep_freed_memory()
+
+# The files that take longest, from the longest on. They start first, so that the
+# processes of pytest-xdist end at about the same time; it keeps this order with
+# --no-loadscope-reorder.
+SLOW_FILES = (
+    "training/test_cluster.py",
+    "cli/test_reproduce.py",
+    "training/test_recognition.py",
+    "docs/test_tutorial.py",
+    "test_core_install.py",
+    "inference/test_contract.py",
+    "cli/test_fit.py",
+    "cli/test_startup.py",
+    "cli/test_convert.py",
+    "training/test_pretraining.py",
+    "training/test_partly_frozen.py",
+    "inference/test_waveform_input.py",
+    "cli/test_export.py",
+    "cli/test_report_page.py",
+    "reporting/test_app.py",
+    "serving/test_saved_model.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Moves the tests of the slow files to the front."""
+    tests = pathlib.Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(SLOW_FILES)}
+    # The sort is stable.
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 RATE_HZ = 22_050
 SECONDS = 1.5

@@ -2,10 +2,13 @@
 
 import dataclasses
 import pathlib
+import shutil
 
 import keras
 import numpy as np
+import pytest
 
+from advance_tf.checksums import replacing_checked
 from advance_tf.config import (
     Config,
     DataConfig,
@@ -16,9 +19,10 @@ from advance_tf.config import (
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST, Run, write_config
+from advance_tf.runs.workdir import CONFIG, KNOWLEDGE, MANIFEST, Run, write_config
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
+from tests.built_once import build_once
 
 
 def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
@@ -51,6 +55,45 @@ def write_run(folder: pathlib.Path, modality: str = "both") -> pathlib.Path:
     recognizer.save_weights(folder / BEST_WEIGHTS)
     (folder / LOG).write_text("epoch,loss,val_loss\n1,2.5,3\n2,2,2.5\n")
     return folder
+
+
+def _written_run(
+    tmp_path_factory: pytest.TempPathFactory, modality: str
+) -> pathlib.Path:
+    """The folder of a run that is written once and that tests only read."""
+    return build_once(
+        tmp_path_factory, f"run-{modality}", lambda folder: write_run(folder, modality)
+    )
+
+
+def copy_run(
+    tmp_path_factory: pytest.TempPathFactory, modality: str = "both"
+) -> pathlib.Path:
+    """Copies the run of `write_run`, which is written once, into a new folder.
+
+    Returns:
+        The folder. The copy has its own data, which a test may change.
+    """
+    source = _written_run(tmp_path_factory, modality)
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    # It names the folders of the data and of the event knowledge.
+    text = (source / CONFIG).read_text(encoding="utf-8")
+    with replacing_checked(folder / CONFIG) as temporary:
+        temporary.write_text(text.replace(str(source), str(folder)), encoding="utf-8")
+    return folder
+
+
+def exported_litert(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The .tflite file of the run of both modalities, which is exported once."""
+    from advance_tf.serving.export import export_litert
+
+    run = _written_run(tmp_path_factory, "both")
+    folder = build_once(
+        tmp_path_factory, "litert", lambda folder: export_litert(run, folder)
+    )
+    (path,) = folder.glob("1/*.tflite")
+    return path
 
 
 def with_validation(run: Run) -> Run:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from advance_tf import labels
+from advance_tf.features.image import decode_image
 from advance_tf.models.weights import read_weights
 from advance_tf.runs.workdir import load_run
-from tests.models.torch_resnet import Fusion, create_resnet, to_arrays
-from tests.processes import run_program
+from tests.commands import run_command
+from tests.models.torch_resnet import Fusion, create_resnet, to_arrays, to_nchw
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def test_a_converted_tower_is_a_teacher_and_initializes_a_run(
 ):
     path, model = checkpoint
     tower = tmp_path / "audio.npz"
-    status, printed, _ = run_program(
+    status, printed, _ = run_command(
         "convert", f"--checkpoint={path}", f"--output={tower}"
     )
     assert status == 0
@@ -38,7 +40,7 @@ def test_a_converted_tower_is_a_teacher_and_initializes_a_run(
         arrays["head/kernel"], model.fc.weight.detach().numpy().T
     )
     # The event knowledge is computed from the weights without further flags.
-    status, _, error = run_program(
+    status, _, error = run_command(
         *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
         *("--image_depth=10", "--audio_depth=10", "--image_width=2"),
         *("--audio_width=2", "--image_size=32", "--epochs=1", "--batch_size=16"),
@@ -55,11 +57,11 @@ def test_a_tower_without_head_is_not_a_teacher(
     path, _ = checkpoint
     tower = tmp_path / "audio.npz"
     flags = f"--checkpoint={path}", f"--output={tower}", "--nohead"
-    assert run_program("convert", *flags)[0] == 0
+    assert run_command("convert", *flags)[0] == 0
     arrays, metadata = read_weights(tower)
     assert metadata.outputs == 0
     assert not [name for name in arrays if name.startswith("head/")]
-    status, _, error = run_program(
+    status, _, error = run_command(
         *("fit", f"--data_dir={fabricated_advance}", f"--workdir={tmp_path / 'run'}"),
         *("--audio_depth=10", "--audio_width=2", f"--audio_weights={tower}"),
     )
@@ -71,7 +73,7 @@ def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
     model = Fusion("joint").eval()
     path, workdir = tmp_path / "fusion.pt", tmp_path / "run"
     torch.save(model.state_dict(), path)
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("convert", f"--checkpoint={path}", f"--workdir={workdir}"),
         f"--data_dir={fabricated_advance}",
     )
@@ -84,23 +86,36 @@ def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
     found = run.recognizer.get_layer("audiovisual_event_head").kernel
     np.testing.assert_array_equal(found, kernel)
     assert (
-        run_program("convert", f"--checkpoint={path}", f"--workdir={workdir}")[0] == 1
+        run_command("convert", f"--checkpoint={path}", f"--workdir={workdir}")[0] == 1
     )
 
 
 def test_a_recognizer_without_data_predicts_but_is_not_evaluated(
     tmp_path, fabricated_advance
 ):
+    model = Fusion("joint").eval()
     path, workdir = tmp_path / "fusion.pt", tmp_path / "run"
-    torch.save(Fusion("joint").state_dict(), path)
-    run_program("convert", f"--checkpoint={path}", f"--workdir={workdir}")
+    torch.save(model.state_dict(), path)
+    run_command("convert", f"--checkpoint={path}", f"--workdir={workdir}")
     image = next(fabricated_advance.glob("vision/*/*.jpg"))
-    status, printed, error = run_program(
-        "predict", f"--workdir={workdir}", f"--image={image}", "--json"
+    status, printed, error = run_command(
+        *("predict", f"--workdir={workdir}", f"--image={image}", "--json"),
+        "--top=13",
     )
     assert status == 0, error
-    assert len(json.loads(printed)["events"]) == 5
-    status, _, error = run_program("evaluate", f"--workdir={workdir}")
+    answer = json.loads(printed)
+    assert len(answer["events"]) == 13
+    found = {scene["name"]: scene["probability"] for scene in answer["scenes"]}
+    pixels = decode_image(image.read_bytes(), 256).numpy().astype(np.float32)
+    with torch.no_grad():
+        # A sound that is not given is zeros.
+        logits, _ = model(to_nchw(pixels[None]), torch.zeros(1, 1, 400, 64))
+    # The outputs of the authors' model are in their order of the scenes.
+    probs = torch.softmax(logits[0], 0).tolist()
+    expected = dict(zip(labels.scenes_as_published(), probs, strict=True))
+    assert max(probs) - min(probs) > 0.02
+    assert found == pytest.approx(expected, abs=1e-4)
+    status, _, error = run_command("evaluate", f"--workdir={workdir}")
     assert status == 1
     assert "converted without data" in error
 
@@ -120,6 +135,6 @@ def test_a_recognizer_without_data_predicts_but_is_not_evaluated(
 )
 def test_errors_are_one_line(checkpoint, tmp_path, flags, message):
     given = [flag.format(path=checkpoint[0]) for flag in flags]
-    status, _, error = run_program("convert", *given)
+    status, _, error = run_command("convert", *given)
     assert status == 1
     assert message in error

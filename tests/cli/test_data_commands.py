@@ -5,8 +5,8 @@ import pytest
 import soundfile
 
 from advance_tf.data.manifest import Manifest
+from tests.commands import run_command
 from tests.data.factories import write_files, write_pair_files
-from tests.processes import run_program
 
 
 @pytest.fixture
@@ -17,15 +17,15 @@ def data_dir(tmp_path):
 
 def test_split_writes_a_manifest_and_prints_its_counts(data_dir, tmp_path):
     flags = f"--data_dir={data_dir}", f"--workdir={tmp_path / 'run'}"
-    status, printed, _ = run_program("split", *flags)
+    status, printed, _ = run_command("split", *flags)
     assert status == 0
     rows = [line.split() for line in printed.splitlines()]
     assert ["sports", "land", "7", "(7)", "1", "(1)", "2", "(2)"] in rows
     assert ["all", "7", "(7)", "1", "(1)", "2", "(2)"] in rows
     manifest = Manifest.load(tmp_path / "run" / "manifest.csv")
     assert len(manifest.pairs) == 10
-    assert run_program("split", *flags)[0] == 0
-    status, _, error = run_program("split", *flags, "--split_seed=1")
+    assert run_command("split", *flags)[0] == 0
+    status, _, error = run_command("split", *flags, "--split_seed=1")
     assert status == 1
     assert "it holds another split" in error
     assert Manifest.load(tmp_path / "run" / "manifest.csv") == manifest
@@ -33,7 +33,7 @@ def test_split_writes_a_manifest_and_prints_its_counts(data_dir, tmp_path):
 
 def test_split_by_pair_states_that_it_leaks(data_dir, tmp_path):
     path = tmp_path / "pairs.csv"
-    status, printed, _ = run_program(
+    status, printed, _ = run_command(
         *("split", f"--data_dir={data_dir}", f"--manifest={path}"),
         "--split_protocol=pair",
     )
@@ -44,18 +44,18 @@ def test_split_by_pair_states_that_it_leaks(data_dir, tmp_path):
 def test_split_names_bad_files_or_counts_them(data_dir, tmp_path):
     write_files(data_dir, "vision/sports land/00010.jpg")
     flags = f"--data_dir={data_dir}", f"--workdir={tmp_path / 'run'}"
-    status, _, error = run_program("split", *flags)
+    status, _, error = run_command("split", *flags)
     assert status == 1
     assert "unpaired image (1): vision/sports land/00010.jpg" in error
     assert "--allow_missing" in error
-    status, _, warned = run_program("split", *flags, "--allow_missing")
+    status, _, warned = run_command("split", *flags, "--allow_missing")
     assert status == 0
     assert "unpaired image (1)" in warned
 
 
 @pytest.mark.parametrize("flags", [[], ["--workdir=run"]])
 def test_split_names_a_missing_flag(flags):
-    status, _, error = run_program("split", *flags)
+    status, _, error = run_command("split", *flags)
     assert status == 1
     assert error.startswith("error: --")
 
@@ -72,7 +72,7 @@ def test_prepare_counts_and_fails_for_a_bad_file(tmp_path):
         f"--data_dir={tmp_path / 'out'}",
         "--rate_hz=16000",
     ]
-    status, printed, error = run_program("prepare", *flags)
+    status, printed, error = run_command("prepare", *flags)
     assert status == 1
     assert "00002.flac" in error
     assert "written:          1 pairs" in printed
@@ -80,21 +80,21 @@ def test_prepare_counts_and_fails_for_a_bad_file(tmp_path):
     assert (written.samplerate, written.frames) == (16_000, 48_000)
     (tmp_path / "images" / "lake" / "00002.jpg").unlink()
     (tmp_path / "sounds" / "lake" / "00002.flac").unlink()
-    status, printed, _ = run_program("prepare", *flags)
+    status, printed, _ = run_command("prepare", *flags)
     assert status == 0
     assert "up to date:       1 pairs" in printed
 
 
 def test_download_keeps_existing_folders(data_dir):
-    status, printed, _ = run_program("download", f"--data_dir={data_dir}")
+    status, printed, _ = run_command("download", f"--data_dir={data_dir}")
     assert status == 0
     assert "nothing, all folders exist" in printed
     assert "10 pairs of 10 sites in 1 of 13 scenes" in printed
 
 
 def test_download_needs_a_folder_and_http(tmp_path):
-    assert "--data_dir must name a folder" in run_program("download")[2]
+    assert "--data_dir must name a folder" in run_command("download")[2]
     flags = f"--data_dir={tmp_path}", "--base_url=file:///etc"
-    status, _, error = run_program("download", *flags)
+    status, _, error = run_command("download", *flags)
     assert status == 1
     assert "--base_url must begin with http" in error

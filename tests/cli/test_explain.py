@@ -3,18 +3,18 @@
 import pytest
 from PIL import Image
 
-from tests.processes import run_program
-from tests.untrained_run import write_run
+from tests.commands import run_command
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 def test_explain_writes_the_figure(workdir, tmp_path):
     output = tmp_path / "new" / "cam.png"
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("explain", f"--workdirs={workdir},{workdir}", "--pairs=2"),
         f"--output={output}",
     )
@@ -45,7 +45,7 @@ def test_errors_name_the_remedy(workdir, tmp_path, flags, message):
     if flags and "workdirs" not in flags[0]:
         flags = [f"--workdirs={workdir}", *flags]
     output = tmp_path / "cam.png"
-    status, _, error = run_program("explain", f"--output={output}", *flags)
+    status, _, error = run_command("explain", f"--output={output}", *flags)
     assert status == 1
     assert message in error
     assert not output.exists()

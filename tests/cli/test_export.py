@@ -8,35 +8,42 @@ import pytest
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.inference.loading import load_model
 from advance_tf.runs.workdir import load_run
-from advance_tf.serving import verify_export
-from tests.processes import run_program
+from advance_tf.serving import agreement, verify_export
+from tests.commands import run_command
 from tests.serving.test_signing import write_keys
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
+
+
+def first_pair(workdir):
+    """The first image of the run's data, and the sound of the same place."""
+    image = min((workdir / "data").glob("vision/*/*.jpg"))
+    return image, workdir / "data" / "sound" / image.parent.name / f"{image.stem}.wav"
 
 
 def test_versions_are_numbered_and_equal_predict(workdir, tmp_path):
     flags = f"--workdir={workdir}", f"--export_dir={tmp_path / 'models'}"
     private, public = write_keys(tmp_path / "keys")
-    for version, given in (("1", ()), ("2", (f"--signing_key={private}",))):
-        status, printed, error = run_program("export", *flags, *given)
-        assert status == 0, error
-        assert str(tmp_path / "models" / version) in printed
+    (tmp_path / "models" / "1").mkdir(parents=True)
+    status, printed, error = run_command("export", *flags, f"--signing_key={private}")
+    assert status == 0, error
     folder = tmp_path / "models" / "2"
+    assert str(folder) in printed
+    assert not list((tmp_path / "models" / "1").iterdir())
     verify_export(folder, public)
     card = (folder / "model_card.md").read_text(encoding="utf-8")
     assert "synthetic data" in card
     assert "leaky" in card
     assert "Not evaluated" in card
     assert (folder / "assets" / "events.csv").is_file()
-    image = next((workdir / "data").glob("vision/*/*.jpg"))
-    sound = next((workdir / "data").glob("sound/*/*.wav"))
-    _, printed, _ = run_program(
+    image, sound = first_pair(workdir)
+    _, printed, _ = run_command(
         *("predict", f"--workdir={workdir}", f"--image={image}"),
         *(f"--sound={sound}", "--json", "--top=13"),
     )
@@ -50,27 +57,53 @@ def test_versions_are_numbered_and_equal_predict(workdir, tmp_path):
     np.testing.assert_allclose(outputs["scene_probs"][0], expected, atol=1e-5)
 
 
-def test_int8_is_written_with_its_figures(workdir, tmp_path):
-    status, printed, error = run_program(
+@pytest.fixture
+def measured(monkeypatch):
+    """Sets the agreement that an export measures for `recognize`."""
+    measure = agreement.measure
+
+    def set_to(value):
+        def measured(*given):
+            figures = measure(*given)
+            figures["signatures"]["recognize"]["agreement"] = value
+            return figures
+
+        monkeypatch.setattr(agreement, "measure", measured)
+
+    return set_to
+
+
+def test_int8_is_written_with_its_figures(workdir, tmp_path, measured):
+    # The least that is accepted without --min_agreement.
+    measured(0.97)
+    status, printed, error = run_command(
         *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
-        *("--format=tflite", "--quantization=int8", "--min_agreement=0"),
-        "--calibration_pairs=4",
+        *("--format=tflite", "--quantization=int8", "--calibration_pairs=4"),
     )
     assert status == 0, error
-    assert "recognize: agreement with float32" in printed
+    assert "recognize: agreement with float32 0.9700" in printed
     folder = tmp_path / "edge" / "1"
     figures = json.loads((folder / "figures.json").read_text())
+    assert figures["min_agreement"] == 0.97
     assert figures["bytes"] == (folder / "advance-int8.tflite").stat().st_size
-    skew = figures["skew"]
-    # Above 1e-4 only as far as the rounding of float32 that was measured.
-    allowed = max(1e-4, 4 * skew.get("rounding of float32 in memory", 0))
-    assert skew["float32 LiteRT"] <= allowed
+    image, sound = first_pair(workdir)
+    expected, found = (
+        load_model(path).predict(image=image, sound=sound)
+        for path in (workdir, folder / "advance-int8.tflite")
+    )
+    # The logits, up to one number for all: the probabilities of this run are near 0, 1.
+    before, after = (
+        np.log([answer.scene_probs[scene] for scene in labels.scenes()])
+        for answer in (expected, found)
+    )
+    difference = np.abs(after - before).max()
+    assert 1e-4 * np.ptp(before) < difference < 0.03 * np.ptp(before)
     assert "CONV_2D" in figures["operators"]
     assert "int8" in (folder / "model_card.md").read_text()
 
 
 def test_onnx_is_written_with_labels(workdir, tmp_path):
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'onnx'}"),
         "--format=onnx",
     )
@@ -90,13 +123,20 @@ def test_onnx_is_written_with_labels(workdir, tmp_path):
     np.testing.assert_allclose(found, expected["scene_logits"], atol=1e-5 * largest)
 
 
-def test_a_low_agreement_writes_nothing(workdir, tmp_path):
-    status, _, error = run_program(
+@pytest.mark.parametrize(
+    ("flag", "found", "least"),
+    [("--quantization=float16", 0.989, "0.99"), ("--min_agreement=1.1", 1, "1.1")],
+)
+def test_a_low_agreement_writes_nothing(
+    workdir, tmp_path, measured, flag, found, least
+):
+    measured(found)
+    status, _, error = run_command(
         *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
-        *("--format=tflite", "--quantization=int8", "--min_agreement=1.1"),
+        *("--format=tflite", flag),
     )
     assert status == 1
-    assert "must agree with float32 on at least 1.1" in error
+    assert f"must agree with float32 on at least {least} of the pairs" in error
     assert not list((tmp_path / "edge").iterdir())
 
 
@@ -124,6 +164,6 @@ def test_errors_are_one_line(workdir, tmp_path, flags, message):
     (tmp_path / "taken" / "1").mkdir(parents=True)
     folders = {"out": tmp_path / "out", "taken": tmp_path / "taken"}
     given = [flag.format(**folders) for flag in flags]
-    status, _, error = run_program("export", f"--workdir={workdir}", *given)
+    status, _, error = run_command("export", f"--workdir={workdir}", *given)
     assert status == 1
     assert message in error

@@ -23,8 +23,8 @@ from advance_tf.runs.workdir import (
 )
 from advance_tf.teacher.knowledge import build_knowledge, save_knowledge
 from advance_tf.training.callbacks import BEST_WEIGHTS
-from tests.processes import run_program
-from tests.untrained_run import write_run
+from tests.commands import run_command
+from tests.untrained_run import copy_run
 
 EVERYTHING = {
     *("pairs_per_scene.png", "confusion.png", "tsne.png", "world_map.png"),
@@ -35,7 +35,7 @@ EVERYTHING = {
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """A run without validation pairs and without events."""
-    workdir = write_run(tmp_path_factory.mktemp("bare"))
+    workdir = copy_run(tmp_path_factory)
     assert "validation" not in Manifest.load(workdir / MANIFEST).splits
     shutil.rmtree(workdir / KNOWLEDGE)
     return workdir
@@ -53,7 +53,7 @@ def _split(pairs):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A run that predicts lake for every pair, with different probabilities."""
-    workdir = write_run(tmp_path_factory.mktemp("run"))
+    workdir = copy_run(tmp_path_factory)
     manifest = _split(Manifest.load(workdir / MANIFEST).pairs)
     manifest.save(workdir / MANIFEST)
     write_config(workdir, read_config(workdir)[0], manifest, label=LABEL)
@@ -76,7 +76,7 @@ def drawn(workdir):
     lines = [f"{site},{k},{-k}" for k, site in enumerate(sites[1:])]
     coordinates = workdir / "coordinates.csv"
     coordinates.write_text("\n".join(["site,latitude,longitude", *lines]))
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("figures", f"--workdir={workdir}", "--batch_size=8", "--projector"),
         f"--coordinates={coordinates}",
     )
@@ -183,7 +183,7 @@ def test_a_temperature_fitted_on_the_shown_pairs_is_labelled(workdir, monkeypatc
     ],
 )
 def test_errors_name_the_remedy(bare, flags, message):
-    status, _, error = run_program(
+    status, _, error = run_command(
         "figures", *(flag.format(run=bare) for flag in flags)
     )
     assert status == 1

@@ -1,5 +1,6 @@
 """`advance fit`, `pretrain` and `stats`: files and errors."""
 
+import csv
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.models import weights
 from advance_tf.models.recognizer import build_recognizer
+from tests.commands import run_command
 from tests.processes import run_program
 
 SIZES = (
@@ -35,12 +37,18 @@ def test_fit_trains_and_resumes_from_its_folder(fabricated_advance, tmp_path):
     names = {path.name for path in workdir.iterdir()}
     assert names >= {"config.json", "manifest.csv", "best.weights.h5", "log.csv"}
     assert list((workdir / "tensorboard").rglob("*tfevents*"))
-    refused = run_program("fit", f"--workdir={workdir}", "--learning_rate=0.5")
+    refused = run_command("fit", f"--workdir={workdir}", "--learning_rate=0.5")
     assert refused[0] == 1
     assert "--learning_rate was 1e-05, now 0.5" in refused[2]
+    before = (workdir / "log.csv").read_text()
     again = run_program("fit", f"--workdir={workdir}", "--epochs=2")
     assert again[0] == 0, again[2]
-    assert len((workdir / "log.csv").read_text().splitlines()) == 3
+    # The first epoch is not trained again: its row is the same, with its seconds.
+    after = (workdir / "log.csv").read_text()
+    assert after.startswith(before)
+    rows = list(csv.DictReader(after.splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row["seconds"]) > 0 for row in rows)
     contents = json.loads((workdir / "config.json").read_text())
     assert contents["config"]["training"]["epochs"] == 2
 
@@ -49,7 +57,7 @@ def test_missing_knowledge_names_the_command_and_writes_nothing(
     fabricated_advance, tmp_path
 ):
     workdir = tmp_path / "run"
-    status, _, error = run_program(
+    status, _, error = run_command(
         "fit", f"--data_dir={fabricated_advance}", f"--workdir={workdir}"
     )
     assert status == 1
@@ -67,7 +75,7 @@ def test_missing_knowledge_names_the_command_and_writes_nothing(
     ],
 )
 def test_errors_of_fit_are_messages(given, named, tmp_path):
-    status, _, error = run_program(
+    status, _, error = run_command(
         "fit", *[flag.replace("=w", f"={tmp_path}") for flag in given]
     )
     assert status == 1
@@ -85,7 +93,7 @@ def test_an_image_tower_is_pretrained_and_initializes_a_recognizer(tmp_path):
             encoded = tf.io.encode_png(levels.astype(np.uint8)).numpy()
             (tmp_path / "images" / name / f"{number}.png").write_bytes(encoded)
     workdir = tmp_path / "run"
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         "pretrain",
         "--tower=image",
         f"--data_dir={tmp_path / 'images'}",
@@ -107,7 +115,7 @@ def test_an_image_tower_is_pretrained_and_initializes_a_recognizer(tmp_path):
     )
     features = FeatureConfig(image_size=32, clip_seconds=0.5)
     weights.load_pretrained(build_recognizer(model, features), model)
-    again = run_program("pretrain", f"--workdir={workdir}", "--plateau_patience=9")
+    again = run_command("pretrain", f"--workdir={workdir}", "--plateau_patience=9")
     assert again[0] == 1
     assert "changed: --plateau_patience" in again[2]
 
@@ -121,7 +129,7 @@ def test_an_audio_tower_is_pretrained_and_is_a_teacher(tmp_path):
         soundfile.write(tmp_path / f"{number}.wav", wave, 16_000)
         rows.append(f"{number}.wav,{label}")
     (tmp_path / "tags.csv").write_text("\n".join(rows) + "\n")
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         "pretrain",
         "--tower=audio",
         f"--data_dir={tmp_path}",
@@ -140,7 +148,7 @@ def test_an_audio_tower_is_pretrained_and_is_a_teacher(tmp_path):
 
 
 def test_statistics_are_written_for_the_other_commands(fabricated_advance, tmp_path):
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         "stats",
         f"--data_dir={fabricated_advance}",
         f"--workdir={tmp_path}",

@@ -17,7 +17,7 @@ from tests.geo.factories import (
     write_recording,
     write_table,
 )
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_search_of_freesound_is_the_table_of_recordings(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 def test_places_are_predicted_and_mapped(inputs, run, tmp_path, capsys):

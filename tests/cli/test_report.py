@@ -2,17 +2,17 @@
 
 import pytest
 
-from tests.processes import run_program
-from tests.untrained_run import write_run
+from tests.commands import run_command
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 def test_report_writes_one_page(workdir):
-    status, printed, error = run_program("report", f"--workdir={workdir}")
+    status, printed, error = run_command("report", f"--workdir={workdir}")
     assert status == 0, error
     output = workdir / "evaluation" / "test" / "report.html"
     assert str(output) in printed
@@ -27,7 +27,7 @@ def test_report_writes_one_page(workdir):
 
 def test_split_and_output_are_used(workdir, tmp_path):
     output = tmp_path / "a b" / "page.html"
-    status, _, error = run_program(
+    status, _, error = run_command(
         *("report", f"--workdir={workdir}", "--split=training", "--mistakes=0"),
         f"--output={output}",
     )
@@ -50,7 +50,7 @@ def test_errors_name_the_remedy(workdir, tmp_path, flags, message):
     if flags:
         flags = [f"--workdir={workdir}", *flags]
     output = tmp_path / "page.html"
-    status, _, error = run_program("report", f"--output={output}", *flags)
+    status, _, error = run_command("report", f"--output={output}", *flags)
     assert status == 1
     assert message in error
     assert not output.exists()

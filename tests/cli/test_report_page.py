@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 
 from advance_tf.reporting.html_report import write_html_report
 from advance_tf.runs.workdir import load_run
-from tests.untrained_run import with_validation, write_run
+from tests.untrained_run import copy_run, with_validation
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -54,9 +54,9 @@ def _require_browser():
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     _require_browser()
-    folder = tmp_path_factory.mktemp("run")
+    folder = copy_run(tmp_path_factory)
     output = folder / "report.html"
-    run = with_validation(load_run(write_run(folder)))
+    run = with_validation(load_run(folder))
     write_html_report(run, "test", output, mistakes=2)
     return output
 
@@ -66,10 +66,9 @@ def pages(page, tmp_path_factory):
     """Pages of runs of both modalities, of image only and of sound only."""
     found = {"both": page}
     for modality in ("image", "sound"):
-        folder = tmp_path_factory.mktemp(modality)
+        folder = copy_run(tmp_path_factory, modality)
         found[modality] = folder / "report.html"
-        run = load_run(write_run(folder, modality))
-        write_html_report(run, "test", found[modality], mistakes=1)
+        write_html_report(load_run(folder), "test", found[modality], mistakes=1)
     return found
 
 

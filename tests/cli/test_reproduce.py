@@ -10,6 +10,7 @@ import pytest
 
 from advance_tf.experiments import reproduction
 from advance_tf.experiments.study import prepare_study
+from advance_tf.training.session import run_progress
 from tests.experiments.factories import open_small_study, write_evaluated, write_trained
 from tests.imports import ROOT
 from tests.processes import run_program
@@ -22,10 +23,16 @@ SMALL = (
 )
 
 
+def logs(workdir):
+    """Run → the text of its log."""
+    paths = sorted(workdir.glob("grid/*/*/*/0/log.csv"))
+    return {path.parts[-5]: path.read_text() for path in paths}
+
+
 def epochs(workdir):
-    """Run → the epochs in its log."""
-    logs = sorted(workdir.glob("grid/*/*/*/0/log.csv"))
-    return {log.parts[-5]: len(log.read_text().splitlines()) - 1 for log in logs}
+    """Run → the number of epochs that its checkpoint has."""
+    folders = [path.parent for path in workdir.glob("grid/*/*/*/0/log.csv")]
+    return {folder.parts[-4]: run_progress(folder).epochs for folder in folders}
 
 
 def wait_for(condition, seconds=240):
@@ -66,11 +73,11 @@ def test_a_killed_study_resumes_from_its_folder(tmp_path, fabricated_advance, te
         first.send_signal(signal.SIGTERM)
         first.communicate()
     assert first.returncode == 143
-    killed = epochs(workdir)
+    killed, finished = logs(workdir), epochs(workdir)
     time.sleep(1)
-    assert epochs(workdir) == killed
+    assert (logs(workdir), epochs(workdir)) == (killed, finished)
 
-    wanted = max(killed.values()) + 1
+    wanted = max(finished.values()) + 1
     status, printed, error = run_program(
         *("reproduce", f"--workdir={workdir}", "--grid", "--runs=1", "--jobs=2"),
         *("--alphas=0.1", "--grid_recipe=table1_kl_audio", "--grid_folds=2"),
@@ -78,6 +85,16 @@ def test_a_killed_study_resumes_from_its_folder(tmp_path, fabricated_advance, te
     )
     assert status == 0, error
     assert set(epochs(workdir).values()) == {wanted}
+    # The epochs of a checkpoint are not trained again: their rows are the same, with
+    # their seconds. The log may have had one more than the checkpoint.
+    resumed = {run: text.splitlines() for run, text in logs(workdir).items()}
+    for run, text in killed.items():
+        kept = text.splitlines()[: 1 + finished[run]]
+        assert resumed[run][: len(kept)] == kept
+    for lines in resumed.values():
+        rows = list(csv.DictReader(lines))
+        assert all(float(row["seconds"]) > 0 for row in rows)
+        assert [int(row["epoch"]) for row in rows] == list(range(1, wanted + 1))
     assert "table1_kl_audio: best on 2 folds of the training split" in printed
     assert "--alpha=0.1" in printed
     with (workdir / "grid-table1_kl_audio.csv").open() as file:

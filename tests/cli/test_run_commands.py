@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from advance_tf.data.synthetic.pairs import LABEL
-from tests.processes import run_program
-from tests.untrained_run import write_run
+from tests.commands import run_command
+from tests.untrained_run import copy_run
 
 LEAKY = "leaky: places shared between training and test"
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def evaluated(workdir):
     """The folder of the evaluation and the printed text."""
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         "evaluate", f"--workdir={workdir}", "--batch_size=8"
     )
     assert status == 0, error
@@ -56,7 +56,7 @@ def test_evaluation_of_training_pairs_is_labelled(workdir, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(workdir / "data", moved)
     (moved / "NOTICE.txt").write_text("copied data\n")
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("evaluate", f"--workdir={workdir}", "--split=all"),
         *(f"--data_dir={moved}", f"--output_dir={tmp_path / 'out'}"),
     )
@@ -71,7 +71,7 @@ def test_predict_agrees_with_evaluate(workdir, evaluated):
     with (evaluated[0] / "predictions.csv").open() as file:
         expected = next(csv.DictReader(file))
     key = f"{expected['scene']}/{expected['stem']}"
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("predict", f"--workdir={workdir}", "--json", "--top=13"),
         f"--image={workdir}/data/vision/{key}.jpg",
         f"--sound={workdir}/data/sound/{key}.wav",
@@ -96,7 +96,7 @@ def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
     good = sorted(source.iterdir())[0]
     shutil.copy(good, tmp_path / "good.jpg")
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
-    status, printed, error = run_program(
+    status, printed, error = run_command(
         *("predict", f"--workdir={workdir}", f"--data_dir={tmp_path}", "--noevents")
     )
     assert status == 1
@@ -125,6 +125,6 @@ def test_predict_a_folder_with_a_bad_file(workdir, tmp_path):
 def test_errors_name_the_remedy(workdir, program, flags, message):
     if flags:
         flags = [f"--workdir={workdir}", *flags]
-    status, _, error = run_program(program, *flags)
+    status, _, error = run_command(program, *flags)
     assert status == 1
     assert message in error

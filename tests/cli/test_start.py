@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.imports import ROOT
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 # Of these, only TensorFlow and Keras are needed for the prediction of a run.
 HEAVY = (
@@ -44,8 +44,8 @@ def test_a_wrong_path_is_reported_before_tensorflow_is_loaded(tmp_path):
     assert found["loaded"] == []
 
 
-def test_a_prediction_loads_tensorflow_and_no_other_heavy_module(tmp_path):
-    folder = write_run(tmp_path)
+def test_a_prediction_loads_tensorflow_and_no_other_heavy_module(tmp_path_factory):
+    folder = copy_run(tmp_path_factory)
     image, sound = (
         next((folder / "data" / name).rglob("*.*")) for name in ("vision", "sound")
     )

@@ -9,12 +9,12 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.models.recognizer import build_audio_tagger
 from advance_tf.models.weights import TowerMetadata, save_tower
 from advance_tf.teacher.knowledge import load_knowledge
-from tests.processes import run_program
+from tests.commands import run_command
 
 
 def teach(*flags):
     """Exit status, standard output and standard error."""
-    return run_program("teach", "--clip_seconds=1", *flags)
+    return run_command("teach", "--clip_seconds=1", *flags)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The tutorial notebook runs from its first cell to its last."""
 
 import pathlib
+import re
 
 import nbformat
 import pytest
@@ -50,6 +51,8 @@ def test_the_notebook_runs(
     printed = "\n".join(texts)
     assert "104 pairs of 52 sites" in printed
     assert "synthetic data" in printed
-    assert "weighted F: 0." in printed
+    score = re.search(r"weighted F: (\d\.\d\d)\n", printed)
+    assert score is not None, printed
+    assert 0 < float(score[1]) <= 1
     # The activation maps are the last output.
     assert "image/png" in executed.cells[-2].outputs[-1]["data"]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.built_once import build_once
 from tests.export.edge_programs import EDGE, write_small_model
 
 _INSTALL_SECONDS = 600
@@ -42,26 +43,36 @@ def media(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported_run(tmp_path_factory):
-    """A small untrained run of both modalities on synthetic pairs."""
+def workdir(tmp_path_factory) -> pathlib.Path:
+    """The folder of an untrained run of both modalities on synthetic pairs."""
     from tests.serving.factories import create_run
 
-    return create_run(tmp_path_factory.mktemp("run"))
+    return build_once(tmp_path_factory, "export-run", create_run)
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory, exported_run):
-    """The folder of an export, which holds 1/."""
+def exported_run(workdir):
+    """The run of `workdir`."""
+    from advance_tf.runs.workdir import load_run
+
+    return load_run(workdir)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory, workdir) -> pathlib.Path:
+    """The folder of an export of `workdir`, which holds 1/."""
     from advance_tf.serving.export import export_saved_model
 
-    export_dir = tmp_path_factory.mktemp("export") / "advance"
-    export_saved_model(exported_run, export_dir)
-    return export_dir
+    return build_once(
+        tmp_path_factory,
+        "advance",
+        lambda folder: export_saved_model(workdir, folder),
+    )
 
 
 @pytest.fixture(scope="session")
-def exported_lite(tmp_path_factory, exported_run):
-    """A .tflite file of the exporter."""
+def exported_lite(tmp_path_factory, workdir):
+    """A .tflite file of `workdir`."""
     from advance_tf.serving.export import export_litert
 
-    return export_litert(exported_run, tmp_path_factory.mktemp("lite")).path
+    return export_litert(workdir, tmp_path_factory.mktemp("lite")).path

@@ -29,6 +29,7 @@ from advance_tf.serving.export import (
     export_saved_model,
 )
 from advance_tf.training.callbacks import BEST_WEIGHTS
+from tests.built_once import build_once
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
 RATE_HZ = 16_000
@@ -95,25 +96,27 @@ def write_masked_run(folder: pathlib.Path) -> None:
     StoredCalibration(TEMPERATURES, {}, distances, 60).save(folder)
 
 
+def write_masked_run_and_exports(folder: pathlib.Path) -> None:
+    """The run and the versions of its exports, each in a folder of its own."""
+    (folder / "run").mkdir()
+    write_masked_run(folder / "run")
+    run = load_run(folder / "run")
+    # Each export compares its probabilities with those of the run.
+    export_saved_model(run, folder / "saved_model")
+    export_litert(run, folder / "litert")
+    export_onnx(run, folder / "onnx")
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> dict[str, Any]:
     """The model of a run, of its exports, and the folder of the run."""
-    folder = tmp_path_factory.mktemp("run")
-    write_masked_run(folder)
-    run = load_run(folder)
-    folders = {
-        name: tmp_path_factory.mktemp(name)
-        for name in ("saved_model", "litert", "onnx")
-    }
-    # Each export compares its probabilities with those of the run.
-    export_saved_model(run, folders["saved_model"])
-    lite = export_litert(run, folders["litert"]).path
-    export_onnx(run, folders["onnx"])
+    folder = build_once(tmp_path_factory, "masked", write_masked_run_and_exports)
+    (lite,) = (folder / "litert").glob("1/*.tflite")
     return {
-        "folder": folder,
-        "run": load_model(folder),
+        "folder": folder / "run",
+        "run": load_model(folder / "run"),
         # The folder of the versions, and the file itself.
-        "saved_model": load_model(folders["saved_model"]),
+        "saved_model": load_model(folder / "saved_model"),
         "litert": load_model(lite),
-        "onnx": load_model(folders["onnx"]),
+        "onnx": load_model(folder / "onnx"),
     }

@@ -10,7 +10,7 @@ from advance_tf.inference.rejection import reason_text
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.reporting.answers import AnswerExplainer
 from tests.inference.conftest import RATE_HZ, TEMPERATURES, noise_image, noise_sound
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 KINDS = ("run", "saved_model", "litert", "onnx")
 
@@ -90,8 +90,8 @@ def test_the_signature_states_scene_confidence_and_reason(models):
     assert (texts[0], texts[2]) == ("", "")
 
 
-def test_a_run_without_the_file_has_no_temperature_and_rejects_nothing(tmp_path):
-    model = load_model(write_run(tmp_path))
+def test_a_run_without_the_file_rejects_nothing(tmp_path_factory):
+    model = load_model(copy_run(tmp_path_factory))
     blank = np.zeros((32, 32, 3), np.uint8)
     answer = model.predict(image=blank)
     assert (answer.reason, answer.scene) == ("", answer.scenes[0][0])

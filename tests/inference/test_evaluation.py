@@ -7,12 +7,12 @@ from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
 from advance_tf.inference.evaluation import evaluate, run_names
 from advance_tf.runs.workdir import load_run
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return load_run(write_run(tmp_path_factory.mktemp("run")))
+    return load_run(copy_run(tmp_path_factory))
 
 
 def test_the_knowledge_is_that_of_the_run(run):

@@ -10,7 +10,7 @@ from advance_tf.inference.examples import find_examples
 from advance_tf.inference.loading import load_model
 from advance_tf.inference.shared_prediction import RESULTS, predict_shard
 from advance_tf.parts import MANIFEST, Shard
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 # Batches of other rows round differently on some processors.
 ROUNDING = 1e-5
@@ -18,7 +18,7 @@ ROUNDING = 1e-5
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 def assert_same_answer(found, expected):

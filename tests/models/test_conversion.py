@@ -136,6 +136,12 @@ def test_converted_file_is_loaded_as_a_tower(tmp_path, small_arrays):
     )
 
 
+@pytest.fixture(scope="module")
+def fusion_arrays():
+    """The arrays of a recognizer without an event head."""
+    return to_arrays(Fusion(""))
+
+
 @pytest.mark.parametrize(
     ("events_on", "transfer", "output"),
     [
@@ -201,12 +207,13 @@ def test_a_recognizer_of_one_input_equals_that_of_pytorch(single_input):
     )
 
 
-def test_scenes_sorted_by_name_keep_their_order():
-    arrays = to_arrays(Fusion(""))
-    converted = conversion.convert_fusion(arrays, "fusion.pt", scene_order="name")
+def test_scenes_sorted_by_name_keep_their_order(fusion_arrays):
+    converted = conversion.convert_fusion(
+        fusion_arrays, "fusion.pt", scene_order="name"
+    )
     kernel, bias = converted.heads["scene_head"]
-    np.testing.assert_array_equal(kernel, arrays["fusion_fc.weight"].T)
-    np.testing.assert_array_equal(bias, arrays["fusion_fc.bias"])
+    np.testing.assert_array_equal(kernel, fusion_arrays["fusion_fc.weight"].T)
+    np.testing.assert_array_equal(bias, fusion_arrays["fusion_fc.bias"])
 
 
 @pytest.mark.parametrize(
@@ -232,16 +239,15 @@ def test_scenes_sorted_by_name_keep_their_order():
         ),
     ],
 )
-def test_invalid_key_of_a_recognizer_is_named(change, message):
-    arrays = to_arrays(Fusion(""))
+def test_invalid_key_of_a_recognizer_is_named(fusion_arrays, change, message):
+    arrays = dict(fusion_arrays)
     change(arrays)
     with pytest.raises(ValueError, match=message):
         conversion.convert_fusion(arrays, "fusion.pt")
 
 
-def test_checkpoint_without_a_tower_raises():
-    arrays = to_arrays(Fusion(""))
-    arrays = {k: a for k, a in arrays.items() if not k.startswith("audio_net.")}
+def test_checkpoint_without_a_tower_raises(fusion_arrays):
+    arrays = {k: a for k, a in fusion_arrays.items() if not k.startswith("audio_net.")}
     with pytest.raises(
         ValueError, match=r"\(audio_net\.\*\) must contain conv1.weight"
     ):

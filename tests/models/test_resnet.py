@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advance_tf.models import resnet
 from advance_tf.models.resnet import (
     BLOCKS,
     BatchNorm,
@@ -174,20 +175,49 @@ def test_only_strides_pad_in_training():
     assert paddings == {b"SAME", b"VALID"}
 
 
-@pytest.mark.parametrize("width", [1, 4, 8])
-@pytest.mark.parametrize("depth", [18, 50])
-def test_gradients_of_narrow_towers_are_finite(depth, width):
-    """Strided 1×1 convolutions with 8 channels crash in oneDNN."""
-    model = build_resnet(depth, width, (40, 24, 1), first_stride=1)
+def gradients_of(model, x, training):
+    """Variable path → gradient of the sum of squares, computed in a graph."""
 
     @tf.function
     def gradients(x):
         with tf.GradientTape() as tape:
-            total = tf.reduce_sum(model(x, training=True) ** 2)
+            total = tf.reduce_sum(model(x, training=training) ** 2)
         return tape.gradient(total, model.trainable_variables)
 
-    found = gradients(tf.random.stateless_normal([4, 40, 24, 1], [1, 2]))
-    assert all(np.isfinite(g).all() for g in found)
+    paths = [variable.path for variable in model.trainable_variables]
+    return dict(zip(paths, gradients(tf.constant(x)), strict=True))
+
+
+def test_gradients_of_strided_shortcuts_are_those_of_numpy():
+    """Strided 1×1 convolutions with 8 channels crash in oneDNN."""
+    counts = (1, 2, 4, 8, 16)
+    starts = np.cumsum((0, *counts))
+    inputs = keras.Input((10, 6, starts[-1]))
+    outputs = [
+        resnet._shortcut(
+            inputs[..., start : start + count], 2 * count, 2, f"of_{count}", "authors"
+        )
+        for start, count in zip(starts, counts, strict=False)
+    ]
+    model = keras.Model(inputs, keras.layers.Concatenate()(outputs))
+    x = np.random.default_rng(0).normal(size=(4, 10, 6, starts[-1])).astype("f")
+    # With the initial statistics a batch norm divides by √(1 + 1e-5).
+    found = gradients_of(model, x, training=False)
+    for start, count in zip(starts, counts, strict=False):
+        used = x[:, ::2, ::2, start : start + count].reshape(-1, count)
+        kernel = model.get_layer(f"of_{count}_downsample_0").kernel
+        expected = 2 * used.T @ (used @ kernel.numpy()[0, 0]) / (1 + 1e-5)
+        bound = 1e-4 * np.abs(expected).max()
+        gradient = found[kernel.path][0, 0]
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=bound)
+
+
+def test_gradients_of_a_narrow_tower_are_finite():
+    model = build_resnet(50, 4, (40, 24, 1), first_stride=1)
+    x = np.random.default_rng(0).normal(size=(4, 40, 24, 1)).astype("f")
+    found = gradients_of(model, x, training=True)
+    assert all(np.isfinite(gradient).all() for gradient in found.values())
+    assert max(np.abs(gradient).max() for gradient in found.values()) > 0
 
 
 @pytest.mark.parametrize(

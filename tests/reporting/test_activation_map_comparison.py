@@ -29,7 +29,7 @@ from advance_tf.reporting.activation_maps import (
 )
 from advance_tf.reporting.canvas import probability
 from advance_tf.runs.workdir import load_run, write_config
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 def fake_pairs(**counts):
@@ -69,7 +69,7 @@ def test_select_by_gain_leaves_out_losses():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("first"))
+    return copy_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

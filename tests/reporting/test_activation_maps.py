@@ -14,7 +14,7 @@ from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
 from advance_tf.reporting import activation_maps
 from advance_tf.reporting.activation_maps import ActivationMaps
 from advance_tf.runs.workdir import load_run
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 FEATURES = FeatureConfig(image_size=64, clip_seconds=1.0)
 SCENES = np.array([0, 7, 12])
@@ -213,7 +213,7 @@ def test_rejects_other_models_and_modalities():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return load_run(write_run(tmp_path_factory.mktemp("run")))
+    return load_run(copy_run(tmp_path_factory))
 
 
 def test_compute_maps_returns_the_requested_scenes(run):

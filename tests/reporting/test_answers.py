@@ -16,7 +16,7 @@ from advance_tf.reporting import overlay
 from advance_tf.reporting.activation_maps import compute_maps
 from advance_tf.reporting.answers import AnswerExplainer, compare_events
 from advance_tf.runs.workdir import Run, load_run
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 # The first pair of the second scene.
 STEM, SCENE = "00002", "beach"
@@ -24,7 +24,7 @@ STEM, SCENE = "00002", "beach"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from advance_tf.cli.main import main
 from advance_tf.reporting.answers import AnswerExplainer
 from advance_tf.reporting.app import AppServer, answer_uploads
 from tests.cli.test_report_page import WIDTHS, set_width
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 SECONDS = 20
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from advance_tf.reporting.error_analysis import (
 )
 from advance_tf.runs.workdir import load_run
 from advance_tf.teacher.knowledge import EventKnowledge
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 def divergence(y, p):
@@ -94,7 +94,7 @@ def contents(uri):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return load_run(write_run(tmp_path_factory.mktemp("run")))
+    return load_run(copy_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

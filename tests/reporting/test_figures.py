@@ -10,12 +10,12 @@ from advance_tf.reporting import draw_figures, write_evaluation
 from advance_tf.reporting.calibration import calibrate_run
 from advance_tf.reporting.figures import write_events
 from advance_tf.runs.workdir import load_run
-from tests.untrained_run import with_validation, write_run
+from tests.untrained_run import copy_run, with_validation
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return load_run(write_run(tmp_path_factory.mktemp("run")))
+    return load_run(copy_run(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from advance_tf.metrics.calibration import calibrate
 from advance_tf.reporting import html_report
 from advance_tf.runs.workdir import load_run
 from tests.reporting.parsed_page import parse_page
-from tests.untrained_run import with_validation, write_run
+from tests.untrained_run import copy_run, with_validation
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -41,7 +41,7 @@ def attributes(text, *tags):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return with_validation(load_run(write_run(tmp_path_factory.mktemp("run"))))
+    return with_validation(load_run(copy_run(tmp_path_factory)))
 
 
 @pytest.fixture(scope="module")

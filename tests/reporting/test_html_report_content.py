@@ -17,14 +17,14 @@ from advance_tf.reporting.error_analysis import (
 )
 from advance_tf.runs.workdir import load_run
 from tests.reporting.parsed_page import parse_page
-from tests.untrained_run import with_validation, write_run
+from tests.untrained_run import copy_run, with_validation
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return with_validation(load_run(write_run(tmp_path_factory.mktemp("run"))))
+    return with_validation(load_run(copy_run(tmp_path_factory)))
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +226,8 @@ def test_page_shows_the_command_that_computes_knowledge(run, evaluation):
 
 
 @pytest.mark.parametrize("modality", ["image", "sound"])
-def test_run_with_one_input(modality, tmp_path):
-    run = load_run(write_run(tmp_path, modality))
+def test_run_with_one_input(modality, tmp_path_factory):
+    run = load_run(copy_run(tmp_path_factory, modality))
     evaluation = evaluate(run, "test")
     root = parse_page(
         html_report.render(html_report.page_values(run, evaluation, mistakes=1))

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.imports import ROOT
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 EXTRA = "Install it with `pip install 'advance_tf[report]'`."
 PACKAGES = ("matplotlib", "jinja2", "sklearn", "tensorboard", "threadpoolctl")
@@ -100,7 +100,7 @@ def test_import_errors_name_the_extra():
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    return write_run(tmp_path_factory.mktemp("run"))
+    return copy_run(tmp_path_factory)
 
 
 def test_evaluate_works_without_the_extra(workdir):

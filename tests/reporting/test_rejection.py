@@ -14,12 +14,12 @@ from advance_tf.reporting.rejection import (
     measure_rejection,
 )
 from advance_tf.runs.workdir import load_run
-from tests.untrained_run import write_run
+from tests.untrained_run import copy_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return load_run(write_run(tmp_path_factory.mktemp("run")))
+    return load_run(copy_run(tmp_path_factory))
 
 
 def test_rows_are_those_of_single_predictions(run, tmp_path):

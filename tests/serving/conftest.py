@@ -4,6 +4,7 @@ import pytest
 
 from advance_tf.serving import litert, parity
 from advance_tf.serving.inference_model import InferenceModel
+from tests.built_once import build_once
 from tests.serving.factories import create_pairs, create_source, knowledge
 
 
@@ -22,5 +23,10 @@ def decoded(source):
 @pytest.fixture(scope="session")
 def float32(source, tmp_path_factory):
     """The float32 flatbuffer of the source."""
-    inference_model = InferenceModel(source, litert=True)
-    return litert.convert(inference_model, tmp_path_factory.mktemp("lite"))
+
+    def convert(folder):
+        contents = litert.convert(InferenceModel(source, litert=True), folder)
+        (folder / "float32.tflite").write_bytes(contents)
+
+    folder = build_once(tmp_path_factory, "float32", convert)
+    return (folder / "float32.tflite").read_bytes()

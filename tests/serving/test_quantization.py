@@ -1,16 +1,55 @@
 """Quantized LiteRT models are smaller and predict nearly the same."""
 
+import re
 import sys
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from advance_tf.serving import agreement, litert, parity, quantization
+from advance_tf.serving.flatbuffer import read_model
+
+INT8, FLOAT16 = schema.TensorType.INT8, schema.TensorType.FLOAT16
+# The convolutions with weights in 8 bits, by their outputs; the others have 16 bits.
+IN_8_BITS = {
+    "float16": r"(?!)",
+    "dynamic": r"_tower.*layer[34]_",
+    "int8": r"_tower.*layer[1-4]_",
+}
+
+
+def kernel_types(contents):
+    """The output's name and the kernel's type of every convolution."""
+    model = read_model(contents)
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    found = []
+    for graph in model.subgraphs:
+        producers = {op.outputs[0]: op for op in graph.operators}
+        for op in graph.operators:
+            if codes[op.opcodeIndex] != schema.BuiltinOperator.CONV_2D:
+                continue
+            kernel = op.inputs[1]
+            # 16 bits are converted to 32 before the convolution.
+            if kernel in producers:
+                kernel = producers[kernel].inputs[0]
+            name = graph.tensors[op.outputs[0]].name.decode()
+            found.append((name, graph.tensors[kernel].type))
+    return found
 
 
 @pytest.mark.parametrize("kind", ["float16", "dynamic", "int8"])
 def test_quantized_models_predict_nearly_the_same(decoded, float32, tmp_path, kind):
     quantized = quantization.quantize(float32, kind, tmp_path, decoded)
     assert len(quantized) < 0.9 * len(float32)
+    types = kernel_types(quantized)
+    # Two ResNets of 20 convolutions; three signatures run one or both, `embed` both.
+    assert len(types) == 3 * 2 * 20
+    for name, found in types:
+        in_8_bits = re.search(IN_8_BITS[kind], name) is not None
+        assert found == (INT8 if in_8_bits else FLOAT16), name
+    assert {found for _, found in types} == (
+        {FLOAT16} if kind == "float16" else {INT8, FLOAT16}
+    )
     model, original = litert.LiteModel(quantized), litert.LiteModel(float32)
     for signature in model.signatures:
         found = model.probs(decoded, signature)

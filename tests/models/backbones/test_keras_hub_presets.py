@@ -124,7 +124,9 @@ def test_embedding_is_the_mean_of_the_patches_and_the_class_token(name, request)
         ",tokens=patches": patches.mean(1),
         ",tokens=class": token,
     }
-    for options, values in expected.items():
+    # How tokens are chosen does not depend on the network.
+    for options in expected if name == "vit" else [""]:
+        values = expected[options]
         tower = build_backbone(f"kerashub:{folder}{options}", "image", FEATURES)
         np.testing.assert_allclose(tower(IMAGES), values, rtol=0, atol=1e-5)
         folded = fold_batch_norms(tower)
