@@ -3,10 +3,8 @@
 import dataclasses
 import json
 
-import keras
 import numpy as np
 import pytest
-from keras import layers
 
 from advance_tf.checksums import replacing_checked
 from advance_tf.config import TransferConfig
@@ -14,7 +12,7 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.experiments import distillation
 from advance_tf.inference import stored_outputs
 from advance_tf.metrics.probabilities import sigmoid, softmax
-from advance_tf.models.heads import connect_heads, embedding_model
+from advance_tf.models.heads import embedding_model
 from advance_tf.runs import workdir as workdir_module
 from advance_tf.runs.calibration import StoredCalibration
 from advance_tf.runs.training import prepare
@@ -27,31 +25,9 @@ from tests.training import factories
 SETTINGS = DistillationSettings(3.0, soft_scene_weight=0.5, embedding_weight=0.25)
 
 
-def build_tiny(model, features, transfer="none"):
-    """A recognizer whose towers are a mean and a dense layer, built in milliseconds."""
-    side = features.image_size
-    image = keras.Input((side, side, 3), name="image")
-    log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
-    maps = {
-        "image": (image, layers.Rescaling(1 / 255)),
-        "audio": (log_mel, layers.Reshape((features.frames, features.mel_bins, 1))),
-    }
-    embeddings = {}
-    for tower, (given, scaled) in maps.items():
-        x = inner = keras.Input(scaled(given).shape[1:])
-        x = layers.Conv2D(5, 4, 4, activation="relu", name="conv1")(x)
-        x = layers.GlobalAveragePooling2D()(x)
-        network = keras.Model(inner, x, name=f"{tower}_tower")
-        embeddings[tower] = network(scaled(given))
-    outputs = connect_heads(embeddings["image"], embeddings["audio"], model, transfer)
-    return keras.Model({"image": image, "log_mel": log_mel}, outputs, name="recognizer")
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _tiny_recognizers():
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (student, workdir_module):
-            patch.setattr(module, "build_recognizer", build_tiny)
+    with factories.tiny_towers(student, workdir_module):
         yield
 
 
@@ -60,7 +36,7 @@ def write_teacher(folder, data, manifest, seed, transfer="none"):
     config = factories.build_config(data, transfer, seed=seed)
     runtime.start(config.training)
     setup = prepare(folder, start=config, manifest=manifest)
-    recognizer = build_tiny(config.model, config.features, transfer)
+    recognizer = factories.build_tiny(config.model, config.features, transfer)
     folder.mkdir()
     with replacing_checked(folder / "best.weights.h5") as temporary:
         recognizer.save_weights(temporary)

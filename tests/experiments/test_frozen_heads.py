@@ -1,6 +1,7 @@
 """Heads in memory: equal to those of `train_heads`, resumed, and in processes."""
 
 import concurrent.futures
+import dataclasses
 import json
 from concurrent.futures.process import BrokenProcessPool
 
@@ -123,16 +124,51 @@ def test_jobs_leave_predictions_and_scores_and_are_not_repeated(
     assert not is_trained(other, manifest)
 
 
+def statistics(knowledge, pairs):
+    """Posteriors and relevance vectors of training pairs, in NumPy."""
+    logits = np.asarray(knowledge.targets_for(pairs)["teacher_logits"], np.float64)
+    soft = knowledge.event_mask / (1 + np.exp(-logits))
+    scenes = np.array([pair.scene for pair in pairs])
+    groups = [soft[scenes == scene] for scene in labels.scenes()]
+    directions = [np.linalg.svd(rows).Vh[0] for rows in groups]
+    return (
+        np.stack([rows.mean(axis=0) for rows in groups]),
+        np.stack([direction * np.sign(direction.sum()) for direction in directions]),
+    )
+
+
 def test_a_fold_is_trained_with_the_knowledge_of_its_own_pairs(
-    study, manifest, embeddings, knowledge
+    study, manifest, embeddings, knowledge, monkeypatch
 ):
+    """Of its training pairs, not of those of the whole split."""
     fold = open_fold(study, manifest)
     share_knowledge(fold, knowledge)
     job = fold.study.job("table1_event", 0)
     work = HeadJobs(fold.manifest, (job,), fold.study.workdir / KNOWLEDGE)
+    written, found = frozen_heads._write, []
+
+    def recorded(job, manifest, model, rows):
+        found.append(model.logits(manifest.positions("validation"))["scene_logits"])
+        written(job, manifest, model, rows)
+
+    monkeypatch.setattr(frozen_heads, "_write", recorded)
     assert train_jobs(work, {embedding_key(job.config): embeddings}) == 1
-    assert 0 < read_result(job)["best_score"] <= 1
     assert not predictions_of(job).exists()
+    rows = [rows_of(fold.manifest, embeddings, s) for s in ("training", "validation")]
+
+    def alone(pairs):
+        posteriors, relevance = statistics(knowledge, pairs)
+        known = dataclasses.replace(
+            knowledge, posteriors=posteriors, relevances={"gram": relevance}
+        )
+        return train_heads(job.config, embeddings, *rows, knowledge=known)
+
+    own, whole = (alone(each.of("training")) for each in (fold.manifest, manifest))
+    assert read_result(job)["best_score"] == pytest.approx(own.progress.best_score)
+    expected = own.logits(rows[1])["scene_logits"]
+    np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4)
+    other = whole.logits(rows[1])["scene_logits"]
+    assert np.abs(other - expected).max() > 1e-2
 
 
 def open_fold(study, manifest):

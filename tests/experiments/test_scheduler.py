@@ -36,6 +36,7 @@ class StubJob(Job):
 def jobs(tmp_path, fabricated_advance, monkeypatch):
     """Four jobs of one recipe."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 0.05)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     study = open_small_study(tmp_path, fabricated_advance)

@@ -1,6 +1,5 @@
 """advance_tf.train: new runs, resumed runs, event knowledge and refused settings."""
 
-import csv
 import dataclasses
 import json
 
@@ -8,35 +7,44 @@ import numpy as np
 import pytest
 
 import advance_tf
+from advance_tf import labels
 from advance_tf.config import (
     Config,
     DataConfig,
     FeatureConfig,
-    ModelConfig,
     TrainingConfig,
     TransferConfig,
 )
+from advance_tf.data.dataset import make_dataset
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
 from advance_tf.locks import lock_folder
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
+from advance_tf.runs import workdir as workdir_module
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge
+from advance_tf.training import recognition
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT, LOG
-from tests.training.factories import build_scene_knowledge
+from tests.training import factories
+from tests.training.resumption import read_rows
 
 
 def build_config(transfer="event", **training):
-    """A configuration whose epoch takes about a second."""
+    """A configuration of one epoch."""
     return Config(
         # The data section is that of the data set.
         data=DataConfig(data_dir="elsewhere", split_protocol="pair"),
         features=FeatureConfig(image_size=32, clip_seconds=1.0),
-        model=ModelConfig(image_depth=10, audio_depth=10, image_width=4, audio_width=4),
         transfer=TransferConfig(transfer=transfer),
         training=TrainingConfig(
             **{"epochs": 1, "batch_size": 13, "learning_rate": 1e-3, **training}
         ),
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tiny_recognizers():
+    with factories.tiny_towers(recognition, workdir_module):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +58,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def knowledge(dataset):
-    return build_scene_knowledge(dataset.manifest)
+    return factories.build_scene_knowledge(dataset.manifest)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +66,6 @@ def run(dataset, knowledge, tmp_path_factory):
     """A run of one epoch with transfer "event"; resumed runs are copies of it."""
     workdir = tmp_path_factory.mktemp("event")
     return advance_tf.train(build_config(), dataset, workdir, knowledge=knowledge)
-
-
-def read_rows(workdir):
-    with (workdir / LOG).open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def copy(run, folder):
@@ -83,6 +86,15 @@ def read_times(folder):
     return {path: path.stat().st_mtime_ns for path in read_files(folder)}
 
 
+def f_of_outputs(run):
+    """Weighted F of the recognizer on the test pairs, in NumPy."""
+    pairs = run.manifest.of("test")
+    ((inputs, _),) = make_dataset(pairs, run.data_dir, run.config.features, len(pairs))
+    logits = run.recognizer.predict_on_batch(inputs)["scene_logits"]
+    true = np.array([labels.scenes().index(pair.scene) for pair in pairs])
+    return factories.weighted_f(true, logits.argmax(axis=1))
+
+
 def test_a_run_has_config_manifest_knowledge_and_label(run, dataset, knowledge):
     assert isinstance(run, advance_tf.Run)
     assert run.config == dataset.configure(build_config())
@@ -101,7 +113,7 @@ def test_the_evaluation_equals_the_stored_metrics(run):
     write_evaluation(run, evaluation)
     path = run.workdir / "evaluation" / "test" / METRICS
     stored = json.loads(path.read_text(encoding="utf-8"))
-    assert 0 <= evaluation.weighted_f <= 1
+    assert evaluation.weighted_f == pytest.approx(f_of_outputs(run), abs=1e-6)
     assert stored["weighted"]["f_score"]["value"] == evaluation.weighted_f
     assert advance_tf.evaluate(run.workdir, "test").weighted_f == evaluation.weighted_f
 
@@ -177,7 +189,8 @@ def test_without_transfer_knowledge_is_optional(given, dataset, knowledge, tmp_p
     contents = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert contents["knowledge_dir"] == ""
     assert "event_kl_loss" not in read_rows(tmp_path)[0]
-    assert 0 <= advance_tf.evaluate(run, "test").weighted_f <= 1
+    found = advance_tf.evaluate(run, "test").weighted_f
+    assert found == pytest.approx(f_of_outputs(run), abs=1e-6)
 
 
 def test_one_process_at_a_time_trains_a_run(dataset, knowledge, tmp_path):

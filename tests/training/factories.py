@@ -1,8 +1,12 @@
-"""Small configurations, manifests and event knowledge for the tests of training."""
+"""Small configurations, towers, manifests and knowledge for the tests of training."""
 
+import contextlib
 import dataclasses
 
+import keras
 import numpy as np
+import pytest
+from keras import layers
 
 from advance_tf import labels
 from advance_tf.config import (
@@ -14,6 +18,7 @@ from advance_tf.config import (
     TransferConfig,
 )
 from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.models.heads import PRESENT, connect_heads, mask_input
 from advance_tf.teacher.knowledge import build_knowledge
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
@@ -49,6 +54,41 @@ def build_config(folder, transfer="none", **training):
     )
 
 
+def build_tiny(model, features, transfer="none"):
+    """A recognizer whose towers are a mean and a dense layer, built in milliseconds."""
+    side = features.image_size
+    image = keras.Input((side, side, 3), name="image")
+    log_mel = keras.Input((features.frames, features.mel_bins), name="log_mel")
+    maps = {
+        "image": (image, layers.Rescaling(1 / 255)),
+        "audio": (log_mel, layers.Reshape((features.frames, features.mel_bins, 1))),
+    }
+    embeddings = {}
+    for tower, (given, scaled) in maps.items():
+        x = inner = keras.Input(scaled(given).shape[1:])
+        x = layers.Conv2D(5, 4, 4, activation="relu", name="conv1")(x)
+        x = layers.GlobalAveragePooling2D()(x)
+        network = keras.Model(inner, x, name=f"{tower}_tower")
+        embeddings[tower] = network(scaled(given))
+    present = mask_input(model)
+    outputs = connect_heads(
+        embeddings["image"], embeddings["audio"], model, transfer, present
+    )
+    inputs = {"image": image, "log_mel": log_mel}
+    if present is not None:
+        inputs[PRESENT] = present
+    return keras.Model(inputs, outputs, name="recognizer")
+
+
+@contextlib.contextmanager
+def tiny_towers(*modules):
+    """Makes modules build `build_tiny` in place of the towers of a configuration."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            patch.setattr(module, "build_recognizer", build_tiny)
+        yield
+
+
 def build_manifest(folder, pairs=3) -> Manifest:
     """The first pairs of each scene in training, one each in the other splits."""
     complete = make_manifest(DataConfig(data_dir=str(folder)))
@@ -76,3 +116,17 @@ def with_training(config, **changes):
     """The configuration with other training settings."""
     training = dataclasses.replace(config.training, **changes)
     return dataclasses.replace(config, training=training)
+
+
+def weighted_f(true, predicted):
+    """F of each class in NumPy, weighted by the number of its pairs.
+
+    Args:
+        true: int [n].
+        predicted: int [n].
+    """
+    f_of = {}
+    for number in np.unique(true):
+        own, given = true == number, predicted == number
+        f_of[number] = 2 * (own & given).sum() / (own.sum() + given.sum())
+    return np.mean([f_of[number] for number in true])

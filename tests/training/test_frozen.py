@@ -17,9 +17,8 @@ from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import TowerMetadata, save_tower
 from advance_tf.training import callbacks, embeddings, frozen
 from advance_tf.training.heads import train_heads
-from advance_tf.training.recognition import train_recognizer
 from tests.training import factories
-from tests.training.test_recognition import assert_same_state, read_state
+from tests.training.resumption import assert_resumed, train, train_until_killed
 
 
 def build_config(folder, transfer="none", model=None, **training):
@@ -59,12 +58,6 @@ def cached(fabricated_advance, tmp_path_factory):
             config.model, image_weights=str(folder / "image.npz")
         ),
     )
-
-
-def train(folder, config, manifest, knowledge):
-    folder.mkdir(exist_ok=True)
-    progress = train_recognizer(config, manifest, folder, knowledge=knowledge)
-    return progress, *read_state(folder)
 
 
 @pytest.fixture(scope="module")
@@ -147,28 +140,18 @@ def test_test_pairs_are_scored_after_each_epoch_on_request(cached, manifest, tmp
 
 
 def test_a_killed_run_resumes_to_the_same_state(
-    finished, cached, manifest, knowledge, tmp_path, monkeypatch, no_towers
+    finished, cached, manifest, knowledge, tmp_path, no_towers
 ):
     """Also when the file of the tower has been replaced."""
     weights = tmp_path / "image.npz"
     shutil.copy(cached.model.image_weights, weights)
     model = dataclasses.replace(cached.model, image_weights=str(weights))
     config = dataclasses.replace(cached, model=model)
-    saved = callbacks.save_state
-
-    def killed(path, trainer, progress):
-        if progress.epochs == 3:
-            raise KeyboardInterrupt
-        saved(path, trainer, progress)
-
-    monkeypatch.setattr(callbacks, "save_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "run", config, manifest, knowledge)
-    monkeypatch.setattr(callbacks, "save_state", saved)
+    run = tmp_path / "run", config, manifest, knowledge
+    train_until_killed(3, *run)
     tower = build_recognizer(config.model, config.features).get_layer("image_tower")
     save_tower(weights, tower, TowerMetadata("image", 10, 2))
-    resumed = train(tmp_path / "run", config, manifest, knowledge)
-    assert_same_state(resumed, finished[1:])
+    assert_resumed(3, finished[1:], *run)
 
 
 def test_a_finished_run_is_not_changed(finished, cached, manifest, knowledge):

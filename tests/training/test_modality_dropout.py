@@ -1,5 +1,7 @@
 """Training with modality_dropout: the mask, both paths, one model for all inputs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,11 +11,10 @@ from advance_tf.losses.objective import Term
 from advance_tf.losses.scene import SceneLoss
 from advance_tf.models.heads import build_heads, with_mask
 from advance_tf.models.recognizer import build_recognizer
+from advance_tf.training import recognition
 from advance_tf.training.modality_dropout import ModalityDropout
-from advance_tf.training.recognition import build_trainer
 from advance_tf.training.trainer import Trainer
-from tests.training.factories import FEATURES
-from tests.training.factories import build_config as build_run_config
+from tests.training import factories
 from tests.training.test_heads import build_config, data, train  # noqa: F401
 
 SIZES = {"image": 6, "audio": 4}
@@ -96,23 +97,16 @@ def test_heads_answer_from_one_input(data):  # noqa: F811
 
 
 def test_the_recognizer_is_trained_with_the_mask(tmp_path):
-    config = build_run_config(tmp_path)
-    model = ModelConfig(
-        modality="both",
-        image_depth=10,
-        audio_depth=10,
-        image_width=2,
-        audio_width=2,
-        modality_dropout=1.0,
-    )
-    config = type(config)(
-        config.data, config.features, model, config.transfer, config.training
-    )
-    trainer = build_trainer(config, None)
+    config = factories.build_config(tmp_path)
+    model = dataclasses.replace(config.model, modality_dropout=1.0)
+    config = dataclasses.replace(config, model=model)
+    with factories.tiny_towers(recognition):
+        trainer = recognition.build_trainer(config, None)
     assert trainer.modality_dropout is not None
+    frames = factories.FEATURES.frames
     inputs = {
         "image": tf.random.stateless_uniform((4, 32, 32, 3), (0, 1), 0, 255),
-        "log_mel": tf.random.stateless_normal((4, FEATURES.frames, 64), (0, 2)),
+        "log_mel": tf.random.stateless_normal((4, frames, 64), (0, 2)),
     }
     absent = trainer.model.get_layer("image_absent").weights[0]
     logs = trainer.train_step((inputs, {"scene": tf.constant([0, 1, 2, 3])}))
@@ -134,6 +128,6 @@ def test_one_modality_has_no_mask():
             image_width=2,
             audio_width=2,
         ),
-        FEATURES,
+        factories.FEATURES,
     )
     assert set(recognizer.input) == {"image", "log_mel"}

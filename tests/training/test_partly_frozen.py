@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from advance_tf import config as config_module
+from advance_tf import labels
 from advance_tf.config import Config, FeatureConfig
 from advance_tf.data.dataset import make_dataset
 from advance_tf.models.backbones.registry import FAMILIES
-from advance_tf.models.heads import build_heads, copy_heads
+from advance_tf.models.heads import build_heads, copy_heads, with_mask
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.training import activations, callbacks, embeddings, frozen
-from advance_tf.training.recognition import train_recognizer
 from tests.models.backbones.tiny import TinyStaged
 from tests.training import factories
-from tests.training.test_recognition import assert_same_state, read_state
+from tests.training.resumption import assert_resumed, train, train_until_killed
 
 # As long as the sounds, so that no clip is cut at random.
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.5)
@@ -61,12 +61,6 @@ def knowledge(manifest):
     return factories.build_scene_knowledge(manifest)
 
 
-def train(folder, config, manifest, knowledge):
-    folder.mkdir(exist_ok=True)
-    progress = train_recognizer(config, manifest, folder, knowledge=knowledge)
-    return progress, *read_state(folder)
-
-
 @pytest.fixture(scope="module")
 def config(fabricated_advance, tmp_path_factory):
     config = build_config(
@@ -101,7 +95,8 @@ def logits_of_files(recognizer, config, manifest, rows):
         rows=rows,
         sound_input="waveform",
     )
-    return recognizer.predict(batches.map(lambda inputs, _: inputs), verbose=0)
+    inputs = batches.map(lambda inputs, _: with_mask(recognizer, inputs))
+    return recognizer.predict(inputs, verbose=0)
 
 
 def test_training_equals_that_on_the_files(
@@ -175,23 +170,13 @@ def test_the_trained_recognizer_equals_its_stored_activations(
 def test_a_killed_run_resumes_to_the_same_state(
     finished, config, manifest, knowledge, tmp_path, monkeypatch
 ):
-    saved = callbacks.save_state
-
-    def killed(path, trainer, progress):
-        if progress.epochs == 2:
-            raise KeyboardInterrupt
-        saved(path, trainer, progress)
-
     def refused(*args, **kwargs):
         raise AssertionError("activations are computed again")
 
     monkeypatch.setattr(embeddings, "make_dataset", refused)
-    monkeypatch.setattr(callbacks, "save_state", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "run", config, manifest, knowledge)
-    monkeypatch.setattr(callbacks, "save_state", saved)
-    resumed = train(tmp_path / "run", config, manifest, knowledge)
-    assert_same_state(resumed, finished[1:])
+    run = tmp_path / "run", config, manifest, knowledge
+    train_until_killed(2, *run)
+    assert_resumed(2, finished[1:], *run)
 
 
 @pytest.mark.parametrize(
@@ -210,12 +195,15 @@ def test_other_settings_are_trained(
     )
     assert activations.trains_on_activations(config)
     _, arrays, rows = train(tmp_path / "run", config, manifest, knowledge)
-    assert 0 <= float(rows[0]["test_f_score"]) <= 1
     # The second convolution of one tower, with its two moments.
     kernels = [a for a in arrays.values() if a.shape == (3, 3, 6, 6)]
     assert len(kernels) == 3
     used = np.flatnonzero(np.array(manifest.splits) == "test").tolist()
     recognizer = load(tmp_path / "run", config)
+    logits = logits_of_files(recognizer, config, manifest, used)["scene_logits"]
+    scenes = [labels.scenes().index(manifest.pairs[row].scene) for row in used]
+    expected = factories.weighted_f(np.array(scenes), logits.argmax(axis=1))
+    assert float(rows[0]["test_f_score"]) == pytest.approx(expected, abs=1e-6)
     stored = activations.compute_activations(
         recognizer,
         config,

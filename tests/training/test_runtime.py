@@ -1,6 +1,7 @@
 """Precision and strategy settings, in particular "auto"."""
 
 import pytest
+import tensorflow as tf
 
 from advance_tf.config import TrainingConfig
 from advance_tf.training import runtime
@@ -25,11 +26,17 @@ def test_an_explicit_precision_is_used_unchanged():
 
 
 def test_the_auto_strategy_without_gpus_has_one_replica():
-    assert runtime.build_strategy("auto").num_replicas_in_sync == 1
+    strategy = runtime.build_strategy("auto")
+    assert not isinstance(strategy, tf.distribute.MirroredStrategy)
+    assert strategy.num_replicas_in_sync == 1
 
 
 def test_the_mirrored_strategy_without_gpus_uses_logical_cpu_devices():
-    assert runtime.build_strategy("mirrored").num_replicas_in_sync >= 1
+    strategy = runtime.build_strategy("mirrored")
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    devices = map(tf.DeviceSpec.from_string, strategy.extended.worker_devices)
+    assert {device.device_type for device in devices} == {"CPU"}
+    assert strategy.num_replicas_in_sync == len(tf.config.list_logical_devices("CPU"))
 
 
 def test_a_batch_size_that_the_replicas_do_not_divide_is_refused(monkeypatch):
