@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import importlib
 import json
 import signal
 import subprocess
@@ -27,10 +28,9 @@ def client():
     """The module of the client."""
     sys.path.insert(0, str(KIT))
     try:
-        import client
+        return importlib.import_module("client")
     finally:
         sys.path.remove(str(KIT))
-    return client
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import importlib
 import os
 import pathlib
 import sys
@@ -28,10 +29,9 @@ def client():
     """The module of the client that finds the files."""
     sys.path.insert(0, str(KIT))
     try:
-        import client_files
+        return importlib.import_module("client_files")
     finally:
         sys.path.remove(str(KIT))
-    return client_files
 
 
 @pytest.fixture
