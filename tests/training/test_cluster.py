@@ -15,7 +15,7 @@ from advance_tf.config import ModelConfig
 from advance_tf.config_io import to_dict
 from advance_tf.models.resnet import BatchNorm
 from advance_tf.training import cluster
-from advance_tf.training.callbacks import CHECKPOINT, LOG
+from advance_tf.training.callbacks import LOG
 from advance_tf.training.session import run_progress
 from tests.imports import ROOT
 from tests.processes import free_ports
@@ -105,9 +105,12 @@ def finish(processes):
 
 
 def interrupt(processes, killed, workdir, epochs):
-    """Kills a process after that epoch; returns status and errors of the other."""
+    """Kills a process after the checkpoint of an epoch.
+
+    Returns status and errors of the other one.
+    """
     deadline = time.monotonic() + WAIT_SECONDS
-    while not (workdir / CHECKPOINT).exists() or len(lines(workdir)) < epochs:
+    while run_progress(workdir).epochs < epochs:
         assert processes[0].poll() is None, processes[0].communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -130,7 +133,7 @@ def test_two_processes_of_which_each_was_killed_train_like_one(setup, tmp_path):
     folder, config, manifest = setup
     workdir, resumed = tmp_path / "run", []
     for killed in (1, 0):
-        epochs = len(lines(workdir)) + 1
+        epochs = run_progress(workdir).epochs + 1
         started = start_cluster(folder, workdir)
         status, error = interrupt(started, killed, workdir, epochs)
         assert status == 1
@@ -138,7 +141,7 @@ def test_two_processes_of_which_each_was_killed_train_like_one(setup, tmp_path):
         assert last.startswith("error: All 2 processes of a cluster must")
         assert "Traceback" not in error
         finished = run_progress(workdir).epochs
-        assert epochs - 1 <= finished <= len(lines(workdir)) < EPOCHS
+        assert epochs <= finished <= len(lines(workdir)) < EPOCHS
         # With the seconds, which a restart from the first epoch would change.
         resumed.append(lines(workdir)[:finished])
     for status, error in finish(start_cluster(folder, workdir)):
