@@ -105,15 +105,15 @@ def finish(processes):
 
 
 def interrupt(processes, killed, workdir, epochs):
-    """Kills a process after the checkpoint of an epoch.
+    """Kills a process after that epoch; returns status and errors of the other.
 
-    Returns status and errors of the other one.
+    The chief finds that the other is lost when its heartbeat is, after ten seconds.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while run_progress(workdir).epochs < epochs:
         assert processes[0].poll() is None, processes[0].communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.02)
     processes[killed].kill()
     return finish(processes)[1 - killed]
 
@@ -146,7 +146,6 @@ def test_two_processes_of_which_each_was_killed_train_like_one(setup, tmp_path):
         resumed.append(lines(workdir)[:finished])
     for status, error in finish(start_cluster(folder, workdir)):
         assert status == 0, error
-    assert 0 < len(resumed[0]) < len(resumed[1])
     for finished in resumed:
         assert lines(workdir)[: len(finished)] == finished
     found, found_rows = read_state(workdir)
