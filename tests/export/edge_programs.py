@@ -1,4 +1,4 @@
-"""Imports the modules of export/edge, and writes a small model for them."""
+"""Imports the modules of export/edge and export/tf_serving; writes a small model."""
 
 import functools
 import importlib
@@ -12,18 +12,28 @@ import numpy as np
 from advance_tf import labels
 from tests.imports import ROOT
 
-EDGE = ROOT / "export" / "edge"
+EDGE, CLIENT = ROOT / "export" / "edge", ROOT / "export" / "tf_serving"
 IMAGE_SIZE, CLIP_SAMPLES = 32, 160_000
 
 
 @functools.cache
 def edge_module(name: str):
     """A module of export/edge, which is not a package."""
-    sys.path.insert(0, str(EDGE))
+    return _module_of(EDGE, name)
+
+
+@functools.cache
+def client_module(name: str):
+    """A module of export/tf_serving, which is not a package."""
+    return _module_of(CLIENT, name)
+
+
+def _module_of(folder, name):
+    sys.path.insert(0, str(folder))
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(EDGE))
+        sys.path.remove(str(folder))
 
 
 # Of the small model: the one reason that makes a scene unknown.

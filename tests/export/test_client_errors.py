@@ -2,7 +2,6 @@
 
 import contextlib
 import http.server
-import importlib
 import json
 import signal
 import subprocess
@@ -13,9 +12,8 @@ import types
 
 import pytest
 
-from tests.imports import ROOT
+from tests.export.edge_programs import CLIENT, client_module
 
-KIT = ROOT / "export" / "tf_serving"
 ROW = {
     "status": "ok",
     "top_scene_names": ["lake"],
@@ -26,11 +24,7 @@ ROW = {
 @pytest.fixture(scope="module")
 def client():
     """The module of the client."""
-    sys.path.insert(0, str(KIT))
-    try:
-        return importlib.import_module("client")
-    finally:
-        sys.path.remove(str(KIT))
+    return client_module("client")
 
 
 @pytest.fixture
@@ -150,7 +144,7 @@ def serve(wait_seconds=0.0):
 def start(address, folder):
     flags = (f"--rest={address}", f"--data_dir={folder}", "--batch_size=1")
     return subprocess.Popen(
-        [sys.executable, KIT / "client.py", *flags],
+        [sys.executable, CLIENT / "client.py", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # A test in a background job inherits ignored interrupts.

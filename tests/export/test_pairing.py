@@ -2,10 +2,8 @@
 
 import collections
 import errno
-import importlib
 import os
 import pathlib
-import sys
 import unicodedata
 
 import pytest
@@ -13,11 +11,9 @@ import pytest
 from advance_tf.data import pairing
 from advance_tf.files import SYSTEM_NAMES
 from advance_tf.inference.examples import find_examples
-from tests.export.edge_programs import edge_module
-from tests.imports import ROOT
+from tests.export.edge_programs import client_module, edge_module
 
 EDGE = edge_module("edge_files")
-KIT = ROOT / "export" / "tf_serving"
 COMPOSED = unicodedata.normalize("NFC", "forêt")
 DECOMPOSED = unicodedata.normalize("NFD", COMPOSED)
 # Formats that the edge recognizer reads and the models of a server do not.
@@ -27,11 +23,7 @@ EDGE_ONLY = {".flac", ".ogg", ".mp3"}
 @pytest.fixture(scope="module")
 def client():
     """The module of the client that finds the files."""
-    sys.path.insert(0, str(KIT))
-    try:
-        return importlib.import_module("client_files")
-    finally:
-        sys.path.remove(str(KIT))
+    return client_module("client_files")
 
 
 @pytest.fixture

@@ -94,3 +94,16 @@ def write_onnx(path, batch="B"):
     opset = [helper.make_opsetid("", 13)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
     return path
+
+
+def move_weights_beside(path):
+    """Moves the weights of an ONNX file to one beside it, as `torch.onnx.export`."""
+    weights = path.with_name(f"{path.name}.data")
+    onnx.save(
+        onnx.load(path),
+        path,
+        save_as_external_data=True,
+        location=weights.name,
+        size_threshold=0,
+    )
+    return weights

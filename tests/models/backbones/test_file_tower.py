@@ -21,6 +21,7 @@ from tests.models.backbones.network_files import (
     SIDE,
     image_vectors,
     keras_image,
+    move_weights_beside,
     sound_vectors,
     write_lite,
     write_onnx,
@@ -146,24 +147,14 @@ def test_the_run_has_a_copy_of_the_file(tmp_path):
 
 
 def test_the_copy_of_an_onnx_file_has_the_weights_beside_it(tmp_path):
-    """`torch.onnx.export` writes them so."""
-    import onnx
-
     path = write_onnx(tmp_path / "image.onnx")
-    onnx.save(
-        onnx.load(path),
-        path,
-        save_as_external_data=True,
-        location="image.onnx.data",
-        size_threshold=0,
-    )
+    weights = move_weights_beside(path)
     backbone = find_backbone(f"file:{path},output=embedding")
     source = backbone.weights_source("file")
     expected = np.asarray(build_backbone(backbone.name, "image", FEATURES)(IMAGES))
     backbone.store(tmp_path / "run" / "image_backbone")
     copied = backbone.stored_name(tmp_path / "run" / "image_backbone")
     assert find_backbone(copied).weights_source("file").sha256 == source.sha256
-    weights = tmp_path / "image.onnx.data"
     weights.write_bytes(bytes(len(weights.read_bytes())))
     assert backbone.weights_source("file").sha256 != source.sha256
     found = build_backbone(copied, "image", FEATURES)(IMAGES)

@@ -2,10 +2,9 @@
 
 import keras
 import numpy as np
-import onnx
 import pytest
 
-from advance_tf.config import RANDOM_WEIGHTS, FeatureConfig, ModelConfig
+from advance_tf.config import RANDOM_WEIGHTS, Config, FeatureConfig, ModelConfig
 from advance_tf.models.backbones.registry import (
     absolute_name,
     build_tower,
@@ -16,7 +15,13 @@ from advance_tf.models.backbones.registry import (
 from advance_tf.models.backbones.yamnet import activation_limit
 from advance_tf.teacher.loading import find_teacher
 from advance_tf.training.embedding_store import tower_digest
-from tests.models.backbones.network_files import COLORS, SIDE, keras_image, write_onnx
+from tests.models.backbones.network_files import (
+    COLORS,
+    SIDE,
+    keras_image,
+    move_weights_beside,
+    write_onnx,
+)
 
 FEATURES = FeatureConfig(image_size=2 * SIDE)
 
@@ -59,21 +64,13 @@ def test_random_is_the_name_of_no_file(backbone):
 
 
 def test_random_weights_are_no_teacher():
-    from advance_tf.config import Config
-
     config = Config(model=ModelConfig(audio_weights=RANDOM_WEIGHTS))
     assert find_teacher(config) is None
 
 
 def test_stored_embeddings_belong_to_the_weights_beside_an_onnx_file(tmp_path):
     path = write_onnx(tmp_path / "image.onnx")
-    onnx.save(
-        onnx.load(path),
-        path,
-        save_as_external_data=True,
-        location="image.onnx.data",
-        size_threshold=0,
-    )
+    weights = move_weights_beside(path)
     model = ModelConfig(
         image_backbone=f"file:{path},output=embedding", image_frozen_stages=5
     )
@@ -86,7 +83,6 @@ def test_stored_embeddings_belong_to_the_weights_beside_an_onnx_file(tmp_path):
     digest, vectors = computed()
     assert computed()[0] == digest
     assert np.abs(vectors).min() > 0
-    weights = tmp_path / "image.onnx.data"
     weights.write_bytes(bytes(len(weights.read_bytes())))
     other, found = computed()
     assert other != digest
