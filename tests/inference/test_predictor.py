@@ -163,6 +163,7 @@ def test_a_model_of_one_input(files):
 
 
 def test_a_bad_file_does_not_affect_the_others(recognizer, files):
+    (files.folder / "other.mp3").write_bytes(b"ID3")
     examples = [
         (files.image, files.sound),
         (files.folder / "bad.jpg", None),
