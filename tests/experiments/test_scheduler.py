@@ -36,7 +36,8 @@ class StubJob(Job):
 def jobs(tmp_path, fabricated_advance, monkeypatch):
     """Four jobs of one recipe."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 0.05)
+    # The bar is drawn at most every 0.1 s: each poll is shown.
+    monkeypatch.setattr(scheduler, "_POLL_SECONDS", 0.2)
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         monkeypatch.delenv(name, raising=False)
     study = open_small_study(tmp_path, fabricated_advance)

@@ -74,9 +74,11 @@ def test_some_pairs_are_spread_evenly_over_the_scenes(run, number):
 def test_a_smaller_split_is_returned_completely(run):
     assert places_of(run, "test", 100) == [PAIRS]
     assert places_of(run, "training", 5000) == list(range(PAIRS))
-    images, scenes = EncodedPairs(run).all("test")
-    assert [pair.image for pair in images] == [b"857.jpg"]
-    assert scenes.tolist() == [0]
+    (block,) = EncodedPairs(run).blocks("test")
+    assert [pair.image for pair in block] == [b"857.jpg"]
+    assert EncodedPairs(run).scenes("test").tolist() == [0]
+    blocks = list(EncodedPairs(run).blocks("training", 100))
+    assert [len(each) for each in blocks] == [100] * (PAIRS // 100) + [PAIRS % 100]
 
 
 def test_a_missing_file_is_named(run, tmp_path):

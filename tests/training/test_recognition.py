@@ -151,19 +151,24 @@ OBJECTIVES = [
 ]
 
 
-def build_eager(data, transfer, **training):
-    """A trainer of tiny towers without dropout, and a batch.
+@pytest.fixture(scope="module")
+def batch(data):
+    """The first training batch, with the targets of every objective."""
+    config = factories.build_config(data.folder)
+    batches, _ = make_datasets(config, data.manifest, data.knowledge)
+    return next(iter(batches))
 
-    It is eager, which is faster for a few steps.
-    """
+
+def build_eager(data, transfer, **training):
+    """A trainer without dropout; it is eager, which is faster for a few steps."""
     config = factories.build_config(data.folder, transfer, **training)
     model = dataclasses.replace(config.model, dropout=0.0)
     config = dataclasses.replace(config, model=model)
     knowledge = None if config.transfer.transfer == "none" else data.knowledge
+    keras.utils.set_random_seed(0)
     trainer = recognition.build_trainer(config, knowledge)
     trainer.run_eagerly = True
-    batches, _ = make_datasets(config, data.manifest, knowledge)
-    return trainer, next(iter(batches))
+    return trainer
 
 
 def trained_heads(transfer):
@@ -175,15 +180,15 @@ def trained_heads(transfer):
 
 
 @pytest.mark.parametrize("transfer", OBJECTIVES, ids=repr)
-def test_every_objective_is_minimized(data, tiny, transfer):
+def test_every_objective_is_minimized(data, batch, tiny, transfer):
     """Five steps on one batch lower the loss and change the heads that are trained."""
-    trainer, (inputs, targets) = build_eager(data, transfer, learning_rate=0.01)
+    trainer = build_eager(data, transfer, learning_rate=0.01)
     heads = [x for x in trainer.model.layers if x.name.endswith("_head")]
     before = {head.name: head.kernel.numpy() for head in heads}
     losses = []
     for _ in range(5):
         trainer.reset_metrics()
-        logs = trainer.train_on_batch(inputs, targets, return_dict=True)
+        logs = trainer.train_on_batch(*batch, return_dict=True)
         losses.append(logs["loss"])
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0]
@@ -199,10 +204,9 @@ def test_every_objective_is_minimized(data, tiny, transfer):
     )
 
 
-def first_step(data):
+def first_step(data, batch):
     """The loss before a step; its gradients, and the changes that it makes."""
-    keras.utils.set_random_seed(0)
-    trainer, batch = build_eager(data, "kl_audiovisual", weight_decay=0.0)
+    trainer = build_eager(data, "kl_audiovisual", weight_decay=0.0)
     kernels = [v for v in trainer.model.trainable_variables if len(v.shape) > 1]
     before = [kernel.numpy() for kernel in kernels]
     loss = trainer.train_on_batch(*batch, return_dict=True)["loss"]
@@ -218,7 +222,7 @@ def first_step(data):
     ("policy", "rounding"), [("mixed_float16", 2**-11), ("mixed_bfloat16", 2**-8)]
 )
 def test_a_step_in_mixed_precision_is_near_that_in_float32(
-    data, tiny, policy, rounding
+    data, batch, tiny, policy, rounding
 ):
     """Loss, gradients and changes of every kernel.
 
@@ -227,10 +231,10 @@ def test_a_step_in_mixed_precision_is_near_that_in_float32(
     against the sign of its gradient, which rounding changes for the smallest ones: the
     share p of the weights makes a difference of 2 sqrt(p) of the norm, here p < 1/16.
     """
-    expected = first_step(data)
+    expected = first_step(data, batch)
     keras.mixed_precision.set_global_policy(policy)
     try:
-        found = first_step(data)
+        found = first_step(data, batch)
     finally:
         keras.mixed_precision.set_global_policy("float32")
     assert found[0] == pytest.approx(expected[0], rel=10 * rounding)
@@ -239,9 +243,9 @@ def test_a_step_in_mixed_precision_is_near_that_in_float32(
             assert np.linalg.norm(own - other) < bound * np.linalg.norm(other)
 
 
-def test_towers_have_their_learning_rate(data, tiny):
+def test_towers_have_their_learning_rate(data, batch, tiny):
     """The first step of Adam changes a weight by its rate."""
-    trainer, batch = build_eager(
+    trainer = build_eager(
         data,
         "none",
         learning_rate=0.01,
@@ -311,17 +315,16 @@ def test_patience_stops_a_run_without_improvement(data, tiny, tmp_path):
     assert progress.epochs == len(rows) == progress.best_epoch + 2 < 6
 
 
-def test_a_loss_that_is_not_finite_keeps_the_previous_epoch(data, tiny, tmp_path):
-    config = factories.build_config(data.folder, epochs=1)
-    train(tmp_path, config, data.manifest)
-    files = [path for path in tmp_path.iterdir() if path.is_file()]
-    before = {path: path.read_bytes() for path in files}
-    assert {callbacks.CHECKPOINT, callbacks.LOG} <= {path.name for path in before}
-    broken = factories.with_training(config, epochs=2, learning_rate=1e30)
-    with pytest.raises(ValueError, match="must stay finite; received nan in epoch 2"):
-        train(tmp_path, broken, data.manifest)
-    for path, contents in before.items():
-        assert path.read_bytes() == contents
+def test_a_loss_that_is_not_finite_keeps_the_previous_epoch(data, finished, tmp_path):
+    for path in finished.folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    broken = factories.with_training(finished.config, epochs=5, learning_rate=1e30)
+    with pytest.raises(ValueError, match="must stay finite; received nan"):
+        train(tmp_path, broken, data.manifest, data.knowledge)
+    for name, contents in before.items():
+        assert (tmp_path / name).read_bytes() == contents
 
 
 def test_a_split_that_is_too_small_is_refused(data):
