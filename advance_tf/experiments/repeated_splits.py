@@ -124,8 +124,9 @@ def prepare_splits(
         if needed and first is not None:
             share_knowledge(split, first)
         prepare_study(split.study, jobs, manifest_path=split.manifest, teacher=teacher)
-        # They are known to be valid now.
-        save_settings(study)
+        if split is splits[0]:
+            # They are known to be valid now.
+            save_settings(study)
         if needed and first is None:
             first = load_knowledge(split.study.workdir / KNOWLEDGE, split.manifest)
 

@@ -143,14 +143,13 @@ def _quoted(names: Sequence[str]) -> str:
 
 
 def _with_absolute_paths(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: str(pathlib.Path(value).absolute())
-        if name in _PATHS and value not in {"", "authors", *named_weights()}
-        else absolute_name(str(value))
-        if name in _BACKBONES
-        else value
-        for name, value in settings.items()
-    }
+    found = dict(settings)
+    for name in found.keys() & set(_PATHS):
+        if found[name] not in {"", "authors", *named_weights()}:
+            found[name] = str(pathlib.Path(found[name]).absolute())
+    for name in found.keys() & set(_BACKBONES):
+        found[name] = absolute_name(str(found[name]))
+    return found
 
 
 def _read_settings(path: pathlib.Path) -> dict[str, Any]:

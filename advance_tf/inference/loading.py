@@ -118,7 +118,8 @@ def model_sha256(path: str | pathlib.Path) -> str:
         knowledge = find_knowledge(found, contents.get("knowledge_dir", ""))
     if knowledge is not None:
         files.append(knowledge / POSTERIORS)
-    hashes = [f"{file.name} {file_sha256(file)}" for file in files if file.is_file()]
+    hashes = {file.name: file_sha256(file) for file in files if file.is_file()}
     if len(hashes) == 1:
-        return file_sha256(found / BEST_WEIGHTS)
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        return hashes[BEST_WEIGHTS]
+    text = "\n".join(f"{name} {sha256}" for name, sha256 in hashes.items())
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -44,22 +44,21 @@ def find_or_compute_knowledge(
     """
     path = pathlib.Path(knowledge_dir)
     if (path / POSTERIORS).exists():
-        return with_clip_of(load_knowledge(path, manifest), config.features)
+        knowledge = load_knowledge(path, manifest)
+        check_clip(knowledge, config.features)
+        return knowledge
     if (teacher := find_teacher(config)) is not None:
         dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
         return compute_knowledge(teacher, dataset, path, config.features)
     return load_knowledge(path, manifest)
 
 
-def with_clip_of(knowledge: EventKnowledge, features: FeatureConfig) -> EventKnowledge:
-    """Refuses event knowledge of clips with another sampling rate or length.
+def check_clip(knowledge: EventKnowledge, features: FeatureConfig) -> None:
+    """Checks that event knowledge is of clips with the rate and length of the run.
 
     Args:
         knowledge: the knowledge.
         features: settings of the run.
-
-    Returns:
-        The same knowledge.
 
     Raises:
         ValueError: the teacher scored other clips than those of the run.
@@ -73,7 +72,6 @@ def with_clip_of(knowledge: EventKnowledge, features: FeatureConfig) -> EventKno
             "the `sample_rate_hz` and `clip_seconds` of the run in `advance teach`, or "
             "as `features` of `compute_knowledge`."
         )
-    return knowledge
 
 
 def check_knowledge(
@@ -94,7 +92,7 @@ def check_knowledge(
         ValueError: it is of another split or other clips, or of another teacher than
             that of the run.
     """
-    with_clip_of(knowledge, features)
+    check_clip(knowledge, features)
     if knowledge.manifest_sha256 != manifest.sha256:
         raise ValueError(
             "knowledge must be computed with the split of `dataset`; it was computed "

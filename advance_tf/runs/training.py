@@ -115,7 +115,9 @@ def prepare(
         )
     # Before TensorFlow computes anything, such as the networks of towers.
     join(config.training.strategy)
-    check_towers(_trained_backbones(config.model, workdir), config.features)
+    progress = run_progress(workdir)
+    model = _trained_backbones(config.model, workdir, progress)
+    check_towers(model, config.features)
     manifest = find_manifest(workdir, config, manifest)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
@@ -128,17 +130,19 @@ def prepare(
         knowledge = ""
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
-    weights = contents.get("initial_weights") if run_progress(workdir).epochs else None
+    weights = contents.get("initial_weights") if progress.epochs else None
     return RunSetup(workdir, config, manifest, knowledge, weights)
 
 
-def _trained_backbones(model: ModelConfig, workdir: pathlib.Path) -> ModelConfig:
+def _trained_backbones(
+    model: ModelConfig, workdir: pathlib.Path, progress: Progress
+) -> ModelConfig:
     """The settings with the copies of a run that has trained an epoch.
 
     What the towers were built from may have changed since. Before the first epoch it
     is copied again.
     """
-    return stored_backbones(model, workdir) if run_progress(workdir).epochs else model
+    return stored_backbones(model, workdir) if progress.epochs else model
 
 
 def check_towers(model: ModelConfig, features: FeatureConfig) -> None:
@@ -266,15 +270,16 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
         copies if it has trained an epoch.
     """
     config, workdir = setup.config, setup.workdir
+    progress = run_progress(workdir)
     if writes:
         remove_partial_files(workdir)
         setup.write()
-        if not is_finished(run_progress(workdir), config.training):
+        if not is_finished(progress, config.training):
             # It belongs to the weights of the epochs that are trained already.
             (workdir / CALIBRATION).unlink(missing_ok=True)
-    if writes and not run_progress(workdir).epochs:
-        store_backbones(config.model, workdir)
-    model = _trained_backbones(config.model, workdir)
+        if not progress.epochs:
+            store_backbones(config.model, workdir)
+    model = _trained_backbones(config.model, workdir, progress)
     return dataclasses.replace(config, model=model)
 
 

@@ -23,7 +23,7 @@ from advance_tf.models.heads import copy_heads
 from advance_tf.models.recognizer import build_recognizer, dtype_policy
 from advance_tf.models.weights import load_pretrained
 from advance_tf.teacher.knowledge import EventKnowledge
-from advance_tf.training import callbacks, runtime, session
+from advance_tf.training import callbacks, session
 from advance_tf.training.activations import (
     Activations,
     compute_activations,
@@ -71,9 +71,7 @@ def frozen_recognizer(config: Config) -> keras.Model:
     Raises:
         ValueError: a file of weights does not fit.
     """
-    runtime.start(
-        dataclasses.replace(config.training, precision="float32", strategy="one")
-    )
+    keras.utils.set_random_seed(config.training.seed)
     recognizer = build_recognizer(
         config.model, config.features, config.transfer.transfer
     )
