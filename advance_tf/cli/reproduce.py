@@ -7,6 +7,7 @@ r"""Reproduces the tables of the paper: every row, several seeds.
     advance reproduce --grid --workdir=tables --runs=1 --alphas=0.1,1,10 \
         --betas=0,0.001,0.1
     advance reproduce --table=1 --splits=10 --grid --runs=3 --workdir=tables ...
+    advance reproduce --table=1 --rows=table1_kl_audio,table1_event --workdir=tables ...
 
 Rows are files in assets/recipes; other flags of `advance fit` apply to every row and
 are stored in --workdir. Each run has the folder <workdir>/runs/<recipe>/<seed>; a
@@ -54,6 +55,7 @@ def define(values: FlagValues) -> None:
     define_workdir(values, "Folder of all runs.")
     for name, help in (
         ("table", "Tables: 1, 2, 3."),
+        ("rows", "Rows of --table by recipe, and their L_s. (default: all)"),
         ("row_alphas", "Alpha of rows, such as table1_kl_audio=0.01, for --table."),
         ("alphas", "Values of alpha for --grid. (default: 0.0001 to 1)"),
         ("betas", "Values of beta for --grid. (default: 0 to 10)"),
@@ -124,6 +126,7 @@ def run(values: FlagValues) -> None:
                 runs,
                 splits=values.splits,
                 folds=values.folds,
+                rows=values.rows or (),
                 grid=grid if values.grid else None,
                 row_alphas=values.row_alphas or (),
                 manifest_path=manifest,
@@ -152,6 +155,6 @@ def _checked_tables(values: FlagValues) -> list[int]:
             f"Give either --splits or --folds; received {values.splits} and "
             f"{values.folds}."
         )
-    if not tables and (values.splits or values.folds):
-        raise ValueError("--splits and --folds may be given with --table only.")
+    if not tables and (values.splits or values.folds or values.rows):
+        raise ValueError("--splits, --folds and --rows may be given with --table only.")
     return [int(table) for table in tables]

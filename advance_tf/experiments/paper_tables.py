@@ -6,7 +6,7 @@ import functools
 import io
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from advance_tf.labels import asset_path
 from advance_tf.metrics.comparison import (
@@ -54,11 +54,13 @@ def _rows() -> dict[int, tuple[PaperRow, ...]]:
     return {table: tuple(rows) for table, rows in tables.items()}
 
 
-def paper_rows(table: int) -> tuple[PaperRow, ...]:
+def paper_rows(table: int, recipes: Collection[str] = ()) -> tuple[PaperRow, ...]:
     """Returns the rows of a table, preceded by L_s where the table omits it.
 
     Args:
         table: 1, 2 or 3.
+        recipes: recipes of the rows; empty for all rows. Recipes of other tables have
+            no effect.
 
     Returns:
         The rows in the paper's order; every row's reference is among them.
@@ -69,6 +71,10 @@ def paper_rows(table: int) -> tuple[PaperRow, ...]:
     ['both, L_s', 'both, L_E1 alone']
     """
     rows = _rows()[table]
+    if recipes:
+        chosen = [row for row in rows if row.recipe in recipes]
+        kept = {*recipes, *(row.reference for row in chosen)}
+        rows = tuple(row for row in rows if row.recipe in kept)
     present = {row.recipe for row in rows}
     references = dict.fromkeys(row.reference for row in rows)
     by_recipe = {row.recipe: row for table in _rows().values() for row in table}

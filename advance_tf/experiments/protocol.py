@@ -66,6 +66,7 @@ def run_tables(
     *,
     splits: int = 0,
     folds: int = 0,
+    rows: Sequence[str] = (),
     grid: Grid | None = None,
     row_alphas: Sequence[str] = (),
     manifest_path: str | None = None,
@@ -83,6 +84,8 @@ def run_tables(
         runs: number of seeds of each row and split.
         splits: number of repeated splits by site; 0 for the one split of the study.
         folds: number of folds by site instead, each of which is the test split once.
+        rows: recipes of the rows to train and search; their references are trained
+            too. Empty for all rows.
         grid: values to search; None for the weights of the recipes.
         row_alphas: "recipe=α" for rows whose α is neither that of the recipe nor
             searched.
@@ -96,7 +99,7 @@ def run_tables(
         ValueError: the settings contradict each other or those of stored runs.
     """
     resources = resources or Resources()
-    recipes = reproduction.table_recipes(tables)
+    recipes = reproduction.table_recipes(tables, rows)
     given = _given_weights(row_alphas, recipes)
     _warn_of_one_alpha(study, recipes)
     several = bool(splits or folds)
@@ -115,7 +118,7 @@ def run_tables(
         searched = _search(study, studies, recipes, grid, resources)
         chosen = [{**given, **own} for own in searched]
     jobs_of = [
-        reproduction.table_jobs(split.study, tables, runs, weights)
+        reproduction.table_jobs(split.study, tables, runs, weights, rows)
         for split, weights in zip(studies, chosen, strict=True)
     ]
     prepare_splits(study, studies, jobs_of, resources.teacher)
@@ -130,7 +133,7 @@ def run_tables(
             path = f"table{table}_{name}"
             texts.append(write_split_table(study.workdir, path, found))
         else:
-            texts.append(reproduction.write_table(study, table, runs))
+            texts.append(reproduction.write_table(study, table, runs, rows))
     return texts
 
 

@@ -3,7 +3,7 @@
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import keras
@@ -44,10 +44,34 @@ TITLES = {
 }
 
 
-def table_recipes(tables: Sequence[int]) -> list[str]:
-    """The recipes of the rows of tables, each once."""
-    rows = (row for table in tables for row in paper_rows(table))
-    return list(dict.fromkeys(row.recipe for row in rows))
+def table_recipes(tables: Sequence[int], recipes: Collection[str] = ()) -> list[str]:
+    """The recipes of the rows of tables, each once.
+
+    Args:
+        tables: numbers of tables: 1, 2 or 3.
+        recipes: recipes of the rows; empty for all rows.
+
+    Returns:
+        Recipes, with those of the references of the rows.
+
+    Raises:
+        ValueError: no table has a row with one of `recipes`, or a table has none.
+
+    >>> table_recipes([1], ["table1_event"])
+    ['table1_both', 'table1_event']
+    """
+    rows = {table: paper_rows(table, recipes) for table in tables}
+    found = dict.fromkeys(row.recipe for own in rows.values() for row in own)
+    unknown = [recipe for recipe in recipes if recipe not in found]
+    empty = [str(table) for table, own in rows.items() if not own]
+    if unknown or empty:
+        known = dict.fromkeys(r.recipe for table in tables for r in paper_rows(table))
+        raise ValueError(
+            "`rows` must be recipes of rows of the tables, at least one of each table; "
+            f"received {', '.join(recipes)} for table {', '.join(map(str, tables))}. "
+            f"The rows are {', '.join(known)}."
+        )
+    return list(found)
 
 
 def table_jobs(
@@ -55,6 +79,7 @@ def table_jobs(
     tables: Sequence[int],
     runs: int,
     changes: Mapping[str, Mapping[str, float]] | None = None,
+    recipes: Collection[str] = (),
 ) -> list[Job]:
     """Lists the jobs of the tables, seed by seed.
 
@@ -65,11 +90,12 @@ def table_jobs(
         tables: numbers of tables: 1, 2 or 3.
         runs: number of seeds, 0 to runs − 1.
         changes: recipe → alpha and beta in place of its own.
+        recipes: recipes of the rows, see `table_recipes`; empty for all rows.
 
     Returns:
         One job for each recipe and seed; rows with the same recipe share it.
     """
-    changes, recipes = changes or {}, table_recipes(tables)
+    changes, recipes = changes or {}, table_recipes(tables, recipes)
     return [
         study.job(recipe, seed, changes=changes.get(recipe))
         for seed in range(runs)
@@ -142,18 +168,21 @@ def compare_rows(
     return compared
 
 
-def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], str]:
+def table_lines(
+    study: Study, table: int, runs: int, recipes: Collection[str] = ()
+) -> tuple[list[TableLine], str]:
     """Compares the scores of a table's rows with those of the paper.
 
     Args:
         study: a study whose runs are evaluated.
         table: 1, 2 or 3.
         runs: number of seeds, 0 to runs − 1.
+        recipes: recipes of the rows, see `table_recipes`; empty for all rows.
 
     Returns:
         One line for each row, in the paper's order; and the label of the data.
     """
-    rows = paper_rows(table)
+    rows = paper_rows(table, recipes)
     predictions = {
         row.recipe: [
             read_predictions(predictions_of(study.job(row.recipe, seed)))
@@ -170,7 +199,9 @@ def table_lines(study: Study, table: int, runs: int) -> tuple[list[TableLine], s
     return lines, join_labels(*sorted(data_labels))
 
 
-def write_table(study: Study, table: int, runs: int) -> str:
+def write_table(
+    study: Study, table: int, runs: int, recipes: Collection[str] = ()
+) -> str:
     """Writes table<N>.md, .csv and .tex of a study.
 
     Below the Markdown table is that of `over_epochs`.
@@ -179,15 +210,17 @@ def write_table(study: Study, table: int, runs: int) -> str:
         study: a study whose runs are evaluated.
         table: 1, 2 or 3.
         runs: number of seeds, 0 to runs − 1.
+        recipes: recipes of the rows, see `table_recipes`; empty for all rows.
 
     Returns:
         The contents of the Markdown file.
     """
-    lines, label = table_lines(study, table, runs)
+    lines, label = table_lines(study, table, runs, recipes)
     title = TITLES[table]
     heading = f"Table {table}: {title}"
     texts = {
-        "md": paper_tables.markdown(lines, heading, label) + over_epochs(study, table),
+        "md": paper_tables.markdown(lines, heading, label)
+        + over_epochs(study, table, recipes),
         "csv": paper_tables.to_csv(lines, label),
         "tex": paper_tables.latex(lines, title, label, key=f"table{table}"),
     }
@@ -197,12 +230,13 @@ def write_table(study: Study, table: int, runs: int) -> str:
     return texts["md"]
 
 
-def over_epochs(study: Study, table: int) -> str:
+def over_epochs(study: Study, table: int, recipes: Collection[str] = ()) -> str:
     """Formats the mean ± deviation as the authors' code computes it.
 
     Args:
         study: a study whose runs are trained.
         table: 1, 2 or 3.
+        recipes: recipes of the rows, see `table_recipes`; empty for all rows.
 
     Returns:
         Markdown: for the first seed of each row, the test scores over the best epoch
@@ -211,7 +245,7 @@ def over_epochs(study: Study, table: int) -> str:
     """
     found = {
         row.name: run_over_epochs(study.job(row.recipe, 0).workdir)
-        for row in paper_rows(table)
+        for row in paper_rows(table, recipes)
     }
     rows = {name: scores for name, scores in found.items() if scores is not None}
     if not rows:

@@ -71,7 +71,8 @@ def split_table(
     Args:
         splits: the studies of the splits.
         table: 1, 2 or 3.
-        jobs_of: the evaluated jobs of each split; those of other tables are ignored.
+        jobs_of: the evaluated jobs of each split; those of other tables are ignored,
+            and rows without jobs are left out.
         samples: number of resamples of the bootstrap.
 
     Returns:
@@ -80,7 +81,7 @@ def split_table(
     Raises:
         ValueError: an evaluation is missing.
     """
-    rows = paper_rows(table)
+    rows = paper_rows(table, {job.recipe for jobs in jobs_of for job in jobs})
     of_recipe: dict[str, list[list[Job]]] = {
         row.recipe: [
             [job for job in jobs if job.recipe == row.recipe] for jobs in jobs_of

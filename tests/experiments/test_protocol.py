@@ -75,6 +75,34 @@ def test_every_split_is_searched_inside_its_training_split(
     )
 
 
+def test_only_chosen_rows_are_searched_and_trained(
+    tmp_path, fabricated_advance, teacher, monkeypatch
+):
+    study = open_small_study(
+        tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
+    )
+    used = []
+
+    def first_is_best(work, embeddings_of, *, parallel):
+        for job in (job for each in work for job in each.jobs):
+            used.append(job)
+            job.workdir.mkdir(parents=True, exist_ok=True)
+            result = dict.fromkeys(frozen_heads._RESULT_KEYS, "") | {"best_score": 0.5}
+            (job.workdir / frozen_heads.RESULT).write_text(json.dumps(result))
+
+    monkeypatch.setattr(protocol, "run_head_jobs", first_is_best)
+    monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)
+    monkeypatch.setattr(protocol, "write_split_table", lambda *given: "")
+    grid = Grid(alphas=(0.1,), folds=2)
+    rows = ["table1_kl_audio", "table1_sq_audio"]
+    resources = Resources(teacher)
+    run_tables(study, [1], 1, splits=2, rows=rows, grid=grid, resources=resources)
+    searched = {job.recipe for job in used if "/grid/" in str(job.workdir)}
+    trained = {job.recipe for job in used if "/runs/" in str(job.workdir)}
+    assert searched == set(rows)
+    assert trained == {"table1_both", *rows}
+
+
 def test_a_manifest_and_repeated_splits_contradict_each_other(
     tmp_path, fabricated_advance
 ):
@@ -89,7 +117,7 @@ def test_alpha_of_single_rows(tmp_path, fabricated_advance, monkeypatch):
     study = open_small_study(tmp_path, fabricated_advance, **FROZEN)
     received = []
 
-    def jobs(study, tables, runs, weights):
+    def jobs(study, tables, runs, weights, rows):
         received.append(weights)
         raise InterruptedError
 

@@ -64,6 +64,19 @@ def weighted_f(split, recipe):
     return np.mean(values)
 
 
+def test_rows_without_jobs_are_left_out(splits, jobs_of, table):
+    recipes = {"table1_both", "table3_event"}
+    some = [[job for job in jobs if job.recipe in recipes] for jobs in jobs_of]
+    found = split_table(splits, 3, some, samples=50)
+    assert [line.paper.recipe for line in found.lines] == [
+        "table1_both",
+        "table3_event",
+    ]
+    whole = {line.paper.recipe: line.row.f_scores for line in table.lines}
+    for line in found.lines:
+        np.testing.assert_array_equal(line.row.f_scores, whole[line.paper.recipe])
+
+
 def test_each_split_is_a_study_with_its_own_seed_and_a_common_cache(splits):
     assert [split.manifest.split_seed for split in splits] == [0, 1, 2]
     assert len({split.manifest.sha256 for split in splits}) == 3

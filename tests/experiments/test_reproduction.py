@@ -63,6 +63,28 @@ def test_the_table_equals_the_scores_of_the_predictions(study):
         assert line.reference == "both, L_s"
 
 
+def test_chosen_rows_have_the_scores_of_the_whole_table(study):
+    all_rows, _ = reproduction.table_lines(study, 2, 2)
+    chosen = ["table2_sound_kl", "table2_image_event"]
+    lines, _ = reproduction.table_lines(study, 2, 2, chosen)
+    names = ["sound, L_s", "sound, L_s + KL", "image, L_s", "image, L_s + L_E"]
+    assert [line.row.name for line in lines] == names
+    assert lines == [line for line in all_rows if line.row.name in names]
+    jobs = reproduction.table_jobs(study, [2], 2, recipes=chosen)
+    recipes = ["table1_sound", "table2_sound_kl", "table1_image", "table2_image_event"]
+    assert [(job.config.training.seed, job.recipe) for job in jobs] == [
+        (seed, recipe) for seed in (0, 1) for recipe in recipes
+    ]
+    text = reproduction.write_table(study, 2, 2, chosen)
+    assert text.count("| sound,") == text.count("| image,") == 2
+
+
+@pytest.mark.parametrize("rows", [["table3_event"], ["table1_event"], ["event"]])
+def test_rows_must_be_of_the_tables(rows):
+    with pytest.raises(ValueError, match=rf"received {rows[0]} for table 1, 2\. The"):
+        reproduction.table_recipes([1, 2], rows)
+
+
 def test_one_input_is_compared_with_the_same_input(study):
     lines, _ = reproduction.table_lines(study, 2, 2)
     assert len(lines) == 10
