@@ -16,8 +16,8 @@ import keras
 import keras_hub
 import numpy as np
 
-from advance_tf.config import DataConfig, FeatureConfig, ModelConfig
-from advance_tf.data.manifest import make_manifest
+from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.data.layout import scan
 from advance_tf.data.synthetic.pairs import write_pairs
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import load_pretrained
@@ -40,6 +40,9 @@ def _vision(name: str) -> keras.Model:
 
 
 NETWORKS: Mapping[str, Callable[[], keras.Model]] = {
+    "ResNet": lambda: MODELS.ResNetBackbone(
+        [64], [7], [64, 8], [1, 1], [1, 2], "basic_block", image_shape=SHAPE
+    ),
     "ViT": lambda: MODELS.ViTBackbone(SHAPE, 7, 2, 2, 8, 16),
     "DINOV2": lambda: MODELS.DINOV2Backbone(
         7, 2, 8, 2, 16, num_register_tokens=2, image_shape=SHAPE
@@ -77,7 +80,7 @@ def build_source(name: str, folder: pathlib.Path) -> Source:
 def read_pairs(folder: pathlib.Path) -> list[EncodedPair]:
     """Synthetic pairs of all scenes."""
     write_pairs(folder, sites_per_scene=1)
-    pairs = make_manifest(DataConfig(data_dir=str(folder))).pairs[:PAIRS]
+    pairs = scan(folder).pairs[:PAIRS]
     return [
         EncodedPair(
             (folder / pair.image).read_bytes(), (folder / pair.sound).read_bytes()
