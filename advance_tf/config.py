@@ -66,7 +66,7 @@ class FeatureConfig(ImageVariants):
     jpeg_scaling: bool = setting(
         False,
         "Decode a JPEG whose sides are at least 2, 4 or 8 times `image_size` at this "
-        "fraction of its size: faster, with other levels.",
+        "fraction of its size: faster; pixel values differ slightly.",
         before=False,
     )
     max_image_pixels: int = setting(

@@ -27,7 +27,9 @@ def define(values: FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_string(
-        *("host", "127.0.0.1", "Address of the page; any other admits other machines."),
+        "host",
+        "127.0.0.1",
+        "Address to listen on; with another one, other machines can connect.",
         flag_values=values,
     )
     flags.DEFINE_float(

@@ -1,7 +1,7 @@
-"""Builds a data set from coordinates, imagery and OpenStreetMap.
+r"""Builds a data set from coordinates, imagery and OpenStreetMap.
 
     advance build-dataset --recordings=r.csv --raster=a.tif --labels=a.osm.pbf --dry_run
-    advance build-dataset --recordings=r.csv --raster=a.tif --labels=a.osm.pbf
+    advance build-dataset --recordings=r.csv --raster=a.tif --labels=a.osm.pbf \
         --data_dir=OUT
     advance build-dataset … --data_dir=OUT --corrections=corrections.csv
 
@@ -40,7 +40,7 @@ def define(values: FlagValues) -> None:
 
     for name, help in (
         ("recordings", "CSV or vector file of recordings, or a folder of them."),
-        ("freesound", "Search Freesound for these words; --recordings: its folder."),
+        ("freesound", "Words to search Freesound for; --recordings: its folder."),
         ("labels", "OpenStreetMap extract of the region (.osm.pbf)."),
         ("rules", "Table of tags and scenes; default: assets/osm_scenes.csv."),
         ("corrections", "Corrections of review.html to apply."),
@@ -49,8 +49,8 @@ def define(values: FlagValues) -> None:
     ):
         flags.DEFINE_string(name, None, help, flag_values=values)
     for name, help in (
-        ("raster", "Rasters: GeoTIFF, COG (also an address), VRT; the first is best."),
-        ("cloud_masks", "Rasters that are not 0 in clouds."),
+        ("raster", "Rasters (GeoTIFF, COG, VRT); the first with data is used."),
+        ("cloud_masks", "Cloud masks: rasters that are 0 where there is no cloud."),
         ("bands", "Bands of red, green and blue; default: by their colour."),
     ):
         flags.DEFINE_list(name, [], help, flag_values=values)

@@ -5,11 +5,10 @@
     advance figures --workdir=runs/a --projector
 
 Writes to <workdir>/figures/<split>: pairs_per_scene.png (Figure 3), world_map.png
-(Figure 4, with
---coordinates or sites.csv), tsne.png (Figure 7, for a model that predicts
-events), confusion.png, and reliability.png with calibration.json: the temperature
-is fitted on the validation split and applied to --split. With --projector also
-projector/, the same events for TensorBoard.
+(Figure 4, with --coordinates or sites.csv), tsne.png (Figure 7, for a model that
+predicts events), confusion.png, and reliability.png with calibration.json: the
+temperature is fitted on the validation split and applied to --split. With --projector
+also projector/, the same events for TensorBoard.
 """
 
 import pathlib

@@ -60,7 +60,7 @@ def define_manifest(values: FlagValues) -> None:
 
 def define_shard(values: FlagValues) -> None:
     """Defines --shard of a command whose work several processes share."""
-    text = "This process of several that share the work: i/n, i from 0."
+    text = "Part of the work of this process: i/n, process i (from 0) of n."
     flags.DEFINE_string("shard", None, text, flag_values=values)
 
 

@@ -22,7 +22,7 @@ def define_places(values: FlagValues) -> None:
     ):
         flags.DEFINE_string(name, None, help, flag_values=values)
     for name, help in (
-        ("raster", "Rasters that images are cut from; the first is best."),
+        ("raster", "Rasters that images are cut from; the first with data is used."),
         ("output", "Files of the results at places, or one .tif."),
     ):
         flags.DEFINE_list(name, [], help, flag_values=values)

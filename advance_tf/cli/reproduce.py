@@ -55,7 +55,7 @@ def define(values: FlagValues) -> None:
     define_workdir(values, "Folder of all runs.")
     for name, help in (
         ("table", "Tables: 1, 2, 3."),
-        ("rows", "Rows of --table by recipe, and their L_s. (default: all)"),
+        ("rows", "Recipes of the rows to train; their L_s is added. (default: all)"),
         ("row_alphas", "Alpha of rows, such as table1_kl_audio=0.01, for --table."),
         ("alphas", "Values of alpha for --grid. (default: 0.0001 to 1)"),
         ("betas", "Values of beta for --grid. (default: 0 to 10)"),
