@@ -155,6 +155,8 @@ def _checked_tables(values: FlagValues) -> list[int]:
             f"Give either --splits or --folds; received {values.splits} and "
             f"{values.folds}."
         )
-    if not tables and (values.splits or values.folds or values.rows):
-        raise ValueError("--splits, --folds and --rows may be given with --table only.")
+    of_tables = ("splits", "folds", "rows", "row_alphas")
+    given = [f"--{name}" for name in of_tables if values[name].value]
+    if given and not tables:
+        raise ValueError(f"{', '.join(given)} may be given with --table only.")
     return [int(table) for table in tables]

@@ -95,6 +95,9 @@ def distill(
         manifest=manifest,
         knowledge_dir=str(knowledge_dir) if knowledge_dir else None,
     )
+    # The teachers read the files that the student is trained on.
+    data_dir = pathlib.Path(setup.config.data.data_dir)
+    runs = [dataclasses.replace(run, data_dir=data_dir) for run in runs]
     # Before the outputs of the teachers are computed.
     check_one_process(setup.config.training)
     _check_views(setup.config.training)

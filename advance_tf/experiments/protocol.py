@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 
+from advance_tf.data.splits import SPLITS
 from advance_tf.experiments import grid_search, reproduction
 from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
 from advance_tf.experiments.grid_search import Search
@@ -113,9 +114,13 @@ def run_tables(
     else:
         manifest = find_manifest(study.workdir, study.config, manifest_path)
         studies = [SplitStudy(study, manifest)]
+    for split in studies:
+        for name in SPLITS:
+            # ValueError for a split without pairs, before anything is trained.
+            split.manifest.of(name)
     chosen: list[Weights] = [given for _ in studies]
     if grid is not None:
-        searched = _search(study, studies, recipes, grid, resources)
+        searched = _search(study, studies, recipes, grid, given, resources)
         chosen = [{**given, **own} for own in searched]
     jobs_of = [
         reproduction.table_jobs(split.study, tables, runs, weights, rows)
@@ -217,6 +222,7 @@ def _search(
     studies: Sequence[SplitStudy],
     recipes: Sequence[str],
     grid: Grid,
+    given: Weights,
     resources: Resources,
 ) -> list[Weights]:
     """Searches the weights of recipes with a transfer loss in every split."""
@@ -225,18 +231,35 @@ def _search(
             f"grid_recipe must be one of {', '.join(recipes)}; received "
             f"{grid.recipe!r}."
         )
+    searched = [
+        recipe
+        for recipe in recipes
+        if grid.recipe in (None, recipe)
+        and study.job(recipe, 0).config.transfer.transfer != "none"
+    ]
+    if not searched:
+        raise ValueError(
+            "`grid` needs a row with a transfer loss; received "
+            f"{grid.recipe or ', '.join(recipes)}. Leave `grid` out, or add rows."
+        )
+    twice = [recipe for recipe in searched if recipe in given]
+    if twice:
+        raise ValueError(
+            "α of a row is searched or given by `row_alphas`; received both for "
+            f"{', '.join(twice)}. Leave `row_alphas` of these rows out, or choose the "
+            "row to search with `grid_recipe`."
+        )
     searches = []
     for split in studies:
         own = []
-        for recipe in recipes:
+        for recipe in searched:
             transfer = split.study.job(recipe, 0).config.transfer
-            if transfer.transfer != "none" and grid.recipe in (None, recipe):
-                # β is a weight of L_E alone, and 0 in the recipe of L_E1.
-                has_beta = transfer.transfer == "event" and transfer.beta > 0
-                betas = grid.betas if has_beta else ()
-                if transfer.transfer == "event" and not has_beta:
-                    betas = (0.0,)
-                own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
+            # β is a weight of L_E alone, and 0 in the recipe of L_E1.
+            has_beta = transfer.transfer == "event" and transfer.beta > 0
+            betas = grid.betas if has_beta else ()
+            if transfer.transfer == "event" and not has_beta:
+                betas = (0.0,)
+            own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
         searches.append(own)
     _run_searches(study, studies, searches, resources)
     chosen: list[Weights] = []

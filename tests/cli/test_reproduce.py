@@ -140,7 +140,7 @@ def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
             "Give either --splits or --folds; received 2 and 2",
         ),
         (["--workdir=x", "--grid", "--splits=2"], "may be given with --table only"),
-        (["--workdir=x", "--grid", "--rows=table1_event"], "--folds and --rows may be"),
+        (["--workdir=x", "--grid", "--rows=table1_event"], "--rows may be given with"),
         (["--workdir=x", "--table=1"], "--data_dir must name"),
         (["--workdir=x", "--table=1", "--seed=3"], "received --seed"),
         (

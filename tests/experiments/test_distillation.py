@@ -253,8 +253,15 @@ def test_the_compound_loss_is_not_for_students(targets, teachers):
 def test_test_scores_are_logged_and_cached_views_are_refused(teachers, tmp_path):
     folders = [teachers[0].workdir]
     start = factories.build_config("", epochs=1, test_epochs=True)
+    # The teacher was trained on files that have been moved since.
+    moved = dataclasses.replace(teachers[0], data_dir=tmp_path / "before")
     distillation.distill(
-        folders, tmp_path / "a", start=start, settings=SETTINGS, progress=False
+        [moved],
+        tmp_path / "a",
+        {"data_dir": str(teachers[0].data_dir)},
+        start=start,
+        settings=SETTINGS,
+        progress=False,
     )
     header = (tmp_path / "a" / "log.csv").read_text().splitlines()[0]
     assert {"val_f_score", "test_f_score"} <= set(header.split(","))

@@ -111,6 +111,24 @@ def test_a_manifest_and_repeated_splits_contradict_each_other(
         run_tables(study, [1], 1, folds=3, manifest_path="split.csv")
     with pytest.raises(ValueError, match="^grid_recipe must be one of table1_both, "):
         run_tables(study, [3], 1, splits=2, grid=Grid(recipe="table1_event"))
+    with pytest.raises(ValueError, match="with a transfer loss; received table1_both"):
+        run_tables(study, [1], 1, splits=2, rows=["table1_both"], grid=Grid())
+    alphas = ["table1_event=0.1", "table1_kl_audio=1"]
+    with pytest.raises(ValueError, match="received both for table1_kl_audio. Leave"):
+        run_tables(
+            *(study, [1], 1),
+            splits=2,
+            grid=Grid(recipe="table1_kl_audio"),
+            row_alphas=alphas,
+        )
+
+
+def test_every_split_must_have_pairs(tmp_path, fabricated_advance):
+    without = {"train_fraction": 0.9, "validation_fraction": 0.1}
+    study = open_small_study(tmp_path, fabricated_advance, **FROZEN, **without)
+    with pytest.raises(ValueError, match="must have pairs; the manifest has none"):
+        run_tables(study, [1], 1, splits=2)
+    assert not study.workdir.exists()
 
 
 def test_alpha_of_single_rows(tmp_path, fabricated_advance, monkeypatch):
