@@ -105,6 +105,22 @@ class DecayedAdam(keras.optimizers.Adam):
         finally:
             self._factors = None
 
+    def _all_reduce_sum_gradients(
+        self, grads_and_vars: Iterable[tuple[tf.Tensor, keras.Variable]]
+    ) -> list[tuple[tf.Tensor, keras.Variable]]:
+        """Sums the gradients over the replicas, if there are several.
+
+        TensorFlow registers a gradient for each sum that it traces, which keeps the
+        graph and the memory of its variables as long as the process runs. With one
+        replica there is nothing to sum.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return list(grads_and_vars)
+        reduced: list[tuple[tf.Tensor, keras.Variable]] = (
+            super()._all_reduce_sum_gradients(grads_and_vars)
+        )
+        return reduced
+
     def _correction(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Factors of η and ε that correct the bias of m and v, float64.
 

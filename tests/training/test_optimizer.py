@@ -1,5 +1,8 @@
 """Steps of Adam against NumPy and PyTorch, and the learning rate schedule."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -108,6 +111,24 @@ def test_variables_have_rates_of_their_own(mode):
     for variable, rate, k in ((tower, 0.0025, 0), (head, 0.01, 1)):
         expected = numpy_adam(starts[k], gradients[:, k], rate, 0.1, mode)
         np.testing.assert_allclose(variable.numpy(), expected, atol=1e-6)
+
+
+def test_the_graph_of_a_step_is_freed_with_its_function():
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = DecayedAdam(0.1)
+    optimizer.build([variable])
+
+    def trace_and_run():
+        step = tf.function(
+            lambda: optimizer.apply([tf.constant([1.0, -1.0])]), autograph=False
+        )
+        step()
+        return weakref.ref(step.get_concrete_function().graph)
+
+    graph = trace_and_run()
+    np.testing.assert_allclose(variable.numpy(), [0.9, 2.1], atol=1e-6)
+    gc.collect()
+    assert graph() is None
 
 
 def test_an_unknown_mode_is_refused():
