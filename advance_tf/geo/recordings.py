@@ -135,16 +135,16 @@ def read_recordings(
             problem = "the row names no file"
         elif name in names and not problem:
             problem = "the file is listed twice"
-        names.add(name)
         if problem:
             rejected.append(Rejection(name, "recording", problem))
             continue
+        names.add(name)
         rest = {key: row.get(key, "") for key in ("license", "author", "source")}
         files = [_resolved(path, row.get(key, "")) for key in ("file", "image")]
         found.append(
             Recording(name, files[0], latitude, longitude, **rest, image=files[1])
         )
-    if not names:
+    if not (found or rejected):
         raise ValueError(
             f"{path} must hold at least one recording; received none. Use a file with "
             "rows, or a folder of recordings."
