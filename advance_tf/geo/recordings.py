@@ -196,7 +196,8 @@ def place_problem(
 
 def _inside(latitude: float, longitude: float, bounds: Bounds) -> bool:
     west, south, east, north = bounds
-    return west <= longitude <= east and south <= latitude <= north
+    # East of west by less than a turn, also across the 180th meridian.
+    return (longitude - west) % 360 <= east - west and south <= latitude <= north
 
 
 def _degrees(row: Mapping[str, str], column: str) -> float:

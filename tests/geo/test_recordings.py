@@ -155,3 +155,11 @@ def test_files_of_other_kinds_and_without_columns_are_errors(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="at least one recording"):
         read_recordings(tmp_path / "none")
+
+
+def test_a_region_across_the_180th_meridian():
+    region = (179.0, -18.0, 181.0, -16.0)
+    for longitude in (179.0, 180.0, -180.0, -179.0):
+        assert place_problem(-17.0, longitude, region) == ""
+    for longitude in (178.9, -178.9, 0.0):
+        assert "outside the region" in place_problem(-17.0, longitude, region)
