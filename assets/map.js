@@ -24,6 +24,12 @@
     (view.y - lat) * view.scale + height / 2,
   ];
 
+  // Bounds across the 180th meridian end at more than 180 degrees.
+  const across = data.bounds[2] > 180;
+  const center = (data.bounds[0] + data.bounds[2]) / 2;
+  const eastward = lon => lon < data.bounds[0] ? lon + 360 : lon;
+  const placeToScreen = place => toScreen(eastward(place.lon), place.lat);
+
   function fit() {
     let [west, south, east, north] = data.bounds;
     const pad = Math.max(0.08 * Math.max((east - west) * ratio, north - south), 0.002);
@@ -71,12 +77,14 @@
     context.fillStyle = color("--sea");
     context.fillRect(0, 0, width, height);
     context.beginPath();
-    for (const ring of data.coastline) {
-      for (let k = 0; k < ring.length; k += 2) {
-        const [x, y] = toScreen(ring[k], ring[k + 1]);
-        if (k) context.lineTo(x, y); else context.moveTo(x, y);
+    for (const shift of across ? [0, 360] : [0]) {
+      for (const ring of data.coastline) {
+        for (let k = 0; k < ring.length; k += 2) {
+          const [x, y] = toScreen(ring[k] + shift, ring[k + 1]);
+          if (k) context.lineTo(x, y); else context.moveTo(x, y);
+        }
+        context.closePath();
       }
-      context.closePath();
     }
     context.fillStyle = color("--land");
     context.fill("evenodd");
@@ -85,8 +93,9 @@
     context.stroke();
     if (picture && picture.complete && picture.naturalWidth) {
       const [west, south, east, north] = data.background.bounds;
-      const [left, top] = toScreen(west, north);
-      const [right, bottom] = toScreen(east, south);
+      const shift = 360 * Math.round((center - (west + east) / 2) / 360);
+      const [left, top] = toScreen(west + shift, north);
+      const [right, bottom] = toScreen(east + shift, south);
       context.drawImage(picture, left, top, right - left, bottom - top);
     }
     drawGrid(color);
@@ -99,7 +108,7 @@
       context.fillStyle = data.colors[scene];
       context.beginPath();
       for (const index of group) {
-        const [x, y] = toScreen(places[index].lon, places[index].lat);
+        const [x, y] = placeToScreen(places[index]);
         if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
         context.moveTo(x + radius, y);
         context.arc(x, y, radius, 0, 2 * Math.PI);
@@ -108,7 +117,7 @@
       context.stroke();
     });
     if (selected >= 0) {
-      const [x, y] = toScreen(places[selected].lon, places[selected].lat);
+      const [x, y] = placeToScreen(places[selected]);
       context.beginPath();
       context.arc(x, y, radius + 5, 0, 2 * Math.PI);
       context.lineWidth = 4;
@@ -142,15 +151,18 @@
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const degrees = (value, letters) => `${Math.abs(value).toFixed(digits)}°` +
       (value ? ` ${letters[value < 0 ? 0 : 1]}` : "");
-    const lines = (from, to, limit) => {
+    const meridian = value => degrees(value > 180 ? value - 360 : value, "WE");
+    const farWest = across ? center - 180 : -180, farEast = across ? center + 180 : 180;
+    const lines = (from, to, first, last) => {
       const found = [];
-      for (let k = Math.ceil(Math.max(from, -limit) / step);
-        k * step <= Math.min(to, limit); k++) found.push(k * step);
+      for (let k = Math.ceil(Math.max(from, first) / step);
+        k * step <= Math.min(to, last); k++) found.push(k * step);
       return found;
     };
     const wide = width / 2 / view.scale, high = height / 2 / view.scale;
-    const east = lines((view.x - wide) / ratio, (view.x + wide) / ratio, 180);
-    const north = lines(view.y - high, view.y + high, 90);
+    const east = lines(
+      (view.x - wide) / ratio, (view.x + wide) / ratio, farWest, farEast);
+    const north = lines(view.y - high, view.y + high, -90, 90);
     context.strokeStyle = color("--grid");
     context.lineWidth = 1;
     context.beginPath();
@@ -160,14 +172,14 @@
       context.lineTo(x, toScreen(lon, Math.max(-90, view.y - high))[1]);
     }
     for (const lat of north) {
-      const [x, y] = toScreen(Math.max(-180, (view.x - wide) / ratio), lat);
+      const [x, y] = toScreen(Math.max(farWest, (view.x - wide) / ratio), lat);
       context.moveTo(x, y);
-      context.lineTo(toScreen(Math.min(180, (view.x + wide) / ratio), lat)[0], y);
+      context.lineTo(toScreen(Math.min(farEast, (view.x + wide) / ratio), lat)[0], y);
     }
     context.stroke();
     for (const lon of east) {
       const x = toScreen(lon, 0)[0];
-      if (x > 30 && x < width - 80) write(degrees(lon, "WE"), x, 10, "center", color);
+      if (x > 30 && x < width - 80) write(meridian(lon), x, 10, "center", color);
     }
     for (const lat of north) {
       const y = toScreen(0, lat)[1];
@@ -275,7 +287,7 @@
     ranking("Scenes", order, panel, 5);
     ranking("Events", place.events, panel);
     if (move) {
-      view.x = place.lon * ratio;
+      view.x = eastward(place.lon) * ratio;
       view.y = place.lat;
       heading.focus({ preventScroll: true });
     }
@@ -285,7 +297,7 @@
   function nearest(x, y) {
     let best = -1, distance = 16 * 16;
     for (const index of visible) {
-      const [px, py] = toScreen(places[index].lon, places[index].lat);
+      const [px, py] = placeToScreen(places[index]);
       const square = (px - x) ** 2 + (py - y) ** 2;
       if (square <= distance) { distance = square; best = index; }
     }
@@ -371,7 +383,7 @@
   // For tests, and for other scripts of the page.
   window.placeMap = {
     select, paint, scaleBar,
-    screen: index => toScreen(places[index].lon, places[index].lat),
+    screen: index => placeToScreen(places[index]),
     get selected() { return selected; },
   };
 })();

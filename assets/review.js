@@ -40,8 +40,10 @@
     const ratio = Math.cos((south + north) / 2 * Math.PI / 180);
     const wide = Math.max((east - west) * ratio, 1e-4), high = Math.max(north - south, 1e-4);
     const scale = 0.85 * Math.min(box.width / wide, box.height / high);
+    // Bounds across the 180th meridian end at more than 180 degrees.
+    const eastward = lon => lon < west ? lon + 360 : lon;
     const point = pair => [
-      box.width / 2 + (pair.lon - (west + east) / 2) * ratio * scale,
+      box.width / 2 + (eastward(pair.lon) - (west + east) / 2) * ratio * scale,
       box.height / 2 - (pair.lat - (south + north) / 2) * scale,
     ];
     for (const pair of pairs) {

@@ -21,7 +21,14 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli import startup
-from advance_tf.cli.flags import define_config, define_workdir, read_config, require
+from advance_tf.cli.flags import (
+    define_config,
+    define_workdir,
+    given_config,
+    read_config,
+    refuse,
+    require,
+)
 
 
 def define(values: FlagValues) -> None:
@@ -85,6 +92,8 @@ def _write_tower(arrays: Any, values: FlagValues) -> None:
         raise ValueError(
             f"{checkpoint} holds one tower; give --output=….npz without --workdir."
         )
+    recognizer = ("scene_order", "single_input", *given_config(values))
+    refuse(values, recognizer, f"is for a recognizer; {checkpoint} holds one tower")
     converted, metadata = conversion.convert_tower(
         arrays, pathlib.Path(checkpoint).name, inputs=values.inputs
     )
@@ -109,12 +118,18 @@ def _write_recognizer(arrays: Any, values: FlagValues) -> None:
         raise ValueError(
             f"{checkpoint} holds a recognizer; give --workdir without --output."
         )
+    refuse(
+        values, ("head", "inputs"), f"is for a tower; {checkpoint} holds a recognizer"
+    )
     converted = convert_fusion(
         arrays,
         checkpoint,
         scene_order=values.scene_order,
         single_input=values.single_input,
     )
+    if converted.model.modality == "both":
+        why = f"is for a recognizer of one input; that of {checkpoint} has two"
+        refuse(values, ("single_input",), why)
     write_converted_run(converted, pathlib.Path(workdir), read_config(values).data)
     print(
         f"The recognizer of {checkpoint} is in {workdir}.\n"

@@ -18,7 +18,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli import startup
-from advance_tf.cli.flags import define_data_dir, define_workdir, require
+from advance_tf.cli.flags import define_data_dir, define_workdir, refuse, require
 
 _QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 # Format → the flags that are parameters of its function.
@@ -114,10 +114,9 @@ def run(values: FlagValues) -> None:
 
 def _check_format(values: FlagValues) -> None:
     """Raises ValueError for a given flag that the format does not use."""
-    for name in (name for options in _OPTIONS.values() for name in options):
-        if values[name].present and name not in _OPTIONS[values.format]:
-            formats = [key for key, options in _OPTIONS.items() if name in options]
-            raise ValueError(
-                f"--{name} must be used with --format={' or '.join(formats)}; received "
-                f"--format={values.format}. Leave --{name} out or change --format."
-            )
+    for format, options in _OPTIONS.items():
+        refuse(
+            values,
+            [name for name in options if name not in _OPTIONS[values.format]],
+            f"must be used with --format={format}; received --format={values.format}",
+        )

@@ -8,7 +8,7 @@ values of its config.json.
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import flags
@@ -169,6 +169,20 @@ def require(values: FlagValues, **what: str) -> None:
     for name, meaning in what.items():
         if not values[name].value:
             raise ValueError(f"--{name} must name {meaning}; received none.")
+
+
+def refuse(values: FlagValues, names: Iterable[str], why: str) -> None:
+    """Raises ValueError for given flags that would have no effect.
+
+    Args:
+        values: the flags of the command.
+        names: flags without an effect in the mode of the command.
+        why: end of the sentence: where they have one, and what was received.
+    """
+    given = [f"--{name}" for name in names if values[name].present]
+    if given:
+        way_out = f"Leave {'it' if len(given) == 1 else 'them'} out"
+        raise ValueError(f"{', '.join(given)} {why}. {way_out}.")
 
 
 def define_min_confidence(values: FlagValues) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 from absl.flags import FlagValues
 
+from advance_tf.cli.flags import refuse
 from advance_tf.files import check_output
 
 # Rejected rows that are printed.
@@ -41,18 +42,27 @@ def check_flags(values: FlagValues) -> None:
         values: the flags of `advance predict`.
 
     Raises:
-        ValueError: --output or --raster is missing, of another kind, or given without
-            places.
+        ValueError: --output or --raster is missing or of another kind, or a flag is
+            given that has no effect.
     """
     if not (values.places or values.stride_metres):
-        given = [n for n in ("output", "raster", "tile_dir") if values[n].value]
-        if given:
-            raise ValueError(
-                f"{', '.join(f'--{name}' for name in given)} may be given with "
-                "--places or --stride_metres only. Give one of these, or redirect the "
-                "standard output for answers of files."
-            )
+        refuse(
+            values,
+            ("output", "raster", "tile_dir", "ground_metres", "sound_metres"),
+            "may be given with --places or --stride_metres only; answers of files are "
+            "on the standard output",
+        )
         return
+    why = "may not be given with --places or --stride_metres"
+    refuse(values, ("json", "events"), why)
+    if values.stride_metres:
+        why = "may not be given with --stride_metres"
+        refuse(values, ("top", "tile_dir"), why)
+    if not (values.places and values.stride_metres):
+        why = "must be used with both --places and --stride_metres"
+        refuse(values, ("sound_metres",), why)
+    if not values.raster:
+        refuse(values, ("ground_metres", "tile_dir"), "must be used with --raster")
     from advance_tf.geo.results import check_outputs
 
     if not values.stride_metres:

@@ -24,13 +24,21 @@ from typing import TYPE_CHECKING
 from absl import flags
 from absl.flags import FlagValues
 
-from advance_tf.cli.flags import define_shard, require
+from advance_tf.cli.flags import define_shard, refuse, require
 from advance_tf.parts import Shard
 
 if TYPE_CHECKING:
     from advance_tf.data.prepare import Summary
 
 _SHOWN_AT_MOST = 50
+# Format → the flags that have an effect with it alone.
+_OPTIONS = {
+    "folder": (
+        *("image_dir", "sound_dir", "rate_hz", "min_seconds", "clip_seconds", "seed"),
+        *("allow_truncated", "remove_stale"),
+    ),
+    "shards": ("source_dir", "shard", "pairs_per_file"),
+}
 
 
 def define(values: FlagValues) -> None:
@@ -38,22 +46,18 @@ def define(values: FlagValues) -> None:
     for name, help in (
         ("image_dir", "Folder <scene>/<stem>.* of images."),
         ("sound_dir", "Folder <scene>/<stem>.* of sounds."),
+        ("source_dir", "Folder of --format=shards to pack."),
         ("data_dir", "Folder to write; new, or of an earlier run to resume."),
     ):
         flags.DEFINE_string(name, None, help, flag_values=values)
     flags.DEFINE_enum(
         "format",
         "folder",
-        ("folder", "shards"),
+        tuple(_OPTIONS),
         "What to write: a folder of files, or shards of pairs.",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "source_dir", None, "Folder of --format=shards to pack.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "pairs_per_file", 512, "Pairs in a shard.", 1, flag_values=values
-    )
+    flags.DEFINE_integer("pairs_per_file", 512, "Pairs in a shard.", 1, None, values)
     define_shard(values)
     flags.DEFINE_integer(
         "rate_hz",
@@ -95,11 +99,12 @@ def run(values: FlagValues) -> None:
     from advance_tf.data import prepare
     from advance_tf.data.recordings import ClipRule
 
+    for format, options in _OPTIONS.items():
+        if format != values.format:
+            refuse(values, options, f"must be used with --format={format}")
     if values.format == "shards":
         _write_shards(values)
         return
-    if values.shard or values.source_dir:
-        raise ValueError("--shard and --source_dir need --format=shards.")
     require(values, image_dir="a folder", sound_dir="a folder", data_dir="a folder")
     rule = ClipRule(
         values.rate_hz, values.min_seconds, values.clip_seconds, values.seed

@@ -33,8 +33,8 @@ def convert_image(source: pathlib.Path, path: pathlib.Path) -> None:
         path: the PNG file to write.
 
     Raises:
-        ValueError: the file cannot be read, has no valid pixel or more than 64
-            million.
+        ValueError: the file cannot be read, is CMYK of more than 8 bits, or has no
+            valid pixel or more than 64 million.
         ImportError: the extra `geo` is not installed.
     """
     with requires_extra("geo"):
@@ -99,7 +99,15 @@ def _check_pixels(width: int, height: int) -> None:
 
 def _read_levels(raster: "DatasetReader") -> np.ndarray:
     """The image as levels, uint8 [3, H, W]."""
+    from rasterio.enums import ColorInterp
+
     _check_pixels(raster.width, raster.height)
+    # GDAL converts CMYK of 8 bits, but not of 16.
+    if ColorInterp.cyan in raster.colorinterp:
+        raise ValueError(
+            "the image must be RGB, grey or paletted, or CMYK of 8 bits; it is CMYK of "
+            f"type {raster.dtypes[0]}. Convert it to RGB with an image editor"
+        )
     palette = _palette(raster)
     if palette is not None:
         return palette[raster.read(1)].transpose(2, 0, 1)

@@ -22,6 +22,9 @@ COLUMNS = (
 DEFAULT_SITE_METRES = 500.0
 # The mean radius of the Earth; WGS 84 differs from the sphere by at most 0.6 %.
 EARTH_METRES = 6_371_008.8
+# The rounding of the degrees in sites.csv, 5.6 mm in each axis of both places, may
+# bring two sites nearer.
+_ROUNDING_METRES = 0.02
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def write_places(
             for pair in pairs:
                 own = places[pair.stem]
                 degrees = (f"{own.latitude:.7f}", f"{own.longitude:.7f}")
-                last = (own.recording, f"{own.site_metres:g}")
+                last = (own.recording, f"{own.site_metres:.12g}")
                 writer.writerow((pair.stem, own.site, pair.scene, *degrees, *last))
 
 
@@ -274,7 +277,8 @@ def audit_places(
     near = near[parts[near[:, 0]] != parts[near[:, 1]]]
     distance = _offsets(latitudes, longitudes, near)[2]
     limits = np.array([place.site_metres for place in own])
-    close = distance < np.maximum(limits[near[:, 0]], limits[near[:, 1]]) * (1 - 1e-9)
+    limit = np.maximum(limits[near[:, 0]], limits[near[:, 1]])
+    close = distance < limit - _ROUNDING_METRES
     shown = [
         f"{placed[i][0].stem} ({parts[i]}) and {placed[j][0].stem} ({parts[j]}), "
         f"{metres:.0f} m"

@@ -10,6 +10,7 @@ from . import places as places
 from . import plan as plan
 from . import projection as projection
 from . import provenance as provenance
+from . import raster as raster
 from . import recordings as recordings
 from . import results as results
 from . import scene_raster as scene_raster

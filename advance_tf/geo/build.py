@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from advance_tf.checksums import file_sha256
 from advance_tf.data.places import write_places
-from advance_tf.data.recordings import ClipRule, write_wav
+from advance_tf.data.recordings import write_wav
 from advance_tf.extras import requires_extra
 from advance_tf.files import reading, remove_partial_files, replacing
 from advance_tf.geo.data_card import attribution, data_card
@@ -217,7 +217,7 @@ def _write_pair(
     sound: pathlib.Path,
     rules: BuildSettings,
 ) -> None:
-    rule = ClipRule(rules.rate_hz, rules.min_seconds, rules.clip_seconds, one.cut_seed)
+    rule = rules.clip_rule(one.cut_seed)
     source = pathlib.Path(one.recording.file)
     _replace(sound, lambda path: write_wav(source, path, rule))
     tile = imagery.tile(one.latitude, one.longitude, rules.ground_metres, rules.pixels)

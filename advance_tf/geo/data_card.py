@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from advance_tf.geo.plan import BuildSettings, Plan
+from advance_tf.geo.projection import longitude_range
 
 _OSM = (
     "Scenes: © OpenStreetMap contributors, available under the Open Database License "
@@ -106,7 +107,7 @@ def data_card(
         "",
         "## Recordings",
         "",
-        _lengths(list(lengths.values())),
+        _lengths(list(lengths.values()), rules.clip_seconds),
         "",
         *_table(("licence", "recordings"), licenses.most_common()),
         "",
@@ -148,19 +149,19 @@ def _extent(plan: Plan) -> str:
     if not plan.pairs:
         return "None."
     latitudes = [one.latitude for one in plan.pairs]
-    longitudes = [one.longitude for one in plan.pairs]
+    west, east = longitude_range([one.longitude for one in plan.pairs])
     return (
         f"Latitude {min(latitudes):.4f} to {max(latitudes):.4f}, longitude "
-        f"{min(longitudes):.4f} to {max(longitudes):.4f} degrees; map.html is a map."
+        f"{west:.4f} to {east - 360 * (east > 180):.4f} degrees; map.html is a map."
     )
 
 
-def _lengths(seconds: Sequence[float]) -> str:
+def _lengths(seconds: Sequence[float], clip_seconds: float) -> str:
     if not seconds:
         return "None."
     low, middle, high = np.percentile(seconds, (0, 50, 100))
-    repeated = sum(value <= 10 for value in seconds)
+    repeated = sum(value <= clip_seconds for value in seconds)
     return (
         f"They last {low:.1f} s to {high:.1f} s, half of them less than {middle:.1f} s;"
-        f" {repeated} of at most 10 s are repeated."
+        f" {repeated} of at most {clip_seconds:g} s are repeated."
     )

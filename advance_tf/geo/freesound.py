@@ -61,7 +61,10 @@ def find_recordings(
     # The API expects filters as conditions of Apache Solr.
     wanted = f"is_geotagged:1 duration:[{min_seconds:g} TO *]"
     if bounds:
-        wanted += f' geotag:"Intersects({" ".join(f"{edge:.6f}" for edge in bounds)})"'
+        west, south, east, north = bounds
+        # West is more than east in a rectangle across the 180th meridian.
+        edges = (west, south, east if east <= 180 else east - 360, north)
+        wanted += f' geotag:"Intersects({" ".join(f"{edge:.6f}" for edge in edges)})"'
     given: dict[str, str | int] = {
         "query": query,
         "filter": wanted,

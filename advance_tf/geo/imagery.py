@@ -3,25 +3,23 @@
 import contextlib
 import dataclasses
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from advance_tf.data.image_conversion import stretch, stretch_limits
 from advance_tf.extras import requires_extra
-from advance_tf.geo.projection import is_in_metres, local_crs
+from advance_tf.geo.projection import (
+    geographic_bounds,
+    is_in_metres,
+    local_crs,
+    wrap_longitude,
+)
+from advance_tf.geo.raster import Raster, warped
 
 if TYPE_CHECKING:
     from affine import Affine
     from rasterio.io import DatasetReader
-    from rasterio.vrt import WarpedVRT
-
-# Side of the reduced raster whose percentiles scale values of more than 8 bits.
-_OVERVIEW_PIXELS = 1024
-_DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_:]?([01]\d)[-_:]?([0-3]\d)(?!\d)")
-_DATE_TAGS = ("ACQUISITIONDATETIME", "TIFFTAG_DATETIME", "DATETIME", "DATE")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +58,8 @@ class Imagery:
         cloud_masks: rasters that are not 0 where there are clouds.
 
     Raises:
-        ValueError: a raster cannot be opened, has no projection or too few bands.
+        ValueError: a raster cannot be opened, has no projection or too few bands, or
+            its values are indices of a palette or amounts of ink.
         ImportError: the extra `geo` is not installed.
 
     Example:
@@ -91,7 +90,7 @@ class Imagery:
         if not paths:
             raise ValueError("raster must name at least one raster; received none.")
         self._stack = contextlib.ExitStack()
-        self.rasters = [_Raster(self._open(path), tuple(bands)) for path in paths]
+        self.rasters = [Raster(self._open(path), tuple(bands)) for path in paths]
         self.cloud_masks = [self._open(path) for path in cloud_masks]
 
     def __enter__(self) -> "Imagery":
@@ -119,15 +118,14 @@ class Imagery:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north in degrees of all rasters."""
-        from rasterio.warp import transform_bounds
+        """West, south, east and north in degrees of all rasters.
 
-        every = np.array(
-            [
-                transform_bounds(r.dataset.crs, "EPSG:4326", *r.dataset.bounds)
-                for r in self.rasters
-            ]
-        )
+        East is more than 180 where they are on both sides of the 180th meridian.
+        """
+        every = np.array([geographic_bounds(r.dataset) for r in self.rasters])
+        # Whole turns bring the centres near that of the first raster.
+        centers = every[:, [0, 2]].mean(axis=1, keepdims=True)
+        every[:, [0, 2]] -= 360 * np.round((centers - centers[0]) / 360)
         west, south = every[:, :2].min(axis=0)
         east, north = every[:, 2:].max(axis=0)
         return float(west), float(south), float(east), float(north)
@@ -158,7 +156,7 @@ class Imagery:
 
         image = np.zeros((3, pixels, pixels), np.uint8)
         lacking = np.ones((pixels, pixels), bool)
-        used: list[_Raster] = []
+        used: list[Raster] = []
         try:
             for raster in self.rasters:
                 if not raster.touches(latitude, longitude, ground_metres):
@@ -194,8 +192,8 @@ class Imagery:
         cloudy = np.zeros((pixels, pixels), bool)
         for mask in self.cloud_masks:
             grid = _grid(latitude, longitude, ground_metres, pixels)
-            with _warped(mask, *grid, pixels, Resampling.nearest) as warped:
-                cloudy |= warped.read(1, masked=True).filled(0) != 0
+            with warped(mask, *grid, pixels, Resampling.nearest) as image:
+                cloudy |= image.read(1, masked=True).filled(0) != 0
         return float(cloudy.mean())
 
     def thumbnail(
@@ -207,17 +205,14 @@ class Imagery:
             pixels: longest side.
 
         Returns:
-            uint8 [H, W, 4], RGB and opacity, and west, south, east and north.
+            uint8 [H, W, 4], RGB and opacity, and west, south, east and north; east is
+            more than 180 for a raster across the 180th meridian.
         """
         from rasterio.enums import Resampling
         from rasterio.transform import from_bounds
-        from rasterio.warp import transform_bounds
 
         raster = self.rasters[0]
-        crs = raster.dataset.crs
-        west, south, east, north = transform_bounds(
-            crs, "EPSG:4326", *raster.dataset.bounds
-        )
+        west, south, east, north = geographic_bounds(raster.dataset)
         scale = pixels / max(east - west, north - south)
         width = max(round((east - west) * scale), 1)
         height = max(round((north - south) * scale), 1)
@@ -230,92 +225,6 @@ class Imagery:
         return picture.transpose(1, 2, 0), (west, south, east, north)
 
 
-class _Raster:
-    """An open raster with its bands, its scaling and its date."""
-
-    def __init__(self, dataset: "DatasetReader", bands: tuple[int, ...]) -> None:
-        self.dataset = dataset
-        self.name = pathlib.PurePath(dataset.name).name
-        self.bands = bands or _colour_bands(dataset)
-        if len(self.bands) != 3 or not all(
-            1 <= band <= dataset.count for band in self.bands
-        ):
-            raise ValueError(
-                f"bands must be three numbers from 1 to {dataset.count}; received "
-                f"{', '.join(map(str, self.bands))} for {self.name}."
-            )
-        self.date = _date(dataset, self.name)
-        if bands:
-            # A data set that was built with other bands is built again.
-            self.name += f" (bands {', '.join(map(str, bands))})"
-        self._limits: tuple[float, float] | None = None
-
-    def touches(self, latitude: float, longitude: float, metres: float) -> bool:
-        """Whether the raster's bounds are near the square of a place."""
-        from rasterio.warp import transform_bounds
-
-        half = 0.51 * metres
-        left, bottom, right, top = transform_bounds(
-            local_crs(latitude, longitude),
-            self.dataset.crs,
-            *(-half, -half, half, half),
-        )
-        bounds = self.dataset.bounds
-        south, north = sorted((bounds.bottom, bounds.top))
-        return bool(
-            left <= bounds.right
-            and right >= bounds.left
-            and bottom <= north
-            and top >= south
-        )
-
-    def read(
-        self,
-        crs: str,
-        transform: "Affine",
-        shape: int | tuple[int, int],
-        resampling: Any = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Levels uint8 [3, H, W], and where they are valid, bool [H, W]."""
-        from rasterio.enums import Resampling
-
-        method = resampling or Resampling.bilinear
-        with _warped(self.dataset, crs, transform, shape, method) as warped:
-            values = warped.read(list(self.bands), masked=True)
-            valid = warped.dataset_mask() > 0
-        if values.dtype == np.uint8:
-            return np.ma.filled(values, 0), valid
-        finite = np.isfinite(np.ma.filled(values.astype(np.float64), np.nan)).all(0)
-        if self._limits is None:
-            reduced = self._reduced()
-            self._limits = stretch_limits(reduced)
-        return stretch(values, self._limits), valid & finite
-
-    def _reduced(self) -> np.ma.MaskedArray:
-        scale = max(1.0, max(self.dataset.shape) / _OVERVIEW_PIXELS)
-        shape = [max(round(side / scale), 1) for side in self.dataset.shape]
-        return self.dataset.read(
-            list(self.bands), masked=True, out_shape=(len(self.bands), *shape)
-        )
-
-    def resolution_at(self, latitude: float, longitude: float) -> float:
-        """Side of a square with the area of a pixel at a place, in metres."""
-        import pyproj
-
-        from_local = pyproj.Transformer.from_crs(
-            local_crs(latitude, longitude), self.dataset.crs, always_xy=True
-        )
-        x, y = from_local.transform(0, 0)
-        step = self.dataset.transform
-        corners = [(x, y), (x + step.a, y + step.d), (x + step.b, y + step.e)]
-        xs, ys = np.array(corners).T
-        east, north = from_local.transform(
-            xs, ys, direction=pyproj.enums.TransformDirection.INVERSE
-        )
-        sides = np.stack([east[1:] - east[0], north[1:] - north[0]])  # [2, 2]
-        return float(abs(np.linalg.det(sides))) ** 0.5
-
-
 def _grid(
     latitude: float, longitude: float, metres: float, pixels: int
 ) -> tuple[str, "Affine"]:
@@ -326,49 +235,6 @@ def _grid(
     return local_crs(latitude, longitude), from_origin(
         -metres / 2, metres / 2, step, step
     )
-
-
-def _warped(
-    dataset: "DatasetReader",
-    crs: str,
-    transform: "Affine",
-    shape: int | tuple[int, int],
-    resampling: Any,
-) -> "WarpedVRT":
-    from rasterio.enums import ColorInterp
-    from rasterio.vrt import WarpedVRT
-
-    height, width = (shape, shape) if isinstance(shape, int) else shape
-    given = {
-        "crs": crs,
-        "transform": transform,
-        "height": height,
-        "width": width,
-        "resampling": resampling,
-    }
-    if dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp:
-        # Pixels outside of the raster are those without opacity.
-        return WarpedVRT(dataset, add_alpha=True, **given)
-    return WarpedVRT(dataset, **given)
-
-
-def _colour_bands(dataset: "DatasetReader") -> tuple[int, ...]:
-    from rasterio.enums import ColorInterp
-
-    named = {kind: band for band, kind in enumerate(dataset.colorinterp, start=1)}
-    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if all(kind in named for kind in wanted):
-        return tuple(named[kind] for kind in wanted)
-    return (1, 2, 3) if dataset.count >= 3 else (1, 1, 1)
-
-
-def _date(dataset: "DatasetReader", name: str) -> str:
-    """The date in the tags, else in the name of the file, as YYYY-MM-DD."""
-    tags = {key.upper(): value for key, value in dataset.tags().items()}
-    for text in (*(tags.get(tag, "") for tag in _DATE_TAGS), name):
-        if match := _DATE.search(text):
-            return "-".join(match.groups())
-    return ""
 
 
 def grid_of_places(
@@ -395,10 +261,10 @@ def grid_of_places(
 
     dataset = imagery.rasters[0].dataset
     crs = dataset.crs
-    west, south, east, north = transform_bounds(crs, "EPSG:4326", *dataset.bounds)
-    longitude, latitude = (west + east) / 2, (south + north) / 2
+    west, south, east, north = geographic_bounds(dataset)
+    longitude, latitude = wrap_longitude((west + east) / 2), (south + north) / 2
     if not is_in_metres(crs, latitude, longitude):
-        zone = int((longitude + 180) // 6) % 60 + 1
+        zone = int((longitude + 180) // 6) + 1
         crs = f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
     left, bottom, right, top = transform_bounds(dataset.crs, crs, *dataset.bounds)
     columns = int((right - left) // stride_metres)

@@ -11,7 +11,7 @@ import numpy as np
 from advance_tf import labels
 from advance_tf.extras import requires_extra
 from advance_tf.geo.osm_rules import SceneRule
-from advance_tf.geo.projection import local_transformer
+from advance_tf.geo.projection import local_transformer, longitude_range
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -197,11 +197,15 @@ class SceneMap:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east and north in degrees of all features."""
+        """West, south, east and north in degrees of all features.
+
+        East is more than 180 where they are on both sides of the 180th meridian.
+        """
         import shapely
 
-        west, south, east, north = shapely.total_bounds(self._tree.geometries)
-        return float(west), float(south), float(east), float(north)
+        every = shapely.bounds(self._tree.geometries)  # [n, 4]
+        west, east = longitude_range(every[:, [0, 2]].ravel().tolist())
+        return west, float(every[:, 1].min()), east, float(every[:, 3].max())
 
     def label(self, latitude: float, longitude: float) -> Label:
         """Finds the scene of a place.
@@ -264,12 +268,16 @@ class SceneMap:
         reach = self._reach * 1.01 + 1
         north = reach / 110_500
         east = north / max(np.cos(np.radians(latitude)), 1e-6)
-        box = shapely.box(
-            *(longitude - east, latitude - north, longitude + east, latitude + north)
-        )
+        # Also across the 180th meridian, where longitudes differ by a turn.
+        boxes = [
+            shapely.box(
+                middle - east, latitude - north, middle + east, latitude + north
+            )
+            for middle in (longitude - 360, longitude, longitude + 360)
+        ]
         forward = local_transformer(latitude, longitude).transform
         found = []
-        for index in sorted(self._tree.query(box)):
+        for index in np.unique(self._tree.query(boxes)[1]):
             feature = self.features[index]
             local = shapely.transform(feature.geometry, forward, interleaved=False)
             found.append((feature, local if local.is_valid else local.buffer(0)))

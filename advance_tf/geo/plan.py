@@ -11,6 +11,7 @@ from advance_tf import labels
 from advance_tf.config_fields import Validated, setting
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import Place, cluster_places
+from advance_tf.data.recordings import ClipRule
 from advance_tf.files import join_names
 from advance_tf.geo.balance import DROPPED, SHIFTED, balance_scenes, shift_place
 from advance_tf.geo.corrections import Correction
@@ -66,6 +67,22 @@ class BuildSettings(Validated):
         0.1, "Largest share of an image in the cloud masks.", minimum=0.0, maximum=1.0
     )
     seed: int = setting(0, "Seed of the random cuts.", minimum=0)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for values that are out of range."""
+        super().__post_init__()
+        self.clip_rule(self.seed)
+
+    def clip_rule(self, cut_seed: int) -> ClipRule:
+        """The rule of a clip.
+
+        Args:
+            cut_seed: seed of its random cut.
+
+        Returns:
+            Sampling rate, minimum length and cut.
+        """
+        return ClipRule(self.rate_hz, self.min_seconds, self.clip_seconds, cut_seed)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -135,16 +135,16 @@ def read_recordings(
             problem = "the row names no file"
         elif name in names and not problem:
             problem = "the file is listed twice"
-        names.add(name)
         if problem:
             rejected.append(Rejection(name, "recording", problem))
             continue
+        names.add(name)
         rest = {key: row.get(key, "") for key in ("license", "author", "source")}
         files = [_resolved(path, row.get(key, "")) for key in ("file", "image")]
         found.append(
             Recording(name, files[0], latitude, longitude, **rest, image=files[1])
         )
-    if not names:
+    if not (found or rejected):
         raise ValueError(
             f"{path} must hold at least one recording; received none. Use a file with "
             "rows, or a folder of recordings."
@@ -196,7 +196,8 @@ def place_problem(
 
 def _inside(latitude: float, longitude: float, bounds: Bounds) -> bool:
     west, south, east, north = bounds
-    return west <= longitude <= east and south <= latitude <= north
+    # East of west by less than a turn, also across the 180th meridian.
+    return (longitude - west) % 360 <= east - west and south <= latitude <= north
 
 
 def _degrees(row: Mapping[str, str], column: str) -> float:

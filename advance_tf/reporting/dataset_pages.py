@@ -10,6 +10,7 @@ from advance_tf.data.layout import read_notice
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import read_places
 from advance_tf.files import replacing
+from advance_tf.geo.projection import longitude_range
 from advance_tf.geo.provenance import PROVENANCE, read_provenance
 from advance_tf.geo.results import PlaceResult
 from advance_tf.inference.prediction import OK, rank
@@ -182,13 +183,13 @@ def write_review(
     embedded = len(rows) <= media_limit
     pairs = [_pair(data_dir, stem, row, embedded) for stem, row in rows.items()]
     latitudes = [float(row["latitude"]) for row in rows.values()]
-    longitudes = [float(row["longitude"]) for row in rows.values()]
+    west, east = longitude_range([float(row["longitude"]) for row in rows.values()])
     identity = "\n".join(f"{stem} {row['recording']}" for stem, row in rows.items())
     data = {
         "pairs": pairs,
         "scenes": labels.scenes(),
         "colors": labels.SCENE_COLORS,
-        "bounds": (min(longitudes), min(latitudes), max(longitudes), max(latitudes)),
+        "bounds": (west, min(latitudes), east, max(latitudes)),
         # Decisions that the browser keeps belong to this data set.
         "key": hashlib.sha256(identity.encode()).hexdigest()[:16],
     }

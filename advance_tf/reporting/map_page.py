@@ -15,6 +15,7 @@ from advance_tf import labels
 from advance_tf.csv_tables import read_cells
 from advance_tf.extras import requires_extra
 from advance_tf.files import replacing
+from advance_tf.geo.projection import longitude_range
 from advance_tf.geo.results import PlaceResult
 from advance_tf.inference.prediction import UNKNOWN
 from advance_tf.reporting.media import data_uri, jpeg_uri, sound_uri
@@ -36,7 +37,8 @@ class Background:
 
     Attributes:
         image: uint8 [H, W, 4], RGB and opacity, in equal steps of degrees.
-        bounds: west, south, east and north in degrees.
+        bounds: west, south, east and north in degrees; east is more than 180 for an
+            image across the 180th meridian.
     """
 
     image: np.ndarray
@@ -132,12 +134,12 @@ def place_map(
             place |= {"sound": clip_uri(folder, one.sound)}
         places.append(place)
     latitudes = [place["lat"] for place in places]
-    longitudes = [place["lon"] for place in places]
+    west, east = longitude_range([place["lon"] for place in places])
     values = {
         "scenes": names,
         "colors": colors,
         "places": places,
-        "bounds": (min(longitudes), min(latitudes), max(longitudes), max(latitudes)),
+        "bounds": (west, min(latitudes), east, max(latitudes)),
         "coastline": _coastline(),
         "background": {"image": background.uri(), "bounds": background.bounds}
         if background

@@ -88,6 +88,18 @@ def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
     assert (
         run_command("convert", f"--checkpoint={path}", f"--workdir={workdir}")[0] == 1
     )
+    for name, value in (
+        ("head", "false"),
+        ("inputs", "levels"),
+        ("single_input", "image"),
+    ):
+        status, _, error = run_command(
+            *("convert", f"--checkpoint={path}", f"--workdir={tmp_path / 'other'}"),
+            f"--{name}={value}",
+        )
+        assert status == 1
+        assert f"--{name} is for a " in error
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_recognizer_without_data_predicts_but_is_not_evaluated(
@@ -130,6 +142,16 @@ def test_a_recognizer_without_data_predicts_but_is_not_evaluated(
         (
             ["--checkpoint={path}", "--output=a.npz", "--inputs=imagenet"],
             "three channels",
+        ),
+        *(
+            (
+                ["--checkpoint={path}", "--output=a.npz", f"--{name}={value}"],
+                f"--{name} is for a recognizer; ",
+            )
+            for name, value in (
+                *(("scene_order", "name"), ("single_input", "image")),
+                ("data_dir", "ADVANCE"),
+            )
         ),
     ],
 )

@@ -151,6 +151,10 @@ def test_a_low_agreement_writes_nothing(
             "--quantization must be used with --format=tflite; received --format=onnx.",
         ),
         (
+            ["--export_dir={out}", "--format=tflite", "--bad_rows=error"],
+            "--bad_rows must be used with --format=saved_model; received",
+        ),
+        (
             ["--export_dir={out}", "--format=onnx", "--top=5"],
             "--top must be used with --format=saved_model; received --format=onnx.",
         ),

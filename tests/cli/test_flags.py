@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from absl.flags import FlagValues
 
-from advance_tf.cli import flags, pretrain
+from advance_tf.cli import flags, predict, prepare, pretrain
 from advance_tf.config import Config, ModelConfig, groups
 from advance_tf.config_io import replace_fields
 from advance_tf.experiments.recipes import read_recipe
@@ -164,3 +164,59 @@ def test_what_is_required_is_named():
         flags.require(parse(), workdir="the folder")
     with pytest.raises(ValueError, match="--betas takes numbers .* received '1,x'"):
         flags.numbers("betas", ["1", "x"])
+
+
+def test_given_flags_without_an_effect_are_refused():
+    values = parse("--seed=0")  # the default, but given
+    flags.refuse(values, ("epochs", "workdir"), "must be used with --other")
+    with pytest.raises(ValueError, match=r"^--seed must be .* --other\. Leave it out"):
+        flags.refuse(values, ("epochs", "seed"), "must be used with --other")
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (
+            ["--format=shards", "--source_dir=a", "--data_dir=b"],
+            [
+                *("--image_dir=a", "--sound_dir=a", "--rate_hz=0", "--min_seconds=2"),
+                *("--clip_seconds=10", "--seed=0", "--allow_truncated"),
+                "--noremove_stale",
+            ],
+        ),
+        (
+            ["--image_dir=a", "--sound_dir=a", "--data_dir=b"],
+            ["--source_dir=a", "--shard=0/2", "--pairs_per_file=512"],
+        ),
+    ],
+)
+def test_prepare_refuses_flags_of_the_other_format(mode, names):
+    for given in names:
+        values = FlagValues()
+        prepare.define(values)
+        flags.parse("prepare", values, [*mode, given])
+        name = given.partition("=")[0].removeprefix("--no").removeprefix("--")
+        other = "folder" if mode[0] == "--format=shards" else "shards"
+        with pytest.raises(ValueError, match=f"^--{name} must .* --format={other}"):
+            prepare.run(values)
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (["--places=a.csv"], ["json", "noevents", "sound_metres=500"]),
+        (["--places=a.csv"], ["ground_metres=256", "tile_dir=b"]),
+        (["--stride_metres=9", "--raster=a.tif"], ["json", "events", "top=5"]),
+        (["--stride_metres=9", "--raster=a.tif"], ["tile_dir=a", "sound_metres=500"]),
+        (["--data_dir=a"], ["output=a.csv", "raster=a.tif", "tile_dir=b"]),
+        (["--data_dir=a"], ["ground_metres=256", "sound_metres=500"]),
+    ],
+)
+def test_predict_refuses_flags_of_other_modes(mode, names):
+    for given in names:
+        values = FlagValues()
+        predict.define(values)
+        flags.parse("predict", values, ["--workdir=a", *mode, f"--{given}"])
+        name = given.partition("=")[0].removeprefix("no")
+        with pytest.raises(ValueError, match=f"^--{name} (may|must) .*Leave it out"):
+            predict.run(values)

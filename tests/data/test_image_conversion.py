@@ -109,3 +109,15 @@ def test_a_palette_of_16_bits_is_applied(tmp_path):
     colours = np.array([[10, 20, 30], [200, 100, 0]], np.uint8)
     expected = colours[values[0] - 299]
     np.testing.assert_array_equal(levels(tmp_path / "a.png"), expected)
+
+
+def test_ink_becomes_rgb_or_is_refused(tmp_path):
+    ink = np.array([10, 60, 110, 40], np.uint8)[:, None, None]
+    write_raster(tmp_path / "a.tif", np.tile(ink, (1, 20, 30)), photometric="CMYK")
+    convert_image(tmp_path / "a.tif", tmp_path / "a.png")
+    expected = (255.0 - ink[:3, 0, 0]) * (255 - 40) / 255  # 206.6, 164.4, 122.3
+    np.testing.assert_allclose(levels(tmp_path / "a.png")[4, 4], expected, atol=1)
+    values = np.tile(ink.astype(np.uint16) * 257, (1, 20, 30))
+    write_raster(tmp_path / "b.tif", values, photometric="CMYK")
+    with pytest.raises(ValueError, match=r"it is CMYK of type uint16\. Convert it"):
+        convert_image(tmp_path / "b.tif", tmp_path / "b.png")

@@ -151,3 +151,24 @@ def test_a_table_of_sites_that_is_not_valid(tmp_path):
         (tmp_path / "sites.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
             read_places(tmp_path)
+
+
+def test_the_audit_allows_the_rounding_of_the_table(tmp_path):
+    """Places 500.001 m apart are two sites, also after 7 decimals of a degree."""
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        latitude = 47 + rng.random()
+        places = [
+            Place("00000", latitude, 9.5),
+            Place("00001", latitude + 500.001 / DEGREE, 9.5),
+        ]
+        sites = cluster_places([p.latitude for p in places], [9.5, 9.5])
+        assert sites.tolist() == [0, 1]
+        pairs, found = pairs_at(places)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_places(folder, pairs, found)
+        audit_places(pairs, ["training", "test"], read_places(folder))
+    near = pairs_at([places[0], Place("00001", latitude + 499.97 / DEGREE, 9.5)])[1]
+    with pytest.raises(ValueError, match="at least 500 m apart"):
+        audit_places(pairs, ["training", "test"], near)

@@ -12,10 +12,12 @@ from advance_tf.config import DataConfig
 from advance_tf.data.coordinates import read_coordinates
 from advance_tf.data.manifest import make_manifest
 from advance_tf.data.places import read_places
+from advance_tf.data.recordings import ClipRule
 from advance_tf.geo import build as building
 from advance_tf.geo.balance import balance_scenes, shift_place
 from advance_tf.geo.build import build_dataset
 from advance_tf.geo.corrections import read_corrections
+from advance_tf.geo.data_card import data_card
 from advance_tf.geo.imagery import Imagery
 from advance_tf.geo.plan import BuildSettings, plan_dataset
 from advance_tf.geo.recordings import read_recordings
@@ -295,3 +297,19 @@ def test_decisions_that_are_not_valid(tmp_path):
         read_corrections(path)
     with pytest.raises(ValueError, match="columns recording and decision"):
         read_corrections(write_table(tmp_path / "d.csv", [("a",)], ("recording",)))
+
+
+def test_settings_that_no_clip_can_have_are_refused():
+    for rate_hz in (4000, 300_000):
+        rule = f"rate_hz must be 0 or from 8000 to 192000; received {rate_hz}"
+        with pytest.raises(ValueError, match=rule):
+            BuildSettings(rate_hz=rate_hz)
+    assert BuildSettings(rate_hz=0).clip_rule(7) == ClipRule(0, 2.0, 10.0, 7)
+
+
+def test_the_card_counts_recordings_that_are_repeated(plan):
+    """The recordings last 3 to 8 s."""
+    for clip_seconds, count in ((5.0, 3), (4.0, 2)):
+        rules = dataclasses.replace(SETTINGS, clip_seconds=clip_seconds)
+        text = f"{count} of at most {clip_seconds:g} s are repeated."
+        assert text in data_card(plan, rules)

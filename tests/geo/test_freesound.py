@@ -74,6 +74,10 @@ def test_pages_are_followed_up_to_the_limit(api):
     assert given["query"] == "waves"
     assert "is_geotagged:1" in given["filter"]
     assert 'Intersects(9.000000 47.000000 10.000000 48.000000)"' in given["filter"]
+    west_of_fiji = (179.5, -18.0, 181.0, -16.0)
+    next(find_recordings("", api=api, key="secret", bounds=west_of_fiji))
+    wanted = _Handler.requests[-1][1]["filter"]
+    assert 'Intersects(179.500000 -18.000000 -179.000000 -16.000000)"' in wanted
     assert {"geotag", "license", "username", "previews"} <= {
         *given["fields"].split(",")
     }

@@ -7,6 +7,7 @@ import numpy as np
 import pyproj
 import pytest
 from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
 
 from advance_tf.geo.imagery import Imagery, grid_of_places
 from advance_tf.geo.projection import local_crs
@@ -164,3 +165,65 @@ def test_places_on_the_other_side_of_the_earth_have_no_image(tmp_path):
     with Imagery([path]) as imagery:
         for latitude, longitude in ((-33.9, 151.2), (-LATITUDE, LONGITUDE - 180)):
             assert imagery.tile(latitude, longitude, 256, 8).missing == 1
+
+
+def halves(path, crs, x, y, metres, shape=(64, 64)):
+    """A raster around a point: 90 in its west, 200 in its east."""
+    values = np.full((3, *shape), 90, np.uint8)
+    values[:, :, shape[1] // 2 :] = 200
+    left, top = x - metres * shape[1] / 2, y + metres * shape[0] / 2
+    transform = from_origin(left, top, metres, metres)
+    return write_raster(path, values, crs=crs, transform=transform)
+
+
+@pytest.mark.parametrize(
+    ("crs", "grid"), [("EPSG:32760", "EPSG:32760"), ("EPSG:3857", "EPSG:32701")]
+)
+def test_a_raster_across_the_180th_meridian(tmp_path, crs, grid):
+    forward = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = forward.transform(180.0, -17.0)
+    with Imagery([halves(tmp_path / "a.tif", crs, abs(x) + 20, y, 10)]) as imagery:
+        found, _, places = grid_of_places(imagery, 150)
+        bounds = imagery.bounds
+        shown, also = imagery.thumbnail(64)
+    assert found == grid
+    longitudes = places[0, :, 1]
+    assert (np.abs(longitudes) > 179.99).all()
+    assert longitudes[0] > 0 > longitudes[-1]
+    # 320 m, less or more the 20 m of its centre, at 106.4 km a degree; in Web
+    # Mercator a metre is 0.956 m on the ground.
+    scale = 0.956 if crs == "EPSG:3857" else 1.0
+    degrees = scale * np.array([-300, 340]) / 106_450
+    assert bounds[::2] == pytest.approx(180 + degrees, abs=1e-4)
+    assert also == bounds
+    assert shown.shape[1] == 64
+    assert shown.shape[0] == pytest.approx(62, abs=2)
+    if crs == "EPSG:32760":
+        assert (shown[30, [4, -4], 0] == (90, 200)).all()
+
+
+def test_a_square_across_the_180th_meridian_is_cut_from_degrees(tmp_path):
+    """The raster ends at the meridian: half of the square has data."""
+    path = halves(tmp_path / "a.tif", "EPSG:4326", 179.5, 0, 0.01, (100, 100))
+    with Imagery([path]) as imagery:
+        for longitude in (180.0, -180.0):
+            tile = imagery.tile(0, longitude, 20_000, 8)
+            assert tile.image[4, :, 0].tolist() == [200] * 4 + [0] * 4
+            assert tile.missing == 0.5
+
+
+def test_rasters_without_colours_are_refused(tmp_path):
+    import rasterio
+
+    path = write_raster(tmp_path / "p.tif", FLAT[:1])
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {90: (10, 20, 30, 255)})
+    with pytest.raises(ValueError, match=r"indices of a palette.*gdal_translate"):
+        Imagery([path])
+    # Asked for by number.
+    with Imagery([path], bands=(1, 1, 1)) as imagery:
+        assert imagery.tile(LATITUDE, LONGITUDE, 50, 4).image[0, 0].tolist() == [90] * 3
+    ink = np.full((4, 100, 100), 9000, np.uint16)
+    path = write_raster(tmp_path / "k.tif", ink, photometric="CMYK")
+    with pytest.raises(ValueError, match=r"amounts of ink \(CMYK\).*RGB"):
+        Imagery([path])

@@ -1,12 +1,13 @@
 """The table of tags, the features of an extract, and the scene of a place."""
 
 import pytest
+import shapely
 
 from advance_tf import labels
-from advance_tf.geo.osm_labels import SceneMap, count_features, read_features
+from advance_tf.geo.osm_labels import Feature, SceneMap, count_features, read_features
 from advance_tf.geo.osm_rules import SceneRule, read_rules
 from advance_tf.geo.projection import local_transformer
-from tests.geo.factories import LATITUDE, LONGITUDE, place, scene_map, square
+from tests.geo.factories import GEOD, LATITUDE, LONGITUDE, place, scene_map, square
 from tests.geo.factories import write_extract as write
 
 
@@ -129,3 +130,23 @@ def test_files_and_tables_that_are_not_valid(tmp_path):
     )
     with pytest.raises(ValueError, match=r"line 2.*moon"):
         read_rules(tmp_path / "rules.csv")
+
+
+def test_a_feature_beyond_the_180th_meridian_is_near():
+    rule = SceneRule("lake", "natural=water", 1, 50, 0.3, 0)
+    areas = [
+        shapely.box(west, -17.001, west + 0.001, -16.999)
+        for west in (-179.9999, 179.98)
+    ]
+    features = [Feature(f"w{k}", {}, rule, area) for k, area in enumerate(areas)]
+    scenes = SceneMap(features, 256)
+    apart = GEOD.inv(179.9999, -17, -179.9999, -17)[2]  # 21.3 m
+    for longitude, how, metres in (
+        (179.9999, "buffer", apart),
+        (-179.9995, "inside", 0.0),
+    ):
+        label = scenes.label(-17, longitude)
+        assert (label.scene, label.rule) == ("lake", how)
+        found = [(one["id"], one["metres"]) for one in label.evidence["features"]]
+        assert found == [("w0", pytest.approx(metres, abs=0.06))]
+    assert scenes.bounds == pytest.approx((179.98, -17.001, 180.0011, -16.999))

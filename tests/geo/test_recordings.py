@@ -30,16 +30,19 @@ def test_each_bad_row_is_refused_with_its_reason(tmp_path):
         ("far.wav", "51.5", "0.1", "", ""),
         ("", "47.1", "9.5", "", ""),
         ("a.wav", "47.2", "9.5", "", ""),
+        # The row before had no coordinates.
+        ("empty.wav", "47.1", "9.5", "", ""),
     ]
     columns = ("file", "lat", "lon", "licence", "author")
     table = write_table(tmp_path / "r.csv", rows, columns)
     found, rejected = read_recordings(table, bounds=REGION)
     assert [(one.name, one.license, one.author) for one in found] == [
-        ("a.wav", "CC0", "Ada")
+        ("a.wav", "CC0", "Ada"),
+        ("empty.wav", "", ""),
     ]
     assert found[0].file == str(tmp_path / "a.wav")
     reasons = {one.name: one.reason for one in rejected}
-    assert len(rejected) == len(rows) - 1
+    assert len(rejected) == len(rows) - 2
     assert "exchanged" in reasons["swapped.wav"]
     assert "(0, 0)" in reasons["zero.wav"]
     assert "out of range" in reasons["range.wav"]
@@ -152,3 +155,11 @@ def test_files_of_other_kinds_and_without_columns_are_errors(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="at least one recording"):
         read_recordings(tmp_path / "none")
+
+
+def test_a_region_across_the_180th_meridian():
+    region = (179.0, -18.0, 181.0, -16.0)
+    for longitude in (179.0, 180.0, -180.0, -179.0):
+        assert place_problem(-17.0, longitude, region) == ""
+    for longitude in (178.9, -178.9, 0.0):
+        assert "outside the region" in place_problem(-17.0, longitude, region)

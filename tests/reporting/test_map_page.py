@@ -96,6 +96,35 @@ def test_rows_without_a_place_are_left_out(folder):
     assert "</" not in script_json({"a": "</script><script>"})
 
 
+def fiji():
+    """Three places: west and east of the 180th meridian, and on it."""
+    return [
+        dataclasses.replace(result(number), latitude=-17.0, longitude=longitude)
+        for number, longitude in enumerate((179.9, -179.9, 180.0))
+    ]
+
+
+def test_bounds_across_the_180th_meridian_do_not_span_the_world():
+    shown = place_map(fiji())
+    bounds = json.loads(shown.json)["bounds"]
+    assert bounds == pytest.approx([179.9, -17, 180.1, -17])
+    assert [place["lon"] for place in shown.places] == [179.9, -179.9, 180.0]
+
+
+def test_places_across_the_180th_meridian_are_side_by_side(browser, folder):
+    # An image east of the meridian.
+    background = Background(np.full((2, 3, 4), 90, np.uint8), (-180, -18, -179.8, -16))
+    write_map(fiji(), folder / "fiji.html", background=background)
+    set_width(browser, 1280)
+    browser.get((folder / "fiji.html").as_uri())
+    west, east, middle = browser.execute_script(
+        "return [0, 1, 2].map(k => placeMap.screen(k)[0])"
+    )
+    assert 0 < west < middle < east < 1280
+    assert middle == pytest.approx((west + east) / 2)
+    assert browser.get_log("browser") == []
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_map_fits_and_loads_nothing(browser, page, width):
     set_width(browser, width)
