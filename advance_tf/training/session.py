@@ -55,16 +55,36 @@ def start_or_resume(
     if not checkpoint.exists():
         return Progress()
     progress = restore_state(checkpoint, trainer)
-    best = workdir / callbacks.BEST_WEIGHTS
-    if not best.exists() and progress.best_epoch:
-        if progress.best_epoch < progress.epochs:
-            raise ValueError(
-                f"{best} must exist; it has been removed, and {checkpoint} holds later "
-                f"weights than those of the best epoch, {progress.best_epoch}. Restore "
-                f"it, or remove {checkpoint} to train the run again."
-            )
+    if progress.best_epoch and not has_best_weights(workdir, progress):
         callbacks.save_best_weights(workdir, saved_model(trainer))
     return progress
+
+
+def has_best_weights(workdir: pathlib.Path, progress: Progress) -> bool:
+    """Whether a run that has trained an epoch still has its best weights.
+
+    Args:
+        workdir: folder of the run.
+        progress: its progress.
+
+    Returns:
+        False if they were removed and are those of the checkpoint.
+
+    Raises:
+        ValueError: they were removed and belong to an earlier epoch.
+    """
+    best, checkpoint = (
+        workdir / name for name in (callbacks.BEST_WEIGHTS, callbacks.CHECKPOINT)
+    )
+    if best.exists():
+        return True
+    if progress.best_epoch < progress.epochs:
+        raise ValueError(
+            f"{best} must exist; it has been removed, and {checkpoint} holds later "
+            f"weights than those of the best epoch, {progress.best_epoch}. Restore "
+            f"it, or remove {checkpoint} to train the run again."
+        )
+    return False
 
 
 def is_finished(progress: Progress, config: TrainingConfig) -> bool:
