@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.pairing import Pair
-from advance_tf.data.sampling import check_balance, epoch_order, smallest_split
+from advance_tf.data.sampling import check_balance, check_split_size, epoch_order
 from advance_tf.losses.objective import Term
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
@@ -70,12 +70,7 @@ class HeadTrainer:
             "validation": np.asarray(validation, np.int64),
         }
         for split, rows in self.rows.items():
-            least = smallest_split(config.training, split)
-            if len(rows) < least:
-                raise ValueError(
-                    f"The {split} split must have at least {least} pairs; it has "
-                    f"{len(rows)}. Lower `batch_size` or add data."
-                )
+            check_split_size(config.training, split, len(rows))
         self._scenes = embeddings.scenes[self.rows["training"]]
         self._pairs, self._views = len(embeddings), embeddings.view_count
         # Initial weights and dropout depend on the seed alone.
