@@ -174,7 +174,8 @@ def build_image_pretraining(
     """
     folder = pretraining.read_image_folder(config.data.data_dir, settings.held_out)
     check_split_size(config.training, "training", len(folder.training), "images")
-    strategy = runtime.start(config.training)
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
         model = build_image_classifier(
             config.model, config.features, len(folder.classes)
@@ -259,7 +260,8 @@ def build_audio_pretraining(
     )
     train_clips, held_out = tagged_clips.hold_out(clips, settings.held_out)
     check_split_size(config.training, "training", len(train_clips), "clips")
-    strategy = runtime.start(config.training)
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
         model = build_audio_tagger(config.model, config.features)
         _load_initial_weights(model, config, workdir, "audio")

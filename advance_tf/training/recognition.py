@@ -299,7 +299,8 @@ def train_recognizer(
         _check_one_process(config)
         _warn_of_unused_rate(config)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
-    strategy = runtime.start(config.training, worker)
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, worker, trained=trained)
     _check_processes(config, manifest, worker, strategy.num_replicas_in_sync)
     with strategy.scope():
         scenes = scene_numbers(manifest.of("training"))

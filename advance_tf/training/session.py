@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from advance_tf.config import TrainingConfig
 from advance_tf.training import callbacks
-from advance_tf.training.checkpoint import Progress, read_progress, restore_state
+from advance_tf.training.checkpoint import (
+    Progress,
+    read_precision,
+    read_progress,
+    restore_state,
+)
 from advance_tf.training.cluster import Worker
 from advance_tf.training.epochs import Batches, train_epochs
 from advance_tf.training.optimizer import build_optimizer
@@ -120,6 +125,21 @@ def run_progress(workdir: pathlib.Path) -> Progress:
         ValueError: the checkpoint is damaged.
     """
     return read_progress(workdir / callbacks.CHECKPOINT)
+
+
+def run_precision(workdir: pathlib.Path) -> str:
+    """Reads the dtype policy that the run in a folder was trained with.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        The policy at the last checkpoint; "" without one, or if it is not known.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    return read_precision(workdir / callbacks.CHECKPOINT)
 
 
 def tensorboard_callbacks(workdir: pathlib.Path) -> list[keras.callbacks.Callback]:
