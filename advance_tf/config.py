@@ -277,6 +277,11 @@ class TransferConfig(Validated):
                 "another `transfer` and an `alpha` above 0."
             )
 
+    @property
+    def uses_relevance(self) -> bool:
+        """Whether L_E2 (Eq. 9), the one term with d_k, has a weight above 0."""
+        return self.transfer == "event" and self.alpha > 0 and self.beta > 0
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig(TrainingVariants):

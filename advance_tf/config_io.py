@@ -141,6 +141,9 @@ def check_resume(
     if stored.training.learning_rate_schedule == "cosine":
         # The rate of every epoch depends on their number.
         may_change = set(may_change) - {"epochs"}
+    if stored.training.precision == "auto":
+        # Another machine may have had another one.
+        may_change = {*may_change, "precision"}
     differing = []
     for name in groups():
         before = dataclasses.asdict(getattr(stored, name))

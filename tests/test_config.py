@@ -155,6 +155,13 @@ def test_resumed_run_may_be_longer_and_its_data_moved():
     check_resume(stored, requested)
 
 
+def test_a_resumed_run_may_state_the_precision_that_its_machine_chose():
+    named = replace_fields(Config(), {"precision": "mixed_float16"})
+    check_resume(Config(), named)
+    with pytest.raises(ValueError, match="`precision` was 'mixed_float16', now 'auto'"):
+        check_resume(named, Config())
+
+
 def test_a_run_with_a_cosine_keeps_its_number_of_epochs():
     stored = replace_fields(Config(), {"learning_rate_schedule": "cosine"})
     check_resume(stored, replace_fields(stored, {"patience": 3}))

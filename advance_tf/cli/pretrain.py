@@ -7,7 +7,8 @@ r"""Pretrains a tower on a folder of image classes or on tagged clips.
 The tags are a CSV of clip and labels, or one of AudioSet's segment lists. A fifth
 of the data is held out for validation. Writes <workdir>/tower.npz, the tower with
 its head, for --image_weights or --audio_weights of `advance fit` and for --teacher of
-`advance teach`. assets/pretraining has the recipes of the authors as flag files.
+`advance teach`. With one of these two flags, the tower starts from weights itself.
+assets/pretraining has the recipes of the authors as flag files.
 """
 
 import json
@@ -66,11 +67,11 @@ def run(values: FlagValues) -> None:
     startup.load_tensorflow()
 
     from advance_tf.training.pretraining import train_tower
-    from advance_tf.training.pretraining_settings import write_settings
+    from advance_tf.training.pretraining_settings import combine_settings
 
     workdir = pathlib.Path(values.workdir)
     given = {name: values[name].value for name in _SETTINGS}
-    config, settings = write_settings(
+    config, settings = combine_settings(
         workdir,
         given_config(values),
         PRETRAINING,

@@ -68,6 +68,48 @@ def smallest_split(training: TrainingConfig, split: str) -> int:
     return training.batch_size if whole else 1
 
 
+def check_split_size(
+    training: TrainingConfig, split: str, count: int, kind: str = "pairs"
+) -> None:
+    """Checks that a split has the examples of `smallest_split`.
+
+    Args:
+        training: batch_size and keep_last_batch are used.
+        split: "training" or "validation".
+        count: number of its examples.
+        kind: what they are, for the error.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    least = smallest_split(training, split)
+    if count < least:
+        raise ValueError(
+            f"The {split} split must have at least {least} {kind}; it has {count}. "
+            "Lower `batch_size` or add data."
+        )
+
+
+def check_balance(training: TrainingConfig) -> None:
+    """Refuses a new training that corrects the numbers of the scenes twice.
+
+    Balanced class weights are those of the pairs of a split, which balanced sampling
+    draws equally often already.
+
+    Args:
+        training: class_weights and sampling are used.
+
+    Raises:
+        ValueError: both are "balanced".
+    """
+    if training.class_weights == training.sampling == "balanced":
+        raise ValueError(
+            "class_weights must be 'none' with balanced `sampling`, which corrects the "
+            "numbers of pairs of the scenes already; received 'balanced' for both. "
+            "Leave one of them out."
+        )
+
+
 def evaluation_batch_size(count: int, batch_size: int, replicas: int) -> int:
     """The size of batches without one that leaves a replica without an example.
 

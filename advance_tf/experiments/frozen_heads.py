@@ -60,7 +60,8 @@ class SharedHeads:
     The result equals that of `training.heads.train_heads` for each configuration.
 
     Args:
-        config: a configuration; its α, β and seed have no effect.
+        config: a configuration; its α and seed have no effect, and its β only as
+            `TransferConfig.uses_relevance`: whether the graph has L_E2.
         embeddings: embeddings of all pairs.
         training: int [n], rows of the training pairs.
         validation: int [m], rows of the validation pairs.
@@ -76,8 +77,10 @@ class SharedHeads:
         knowledge: EventKnowledge | None = None,
     ) -> None:
         self.embeddings = embeddings
-        # Without a term of weight 0, the graph has all of them.
-        with_all = replace_fields(config, {"alpha": 1.0, "beta": 1.0})
+        # The graph lacks terms of weight 0. That of L_E2 needs relevance vectors, which
+        # may be undefined.
+        beta = float(config.transfer.uses_relevance)
+        with_all = replace_fields(config, {"alpha": 1.0, "beta": beta})
         self.trained = HeadTrainer(
             with_all, embeddings, training, validation, knowledge=knowledge
         )
@@ -100,8 +103,16 @@ class SharedHeads:
 
         Returns:
             The heads with the weights of the best epoch. The next call changes them.
+
+        Raises:
+            ValueError: it has L_E2, and that of the constructor does not.
         """
         transfer = config.transfer
+        if transfer.uses_relevance and "relevance" not in self._weights:
+            raise ValueError(
+                "beta must be 0 as in the configuration that the heads were built for; "
+                f"received {transfer.beta}. Build them for one with `beta` above 0."
+            )
         weight_of = {
             "scene": transfer.scene_weight,
             "relevance": transfer.alpha * transfer.beta,
@@ -258,7 +269,8 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
     # Each group has a graph of its own, which TensorFlow would warn about.
     tf.get_logger().addFilter(_is_no_retracing)
     for group in groups.values():
-        config = group[0].config
+        # One with L_E2, if there is one.
+        config = max((job.config for job in group), key=_uses_relevance)
         known = knowledge if config.transfer.transfer != "none" else None
         files = embeddings_of[embedding_key(config)]
         if isinstance(files, ActivationFiles):
@@ -280,6 +292,10 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
         # Frees the graph of the group.
         keras.backend.clear_session()
     return len(waiting)
+
+
+def _uses_relevance(config: Config) -> bool:
+    return config.transfer.uses_relevance
 
 
 def _select(embeddings: Embeddings, pairs: Sequence[Pair]) -> Embeddings:

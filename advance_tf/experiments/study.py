@@ -10,6 +10,7 @@ from advance_tf.config import Config
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.sampling import check_balance
 from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.scheduler import Job
@@ -117,7 +118,8 @@ def open_study(workdir: pathlib.Path, given: Mapping[str, Any]) -> Study:
 
     Raises:
         ValueError: a given field is set by the recipes, a setting differs from
-            that of the stored study, or there is no data_dir.
+            that of the stored study, two of a new study exclude each other, or there
+            is no data_dir.
     """
     refused = [name for name in _SET_BY_ROWS if name in given]
     if refused:
@@ -135,6 +137,8 @@ def open_study(workdir: pathlib.Path, given: Mapping[str, Any]) -> Study:
     if stored:
         before = Study(workdir, stored)
         check_resume(before.config, study.config, _MAY_CHANGE)
+    else:
+        check_balance(study.config.training)
     return study
 
 

@@ -52,7 +52,7 @@ def build_objective(
     Args:
         transfer: L_Ω, the weights and the reduction over the events.
         posteriors: p(e|s_k), float [13, 527]; required for transfer "event".
-        relevance: d_k, float [13, 527]; required for transfer "event" with β > 0.
+        relevance: d_k, float [13, 527]; required for transfer "event" with α, β > 0.
         event_mask: bool [527], the events that the teacher covers; None for all.
         scene_loss: L_s; that of Eq. 1 when None.
 
@@ -94,7 +94,7 @@ def _event_terms(
         raise _missing_error("posteriors")
     compound = CompoundEventKL(posteriors, event_mask, transfer.event_reduction)
     terms = {"event_kl": Term(compound, "soft_labels", "scene_logits", transfer.alpha)}
-    if transfer.beta > 0:
+    if transfer.uses_relevance:
         if relevance is None:
             raise _missing_error("relevance")
         aligned = RelevanceAlignment(posteriors, relevance, event_mask)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
@@ -240,19 +240,23 @@ def load_tower(
     return metadata
 
 
-def load_pretrained(recognizer: keras.Model, model: ModelConfig) -> None:
+def load_pretrained(
+    recognizer: keras.Model, model: ModelConfig, towers: Iterable[str] = TOWERS
+) -> None:
     """Loads the initial weights of the towers of a recognizer.
 
     Args:
-        recognizer: a model of `build_recognizer`; changed in place.
+        recognizer: a model of `build_recognizer`, or another one with these towers;
+            changed in place.
         model: backbones, `image_weights` and `audio_weights` are used; "" stands for
             the default of the backbone, see `initial_weights`.
+        towers: "image", "audio" or both.
 
     Raises:
         ValueError: a file does not fit its tower.
         ImportError: the package of named weights is not installed.
     """
-    for name in TOWERS:
+    for name in towers:
         weights = initial_weights(name, model)
         if not weights:
             continue

@@ -13,6 +13,7 @@ from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.places import audit_places, read_places
+from advance_tf.data.sampling import check_balance
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.calibration import MIN_SAMPLES
@@ -98,8 +99,9 @@ def prepare(
         The run to train.
 
     Raises:
-        ValueError: the settings differ from those of the run in `workdir`, or the
-            data, the manifest, a backbone or its weights are not valid.
+        ValueError: the settings differ from those of the run in `workdir`, two of a
+            new run exclude each other, or the data, the manifest, a backbone or its
+            weights are not valid.
     """
     stored_path = workdir / workdir_module.CONFIG
     contents: dict[str, Any] = {}
@@ -109,6 +111,7 @@ def prepare(
         check_resume(stored, config)
     else:
         config = replace_fields(start or Config(), changes or {})
+        check_balance(config.training)
     if not config.data.data_dir:
         raise ValueError(
             "data_dir must name a folder in ADVANCE's layout; received none."

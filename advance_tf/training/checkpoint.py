@@ -48,7 +48,9 @@ def state_variables(trainer: keras.Model) -> dict[str, keras.Variable]:
 
 
 def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> None:
-    """Writes weights, optimizer, seeds and progress; on failure keeps the old file.
+    """Writes weights, optimizer, seeds, progress and the dtype policy of the trainer.
+
+    On failure the old file is kept.
 
     Args:
         path: path of the `.npz` file.
@@ -62,7 +64,8 @@ def save_state(path: pathlib.Path, trainer: keras.Model, progress: Progress) -> 
     stored = json.dumps(dataclasses.asdict(progress))
     with replacing_checked(path) as temporary:
         reserve(temporary, sum(array.nbytes for array in arrays.values()))
-        np.savez(temporary, progress=np.array(stored), **arrays)
+        policy = np.array(trainer.dtype_policy.name)
+        np.savez(temporary, progress=np.array(stored), precision=policy, **arrays)
 
 
 def read_progress(path: pathlib.Path) -> Progress:
@@ -83,6 +86,25 @@ def read_progress(path: pathlib.Path) -> Progress:
     # variables are, which takes seconds for the paper's towers.
     with reading(path, _RULE, _WAY_OUT), np.load(path, allow_pickle=False) as stored:
         return _parse_progress(stored["progress"])
+
+
+def read_precision(path: pathlib.Path) -> str:
+    """Reads the dtype policy of a checkpoint without its variables.
+
+    Args:
+        path: path of the `.npz` file, which may not exist yet.
+
+    Returns:
+        The policy, such as "mixed_float16"; "" without a file, or if a version before
+        0.2.0 has written it.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.exists():
+        return ""
+    with reading(path, _RULE, _WAY_OUT), np.load(path, allow_pickle=False) as stored:
+        return str(stored["precision"]) if "precision" in stored.files else ""
 
 
 def _parse_progress(text: np.ndarray) -> Progress:
@@ -108,14 +130,22 @@ def restore_state(path: pathlib.Path, trainer: keras.Model) -> Progress:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         progress = _parse_progress(arrays.pop("progress"))
+        trained = str(arrays.pop("precision", "an unknown precision"))
     mismatch = sorted(set(arrays) ^ set(variables)) or [
         name for name in arrays if arrays[name].shape != tuple(variables[name].shape)
     ]
     if mismatch:
+        way_out, own = "Use another `workdir` for another model.", trainer.dtype_policy
+        if trained != own.name:
+            # The loss scaling of mixed_float16 has variables of its own.
+            way_out = (
+                f"It is of a training in {trained}, and the model is in {own.name}: "
+                "set `precision` to that of the training. " + way_out
+            )
         raise ValueError(
             f"The checkpoint {path} must hold the state of this model; "
             f"{len(mismatch)} of its variables have no counterpart of the same shape. "
-            "Use another `workdir` for another model."
+            + way_out
         )
     for name, variable in variables.items():
         variable.assign(arrays[name])

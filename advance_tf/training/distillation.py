@@ -214,7 +214,8 @@ def train_student(
         ValueError: a split is too small, a file cannot be read, or the loss is not
             finite.
     """
-    strategy = runtime.start(config.training)
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
         scenes = scene_numbers(manifest.of("training"))
         trainer, recognizer = build_student(config, settings, targets, scenes)

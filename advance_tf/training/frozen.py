@@ -157,14 +157,16 @@ def train_frozen(
         The progress after the last epoch.
 
     Raises:
-        ValueError: a split is too small, a file cannot be read, or the loss is not
-            finite.
+        ValueError: a split is too small, a file cannot be read or was removed, or the
+            loss is not finite.
     """
     progress = session.run_progress(workdir)
-    if session.is_finished(progress, config.training):
+    finished = session.is_finished(progress, config.training)
+    has_weights = progress.best_epoch and session.has_best_weights(workdir, progress)
+    if finished and has_weights:
         return progress
     recognizer = frozen_recognizer(config)
-    if progress.epochs:
+    if has_weights:
         # The towers of the run, whatever has become of their weights files since.
         callbacks.load_best_weights(workdir, recognizer)
     splits = np.array(manifest.splits)
@@ -194,6 +196,9 @@ def train_frozen(
         return recognizer
 
     progress = session.start_or_resume(heads.trainer, workdir, complete)
+    if finished:
+        # Its best weights have been written again.
+        return progress
     record = callbacks.RunRecord(
         workdir, MONITOR, config.training.patience, progress, saved_model=complete
     )

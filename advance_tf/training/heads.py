@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.pairing import Pair
-from advance_tf.data.sampling import epoch_order, smallest_split
+from advance_tf.data.sampling import check_balance, check_split_size, epoch_order
 from advance_tf.losses.objective import Term
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
@@ -70,12 +70,7 @@ class HeadTrainer:
             "validation": np.asarray(validation, np.int64),
         }
         for split, rows in self.rows.items():
-            least = smallest_split(config.training, split)
-            if len(rows) < least:
-                raise ValueError(
-                    f"The {split} split must have at least {least} pairs; it has "
-                    f"{len(rows)}. Lower `batch_size` or add data."
-                )
+            check_split_size(config.training, split, len(rows))
         self._scenes = embeddings.scenes[self.rows["training"]]
         self._pairs, self._views = len(embeddings), embeddings.view_count
         # Initial weights and dropout depend on the seed alone.
@@ -356,8 +351,8 @@ def train_heads(
         The heads with the weights of the epoch of the best validation F.
 
     Raises:
-        ValueError: a split is too small, the knowledge lacks a pair, or the loss is
-            not finite.
+        ValueError: a split is too small, the knowledge lacks a pair, the loss is not
+            finite, or class weights and sampling are balanced.
 
     >>> rng = np.random.default_rng(0)
     >>> keys = tuple(("beach" if k % 2 else "forest", str(k)) for k in range(40))
@@ -390,9 +385,10 @@ def fit_best(trained: HeadTrainer, embeddings: StoredPairs) -> HeadModel:
         The heads with the weights of the epoch of the best validation F.
 
     Raises:
-        ValueError: the loss is not finite.
+        ValueError: the loss is not finite, or class weights and sampling are balanced.
     """
     training = trained.config.training
+    check_balance(training)
     best = _BestWeights(training.patience)
     trained.fit([LearningRateSchedule(training), best])
     heads = trained.trainer.model

@@ -12,8 +12,10 @@ import tensorflow as tf
 from advance_tf.config import Config
 from advance_tf.data import pretraining, tagged_clips
 from advance_tf.data.media_errors import media_errors
-from advance_tf.data.sampling import evaluation_batch_size
+from advance_tf.data.sampling import check_split_size, evaluation_batch_size
 from advance_tf.features.pipelines import keep_small
+from advance_tf.files import remove_partial_files
+from advance_tf.locks import lock_folder
 from advance_tf.losses.objective import Term, class_objective, event_objective
 from advance_tf.metrics.tagging import summary_scores
 from advance_tf.models import weights
@@ -27,6 +29,7 @@ from advance_tf.training import callbacks, runtime, session
 from advance_tf.training.callbacks import Scorer, ValidationScores, collect
 from advance_tf.training.pretraining_settings import (
     PretrainingSettings,
+    combine_settings,
     write_settings,
 )
 from advance_tf.training.trainer import Trainer
@@ -166,14 +169,18 @@ def build_image_pretraining(
         The pretraining, its training batches and its validation batches.
 
     Raises:
-        ValueError: the folder has too few classes or images.
+        ValueError: the folder has too few classes or images, or the initial weights
+            do not fit.
     """
     folder = pretraining.read_image_folder(config.data.data_dir, settings.held_out)
-    strategy = runtime.start(config.training)
+    check_split_size(config.training, "training", len(folder.training), "images")
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
         model = build_image_classifier(
             config.model, config.features, len(folder.classes)
         )
+        _load_initial_weights(model, config, workdir, "image")
     run = Pretraining(
         config,
         workdir,
@@ -202,6 +209,14 @@ def build_image_pretraining(
     return run, training, make_batches(folder.validation, batch_size=size)
 
 
+def _load_initial_weights(
+    model: keras.Model, config: Config, workdir: pathlib.Path, tower: str
+) -> None:
+    # A run that has trained an epoch does not need the file any more.
+    if not session.run_progress(workdir).epochs:
+        weights.load_pretrained(model, config.model, [tower])
+
+
 def _validation_batch_size(
     config: Config, strategy: tf.distribute.Strategy, count: int
 ) -> int:
@@ -226,8 +241,9 @@ def build_audio_pretraining(
         The pretraining, its training batches and its validation batches.
 
     Raises:
-        ValueError: the tags are missing, list no clip, or contain unknown
-            events; or the audio backbone takes waveforms.
+        ValueError: the tags are missing, list too few clips, or contain unknown
+            events; the audio backbone takes waveforms; or the initial weights do not
+            fit.
     """
     if not settings.tags:
         raise ValueError(
@@ -243,9 +259,12 @@ def build_audio_pretraining(
         settings.tags, config.data.data_dir, allow_missing=config.data.allow_missing
     )
     train_clips, held_out = tagged_clips.hold_out(clips, settings.held_out)
-    strategy = runtime.start(config.training)
+    check_split_size(config.training, "training", len(train_clips), "clips")
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
         model = build_audio_tagger(config.model, config.features)
+        _load_initial_weights(model, config, workdir, "audio")
     run = Pretraining(
         config,
         workdir,
@@ -290,30 +309,31 @@ class PretrainedTower:
 def train_tower(
     config: Config, settings: PretrainingSettings, workdir: pathlib.Path
 ) -> PretrainedTower:
-    """Trains a tower, or resumes, with settings that `write_settings` has stored.
+    """Trains a tower, or resumes.
 
     Args:
-        config: data_dir is the folder of images or clips; model, features and
-            training are used.
+        config: of `combine_settings`; data_dir is the folder of images or clips;
+            model, features and training are used.
         settings: tower, validation data and, for the audio tower, tags and mixup.
-        workdir: folder of the run.
+        workdir: folder of the run; the settings are stored in it.
 
     Returns:
         The weights and their scores.
 
     Raises:
-        ValueError: the data or the tags are not valid, or a file cannot be read.
+        ValueError: the data or the tags are not valid, a file cannot be read, or
+            another process trains the run.
     """
     is_image = settings.tower == "image"
     image_dir = config.data.data_dir if is_image else ""
-    with media_errors(features=config.features, image_dir=image_dir):
-        if is_image:
-            build = build_image_pretraining
-        else:
-            build = build_audio_pretraining
-        run, *batches = build(config, settings, workdir)
-        scores = run.run(*batches)
-    path = run.save(settings.tower, source=f"pretrained on {config.data.data_dir}")
+    build = build_image_pretraining if is_image else build_audio_pretraining
+    with lock_folder(workdir, "run"):
+        remove_partial_files(workdir)
+        write_settings(workdir, config, settings)
+        with media_errors(features=config.features, image_dir=image_dir):
+            run, *batches = build(config, settings, workdir)
+            scores = run.run(*batches)
+        path = run.save(settings.tower, source=f"pretrained on {config.data.data_dir}")
     return PretrainedTower(path, scores)
 
 
@@ -323,7 +343,8 @@ def pretrain(
     """Pretrains a tower with a classification head, or resumes.
 
     The image tower is trained on a folder of classes and selected by accuracy, the
-    audio tower on tagged clips and selected by mean average precision.
+    audio tower on tagged clips and selected by mean average precision. It starts from
+    `image_weights` or `audio_weights`.
 
     Args:
         config: data_dir is the folder of images or clips; model, features and
@@ -338,8 +359,9 @@ def pretrain(
         `audio_weights`, and for the audio tower a teacher for `load_teacher`.
 
     Raises:
-        ValueError: the settings differ from those of the run in `workdir`, the
-            data or the tags are not valid, or a file cannot be read.
+        ValueError: the settings differ from those of the run in `workdir`, one of a
+            new run has no effect in a pretraining, the data or the tags are not valid,
+            a file cannot be read, or another process trains the run.
 
     Example:
         config = replace_fields(PRETRAINING, {"data_dir": "clips"})
@@ -353,7 +375,7 @@ def pretrain(
         for group in dataclasses.asdict(config).values()
         for name, value in group.items()
     }
-    config, settings = write_settings(
+    config, settings = combine_settings(
         workdir, values, config, dataclasses.asdict(settings)
     )
     return train_tower(config, settings, workdir).path

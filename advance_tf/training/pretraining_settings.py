@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from advance_tf.config import Config
+from advance_tf.config import Config, fields
 from advance_tf.config_io import check_resume, from_dict, replace_fields, to_dict
 from advance_tf.files import reading, replacing
 from advance_tf.training.runtime import versions
@@ -14,6 +14,17 @@ from advance_tf.training.runtime import versions
 SETTINGS = "pretrain.json"
 
 _RULE = "hold the settings of a pretraining"
+# Settings of two towers, of pairs and of their split.
+_UNUSED = (
+    *("split_protocol", "split_seed", "train_fraction", "validation_fraction"),
+    *("block_kilometres", "cache_dir", "tf_data_service"),
+    *("modality", "image_frozen_stages", "audio_frozen_stages", "freeze_batch_norm"),
+    *("head_units", "normalize_embeddings", "modality_dropout"),
+    *("tower_learning_rate", "label_smoothing", "class_weights", "cached_views"),
+    "test_epochs",
+)
+# Those that `plateau_patience` replaces.
+_SCHEDULE = ("learning_rate_schedule", "drop_epochs", "warmup_epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +47,13 @@ class PretrainingSettings:
     mixup: float = 1.0
 
 
-def write_settings(
+def combine_settings(
     workdir: pathlib.Path,
     changes: Mapping[str, Any],
     base: Config,
     given: Mapping[str, Any],
 ) -> tuple[Config, PretrainingSettings]:
-    """Combines the given settings with those of a run to resume; stores the result.
+    """Combines the given settings with those of a run to resume; writes nothing.
 
     Args:
         workdir: folder of the run.
@@ -52,11 +63,11 @@ def write_settings(
         given: fields of `PretrainingSettings` that the caller sets.
 
     Returns:
-        The configuration and the settings, as written to pretrain.json.
+        The configuration and the settings.
 
     Raises:
-        ValueError: tower or data_dir is missing, or a setting differs from that
-            of the run to resume.
+        ValueError: tower or data_dir is missing, a setting differs from that of the
+            run to resume, or one of a new run has no effect.
     """
     path = workdir / SETTINGS
     stored: dict[str, Any] = {}
@@ -75,13 +86,52 @@ def write_settings(
             )
     else:
         config = replace_fields(base, changes)
-    fields = {**stored, **given}
-    if not fields.get("tower") or not config.data.data_dir:
+    own = {**stored, **given}
+    if not own.get("tower") or not config.data.data_dir:
         raise ValueError(
             "tower and `data_dir` must be set; received "
-            f"{fields.get('tower', '')!r} and {config.data.data_dir!r}."
+            f"{own.get('tower', '')!r} and {config.data.data_dir!r}."
         )
-    settings = PretrainingSettings(**fields)
+    settings = PretrainingSettings(**own)
+    if not stored:
+        _check_used(config, settings)
+    return config, settings
+
+
+def _check_used(config: Config, settings: PretrainingSettings) -> None:
+    """Raises ValueError for fields without effect that differ from their default."""
+    other = "audio" if settings.tower == "image" else "image"
+    unused = [*_UNUSED, f"{other}_weights"]
+    if settings.plateau_patience:
+        unused += _SCHEDULE
+    default, groups = Config(), fields()
+    differing = []
+    for name in unused:
+        own, usual = (getattr(c, groups[name][0]) for c in (config, default))
+        if getattr(own, name) != getattr(usual, name):
+            differing.append(name)
+    if differing:
+        names = ", ".join(f"`{name}`" for name in differing)
+        way_out = "Leave them out."
+        if set(differing) & set(_SCHEDULE):
+            way_out = "Leave them out, or use the schedule with `plateau_patience=0`."
+        raise ValueError(
+            f"A pretraining of the {settings.tower} tower must not have settings that "
+            f"it does not use; received {names}. {way_out}"
+        )
+
+
+def write_settings(
+    workdir: pathlib.Path, config: Config, settings: PretrainingSettings
+) -> None:
+    """Stores the settings of a pretraining.
+
+    Args:
+        workdir: folder of the run.
+        config: of `combine_settings`.
+        settings: of `combine_settings`.
+    """
+    path = workdir / SETTINGS
     contents = {
         "config": to_dict(config),
         "run": dataclasses.asdict(settings),
@@ -89,4 +139,3 @@ def write_settings(
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
-    return config, settings

@@ -15,7 +15,7 @@ from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import Rows
-from advance_tf.data.sampling import evaluation_batch_size, smallest_split
+from advance_tf.data.sampling import check_split_size, evaluation_batch_size
 from advance_tf.data.served import ServedBatches
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.metrics.scores import ConfusionScores, scene_scores
@@ -169,12 +169,7 @@ def make_datasets(
     datasets = []
     for split in ("training", "validation"):
         pairs = manifest.of(split)
-        least = smallest_split(config.training, split)
-        if len(pairs) < least:
-            raise ValueError(
-                f"The {split} split must have at least {least} pairs; it has "
-                f"{len(pairs)}. Lower `batch_size` or add data."
-            )
+        check_split_size(config.training, split, len(pairs))
         service, batch_size = config.data.tf_data_service, config.training.batch_size
         if split == "validation" and share[1] == 1:
             batch_size = evaluation_batch_size(len(pairs), batch_size, replicas)
@@ -304,7 +299,8 @@ def train_recognizer(
         _check_one_process(config)
         _warn_of_unused_rate(config)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
-    strategy = runtime.start(config.training, worker)
+    trained = session.run_precision(workdir)
+    strategy = runtime.start(config.training, worker, trained=trained)
     _check_processes(config, manifest, worker, strategy.num_replicas_in_sync)
     with strategy.scope():
         scenes = scene_numbers(manifest.of("training"))

@@ -17,7 +17,9 @@ _FLOAT16_CAPABILITY = (7, 0)
 
 
 def resolve_precision(
-    precision: str, capabilities: Sequence[tuple[int, int]] | None = None
+    precision: str,
+    capabilities: Sequence[tuple[int, int]] | None = None,
+    trained: str = "",
 ) -> str:
     """Returns the Keras dtype policy of a precision setting.
 
@@ -25,16 +27,27 @@ def resolve_precision(
         precision: "auto" or a policy of `TrainingConfig.precision`.
         capabilities: compute capability (major, minor) of each GPU; queried from
             TensorFlow when None.
+        trained: policy of the epochs that a run to resume has trained; "" for a new
+            run or if it is not known.
 
     Returns:
         "float32", "mixed_float16" or "mixed_bfloat16". "auto" selects the type
-        that the weakest GPU computes fast, and float32 without a GPU.
+        that the weakest GPU computes fast, and float32 without a GPU; but a run keeps
+        mixed_float16, or does without it, because its loss scaling has a state.
 
     >>> resolve_precision("auto", [(8, 0), (7, 5)])
+    'mixed_float16'
+    >>> resolve_precision("auto", [], trained="mixed_float16")
     'mixed_float16'
     """
     if precision != "auto":
         return precision
+    found = _fastest_precision(capabilities)
+    keeps = bool(trained) and "mixed_float16" in (found, trained)
+    return trained if keeps else found
+
+
+def _fastest_precision(capabilities: Sequence[tuple[int, int]] | None) -> str:
     if capabilities is None:
         capabilities = [
             tf.config.experimental.get_device_details(gpu).get(
@@ -84,7 +97,7 @@ def check_one_process(config: TrainingConfig) -> None:
 
 
 def start(
-    config: TrainingConfig, worker: Worker | None = None
+    config: TrainingConfig, worker: Worker | None = None, trained: str = ""
 ) -> tf.distribute.Strategy:
     """Sets seeds and precision of this process and returns the strategy.
 
@@ -93,6 +106,7 @@ def start(
     Args:
         config: seed, precision, strategy and batch_size are used.
         worker: this process of a cluster, for a training that can use several.
+        trained: as for `resolve_precision`.
 
     Returns:
         The strategy; build the model and the optimizer inside its scope.
@@ -104,7 +118,8 @@ def start(
     if worker is None:
         check_one_process(config)
     keras.utils.set_random_seed(config.seed)
-    keras.mixed_precision.set_global_policy(resolve_precision(config.precision))
+    policy = resolve_precision(config.precision, trained=trained)
+    keras.mixed_precision.set_global_policy(policy)
     if worker is not None and config.strategy == "multi_worker":
         strategy = worker.strategy
     else:

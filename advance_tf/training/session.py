@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from advance_tf.config import TrainingConfig
 from advance_tf.training import callbacks
-from advance_tf.training.checkpoint import Progress, read_progress, restore_state
+from advance_tf.training.checkpoint import (
+    Progress,
+    read_precision,
+    read_progress,
+    restore_state,
+)
 from advance_tf.training.cluster import Worker
 from advance_tf.training.epochs import Batches, train_epochs
 from advance_tf.training.optimizer import build_optimizer
@@ -55,16 +60,36 @@ def start_or_resume(
     if not checkpoint.exists():
         return Progress()
     progress = restore_state(checkpoint, trainer)
-    best = workdir / callbacks.BEST_WEIGHTS
-    if not best.exists() and progress.best_epoch:
-        if progress.best_epoch < progress.epochs:
-            raise ValueError(
-                f"{best} must exist; it has been removed, and {checkpoint} holds later "
-                f"weights than those of the best epoch, {progress.best_epoch}. Restore "
-                f"it, or remove {checkpoint} to train the run again."
-            )
+    if progress.best_epoch and not has_best_weights(workdir, progress):
         callbacks.save_best_weights(workdir, saved_model(trainer))
     return progress
+
+
+def has_best_weights(workdir: pathlib.Path, progress: Progress) -> bool:
+    """Whether a run that has trained an epoch still has its best weights.
+
+    Args:
+        workdir: folder of the run.
+        progress: its progress.
+
+    Returns:
+        False if they were removed and are those of the checkpoint.
+
+    Raises:
+        ValueError: they were removed and belong to an earlier epoch.
+    """
+    best, checkpoint = (
+        workdir / name for name in (callbacks.BEST_WEIGHTS, callbacks.CHECKPOINT)
+    )
+    if best.exists():
+        return True
+    if progress.best_epoch < progress.epochs:
+        raise ValueError(
+            f"{best} must exist; it has been removed, and {checkpoint} holds later "
+            f"weights than those of the best epoch, {progress.best_epoch}. Restore "
+            f"it, or remove {checkpoint} to train the run again."
+        )
+    return False
 
 
 def is_finished(progress: Progress, config: TrainingConfig) -> bool:
@@ -100,6 +125,21 @@ def run_progress(workdir: pathlib.Path) -> Progress:
         ValueError: the checkpoint is damaged.
     """
     return read_progress(workdir / callbacks.CHECKPOINT)
+
+
+def run_precision(workdir: pathlib.Path) -> str:
+    """Reads the dtype policy that the run in a folder was trained with.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        The policy at the last checkpoint; "" without one, or if it is not known.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    return read_precision(workdir / callbacks.CHECKPOINT)
 
 
 def tensorboard_callbacks(workdir: pathlib.Path) -> list[keras.callbacks.Callback]:

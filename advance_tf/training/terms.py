@@ -29,15 +29,19 @@ def build_terms(
         Term name → term, as of `build_objective`.
 
     Raises:
-        ValueError: the transfer needs knowledge, or the class weights need the scenes.
+        ValueError: the transfer needs knowledge, or relevance vectors that are not
+            defined, or the class weights need the scenes.
     """
     of_teacher: dict[str, np.ndarray] = {}
     if knowledge is not None:
         of_teacher = {
             "posteriors": knowledge.posteriors,
-            "relevance": knowledge.relevance(config.transfer.relevance),
             "event_mask": knowledge.event_mask,
         }
+        # It may be undefined, which concerns no other objective.
+        if config.transfer.uses_relevance:
+            relevance = knowledge.relevance(config.transfer.relevance)
+            of_teacher["relevance"] = relevance
     weights = None
     if config.training.class_weights == "balanced":
         if training_scenes is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from advance_tf.losses.objective import Term
@@ -127,7 +128,10 @@ class Trainer(keras.Model):
             for gradient, variable in zip(gradients, variables, strict=True)
             if gradient is not None
         ]
-        self.optimizer.apply(*map(list, zip(*pairs, strict=True)))
+        gradients, variables = map(list, zip(*pairs, strict=True))
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            gradients = _with_overflow_of_all(gradients)
+        self.optimizer.apply(gradients, variables)
         return self._update_metrics(targets, outputs, losses, total)
 
     def test_step(self, data: Sequence[Tensors]) -> dict[str, tf.Tensor]:
@@ -184,6 +188,21 @@ def _share_weight(targets: Tensors) -> tf.Tensor | float:
     own = tf.cast(tf.shape(first)[0], tf.float32)
     every = tf.distribute.get_replica_context().all_reduce("SUM", own)
     return replicas * own / every
+
+
+def _with_overflow_of_all(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes a replica's gradients NaN if those of any replica are not finite.
+
+    Keras' loss scaling looks for an overflow in the gradients of one replica, before
+    they are summed over all. The others would apply an infinite sum; in a cluster each
+    process would decide for itself, and those that apply wait for the others.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return gradients
+    finite = [tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients]
+    overflow = 1.0 - tf.cast(tf.reduce_all(finite), tf.float32)
+    total = tf.distribute.get_replica_context().all_reduce("SUM", overflow)
+    return [tf.where(total > 0, np.nan, gradient) for gradient in gradients]
 
 
 def _check_outputs(

@@ -99,6 +99,28 @@ def test_shared_heads_equal_heads_that_are_trained_alone(
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_jobs_without_relevance_need_none(study, manifest, embeddings, knowledge):
+    """A group with L_E2 in its second job alone, and one without it."""
+    rows = [rows_of(manifest, embeddings, s) for s in ("training", "validation")]
+    job = study.job("table1_event", 0, changes={"relevance": "centered_pca"})
+    plain = replace_fields(job.config, {"beta": 0.0})
+    undefined = {"centered_pca": knowledge.relevances["gram"] * np.nan}
+    other = dataclasses.replace(knowledge, relevances=undefined)
+    shared = SharedHeads(plain, embeddings, *rows, other)
+    assert shared.train(plain).history[0].keys().isdisjoint({"relevance_loss"})
+    with pytest.raises(ValueError, match="beta must be 0 as in the configuration"):
+        shared.train(job.config)
+    jobs = tuple(
+        study.job("table1_event", seed, subfolder="relevance", changes={"beta": beta})
+        for seed, beta in ((0, 0.0), (1, 0.5))
+    )
+    work = HeadJobs(manifest, jobs, study.workdir / KNOWLEDGE)
+    assert train_jobs(work, {embedding_key(jobs[0].config): embeddings}) == 2
+    alone = train_heads(jobs[1].config, embeddings, *rows, knowledge=knowledge)
+    score = read_result(jobs[1])["best_score"]
+    assert score == pytest.approx(alone.progress.best_score)
+
+
 def test_jobs_leave_predictions_and_scores_and_are_not_repeated(
     study, manifest, embeddings
 ):

@@ -33,7 +33,11 @@ from advance_tf.runs import workdir
 from advance_tf.teacher import archives
 from advance_tf.training.checkpoint import read_progress
 from advance_tf.training.embeddings import EmbeddingStore
-from advance_tf.training.pretraining_settings import SETTINGS, write_settings
+from advance_tf.training.pretraining_settings import (
+    SETTINGS,
+    combine_settings,
+    write_settings,
+)
 from tests.features.image_forms import READ, REFUSED
 from tests.fuzz.place_targets import place_targets
 from tests.fuzz.seed_files import Target, csv_file, json_file, npz_file, written
@@ -80,7 +84,9 @@ def _run_config() -> bytes:
 def _pretraining() -> bytes:
     def write(folder: pathlib.Path) -> None:
         values = {"data_dir": "clips"}
-        write_settings(folder, values, Config(), {"tower": "image"})
+        given = {"tower": "image"}
+        combined = combine_settings(folder, values, Config(), given)
+        write_settings(folder, *combined)
 
     return written(write, SETTINGS)
 
@@ -203,11 +209,7 @@ def _read_heads(path: pathlib.Path) -> None:
 
 
 def _read_pretraining(path: pathlib.Path) -> None:
-    contents = path.read_bytes()
-    try:
-        write_settings(path.parent, {}, Config(), {})
-    finally:
-        path.write_bytes(contents)
+    combine_settings(path.parent, {}, Config(), {})
 
 
 def _read_checksums(path: pathlib.Path) -> None:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from advance_tf.config import Config, TrainingConfig, TransferConfig
-from advance_tf.config_io import check_resume
+from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.runs import training, workdir
 from tests.training import factories
 
@@ -100,6 +100,20 @@ def test_another_manifest_than_that_of_the_run_is_refused(started, tmp_path_fact
 def test_no_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match="^data_dir must name"):
         training.prepare(tmp_path)
+
+
+def test_scenes_are_balanced_once_in_a_new_run(tmp_path, fabricated_advance):
+    """A run of both that has been started is still read and resumed."""
+    config = factories.build_config(
+        fabricated_advance, class_weights="balanced", sampling="shuffled"
+    )
+    twice = {"sampling": "balanced"}
+    with pytest.raises(ValueError, match="received 'balanced' for both. Leave one"):
+        training.prepare(tmp_path, twice, start=config)
+    started = training.prepare(tmp_path, start=config)
+    both = replace_fields(config, twice)
+    dataclasses.replace(started, config=both).write()
+    assert training.prepare(tmp_path).config == both
 
 
 def test_the_notice_of_the_data_set_is_stored(tmp_path, fabricated_advance):

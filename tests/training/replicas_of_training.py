@@ -4,13 +4,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from advance_tf.config import FeatureConfig, ModelConfig, TransferConfig
+from advance_tf.config import (
+    FeatureConfig,
+    ModelConfig,
+    TrainingConfig,
+    TransferConfig,
+)
 from advance_tf.data.rows import add_rows, number_rows
-from advance_tf.losses.objective import build_objective
+from advance_tf.losses.objective import Term, build_objective
 from advance_tf.metrics.scores import ConfusionScores
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.training.callbacks import collect
-from advance_tf.training.optimizer import DecayedAdam
+from advance_tf.training.optimizer import DecayedAdam, build_optimizer
 from advance_tf.training.runtime import build_strategy
 from advance_tf.training.trainer import Score, Trainer
 
@@ -90,6 +95,32 @@ def adam_steps(strategy):
     return [x.numpy() for x in strategy.experimental_local_results(variable.value)]
 
 
+def overflow(strategy):
+    """Kernels and scales on every replica after steps without and with an overflow.
+
+    In the second step the gradients of the last example are not finite: those of the
+    last replica alone.
+    """
+    with strategy.scope():
+        inputs = keras.Input((2,), name="x")
+        dense = keras.layers.Dense(1, kernel_initializer="ones", name="y")
+        model = keras.Model({"x": inputs}, {"y": dense(inputs)})
+        term = Term(keras.losses.MeanSquaredError(), "y", "y", 1.0)
+        trainer = Trainer(model, {"regression": term})
+        trainer.compile(build_optimizer(TrainingConfig(), True), jit_compile=False)
+        trainer.optimizer.build(model.trainable_variables)
+    values, found = np.ones((4, 2), np.float32), []
+    for last in (1.0, np.inf):
+        values[-1] = last
+        batch = {"x": values}, {"y": np.zeros((4, 1), np.float32)}
+        batches = tf.data.Dataset.from_tensor_slices(batch).batch(4)
+        trainer.fit(batches, epochs=1, verbose=0, shuffle=False)
+        variables = dense.kernel, trainer.optimizer.dynamic_scale
+        copies = [strategy.experimental_local_results(v.value) for v in variables]
+        found.append([np.array([copy.numpy() for copy in own]) for own in copies])
+    return found
+
+
 def main() -> None:
     """Compares losses, scores, updated weights and moving statistics."""
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -116,6 +147,11 @@ def main() -> None:
     assert np.abs(expected - [1.0, -2.0, 3.0]).min() > 1e-2
     found = adam_steps(strategies[1])
     np.testing.assert_allclose(found, [expected] * 2, rtol=1e-6)
+    (kernels, scales), (kept, halved) = overflow(strategies[1])
+    assert (kernels < 1).all()
+    np.testing.assert_array_equal(kept, kernels)
+    np.testing.assert_array_equal(scales, [2.0**15] * 2)
+    np.testing.assert_array_equal(halved, [2.0**14] * 2)
     print("replicas", one[0], two[0])
 
 

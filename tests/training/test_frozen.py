@@ -161,6 +161,29 @@ def test_a_finished_run_is_not_changed(finished, cached, manifest, knowledge):
     assert (folder / callbacks.CHECKPOINT).stat().st_mtime_ns == before
 
 
+def test_best_weights_that_were_removed_are_written_again_or_missed(
+    cached, manifest, knowledge, tmp_path, no_towers
+):
+    folder = tmp_path / "run"
+    config = factories.with_training(cached, epochs=1)
+    progress, *_ = train(folder, config, manifest, knowledge)
+    recognizer = frozen.frozen_recognizer(config)
+    callbacks.load_best_weights(folder, recognizer)
+    expected = recognizer.get_weights()
+    # Of the finished run, and of one that goes on; a tiny rate changes no score.
+    longer = factories.with_training(config, epochs=2, learning_rate=1e-9)
+    for following, epochs in ((config, 1), (longer, 2)):
+        (folder / callbacks.BEST_WEIGHTS).unlink()
+        found, *_ = train(folder, following, manifest, knowledge)
+        assert found == dataclasses.replace(progress, epochs=epochs)
+        callbacks.load_best_weights(folder, recognizer)
+        for own, value in zip(recognizer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(own, value)
+    (folder / callbacks.BEST_WEIGHTS).unlink()
+    with pytest.raises(ValueError, match=r"those of the best epoch, 1\. Restore it"):
+        train(folder, longer, manifest, knowledge)
+
+
 @pytest.fixture(scope="module")
 def recognizer(fabricated_advance):
     return frozen.frozen_recognizer(build_config(fabricated_advance))

@@ -69,14 +69,17 @@ def train(data, config, **settings):
     )
 
 
-def test_a_linear_head_follows_numpy(data):
-    """An epoch of L_s, smoothed, weighted and balanced, with Adam in float64."""
+@pytest.mark.parametrize(
+    ("class_weights", "sampling"), [("balanced", "shuffled"), ("none", "balanced")]
+)
+def test_a_linear_head_follows_numpy(data, class_weights, sampling):
+    """An epoch of L_s, smoothed, weighted or balanced, with Adam in float64."""
     config = build_config(
         weight_decay=0.01,
         learning_rate=0.01,
         label_smoothing=0.2,
-        class_weights="balanced",
-        sampling="balanced",
+        class_weights=class_weights,
+        sampling=sampling,
     )
     # Without some pairs, so that the scenes differ in size.
     rows = data.rows("training")[3:]
@@ -87,8 +90,10 @@ def test_a_linear_head_follows_numpy(data):
     x = (joint - joint[rows].mean(0)) / joint[rows].std(0)
     x = np.hstack([x, np.ones((len(x), 1))])
     scenes = data.embeddings.scenes
-    weights = len(rows) / (13 * np.bincount(scenes[rows]))
-    order = rows[epoch_order(len(rows), seed=0, epoch=0, balance=scenes[rows])]
+    weights, balance = np.ones(13), scenes[rows]
+    if sampling == "shuffled":
+        weights, balance = len(rows) / (13 * np.bincount(scenes[rows])), None
+    order = rows[epoch_order(len(rows), seed=0, epoch=0, balance=balance)]
     w, gradients = start, []
     for batch in order[: len(rows) // 13 * 13].reshape(-1, 13):
         probs = np.exp(x[batch] @ w)
@@ -101,6 +106,12 @@ def test_a_linear_head_follows_numpy(data):
     trainer.train_epoch(0)
     found = np.vstack([head.kernel.numpy(), head.bias.numpy()])
     np.testing.assert_allclose(found, w, atol=2e-5)
+
+
+def test_scenes_are_balanced_once(data):
+    config = build_config(class_weights="balanced", sampling="balanced")
+    with pytest.raises(ValueError, match="class_weights must be 'none' with balanced"):
+        train(data, config)
 
 
 TERMS = {

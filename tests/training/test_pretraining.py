@@ -7,24 +7,34 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl.flags import FlagValues
 
 from advance_tf import training
+from advance_tf.cli import flags
+from advance_tf.cli import pretrain as pretrain_command
 from advance_tf.config import (
+    PRETRAINING,
     Config,
     DataConfig,
     FeatureConfig,
     ModelConfig,
     TrainingConfig,
 )
+from advance_tf.config_io import replace_fields
 from advance_tf.csv_tables import read_table
 from advance_tf.data.synthetic.pairs import write_tagged_clips
+from advance_tf.labels import asset_path
+from advance_tf.locks import LockedError, lock_folder
+from advance_tf.models import weights
 from advance_tf.teacher.loading import load_teacher
 from advance_tf.training.pretraining import build_audio_pretraining
 from advance_tf.training.pretraining_settings import (
     SETTINGS,
     PretrainingSettings,
+    combine_settings,
     write_settings,
 )
+from tests.training import factories
 
 BASE = Config(training=TrainingConfig(learning_rate=1e-3))
 
@@ -32,14 +42,16 @@ BASE = Config(training=TrainingConfig(learning_rate=1e-3))
 def test_settings_are_stored_and_resumed(tmp_path):
     changes = {"data_dir": "clips", "epochs": 3}
     given = {"tower": "audio", "tags": "tags.csv", "held_out": 0.3}
-    config, settings = write_settings(tmp_path, changes, BASE, given)
+    config, settings = combine_settings(tmp_path, changes, BASE, given)
+    assert not (tmp_path / SETTINGS).exists()
+    write_settings(tmp_path, config, settings)
     assert settings == PretrainingSettings("audio", "tags.csv", 0.3)
     assert config.training.learning_rate == 1e-3
     contents = json.loads((tmp_path / SETTINGS).read_text(encoding="utf-8"))
     assert contents["run"]["held_out"] == 0.3
     assert "tensorflow" in contents["versions"]
     # The configuration of a new run is not used for a run to resume.
-    resumed = write_settings(tmp_path, {"epochs": 5}, Config(), {"held_out": 0.3})
+    resumed = combine_settings(tmp_path, {"epochs": 5}, Config(), {"held_out": 0.3})
     assert resumed[1] == settings
     assert resumed[0].training.learning_rate == 1e-3
     assert resumed[0].training.epochs == 5
@@ -55,11 +67,10 @@ def test_settings_are_stored_and_resumed(tmp_path):
 def test_other_settings_than_those_of_the_run_are_refused(
     changes, given, message, tmp_path
 ):
-    write_settings(tmp_path, {"data_dir": "clips"}, BASE, {"tower": "audio"})
-    before = (tmp_path / SETTINGS).read_bytes()
+    started = {"data_dir": "clips"}, BASE, {"tower": "audio"}
+    write_settings(tmp_path, *combine_settings(tmp_path, *started))
     with pytest.raises(ValueError, match=message):
-        write_settings(tmp_path, changes, BASE, given)
-    assert (tmp_path / SETTINGS).read_bytes() == before
+        combine_settings(tmp_path, changes, BASE, given)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +78,49 @@ def test_other_settings_than_those_of_the_run_are_refused(
 )
 def test_tower_and_data_are_required(changes, given, tmp_path):
     with pytest.raises(ValueError, match="^tower and `data_dir` must be set"):
-        write_settings(tmp_path, changes, BASE, given)
-    assert not (tmp_path / SETTINGS).exists()
+        combine_settings(tmp_path, changes, BASE, given)
+
+
+@pytest.mark.parametrize(
+    ("tower", "changes", "patience", "message"),
+    [
+        (
+            "image",
+            {"audio_weights": "a.npz", "image_frozen_stages": 5, "test_epochs": True},
+            0,
+            "the image tower .* received `image_frozen_stages`, `test_epochs`, "
+            "`audio_weights`. Leave them out.$",
+        ),
+        (
+            "audio",
+            {"learning_rate_schedule": "constant", "warmup_epochs": 1},
+            5,
+            "`learning_rate_schedule`, `warmup_epochs`. .* `plateau_patience=0`.$",
+        ),
+    ],
+)
+def test_settings_without_effect_are_refused(
+    tower, changes, patience, message, tmp_path
+):
+    values = {"data_dir": "data"} | changes
+    given = {"tower": tower, "plateau_patience": patience}
+    with pytest.raises(ValueError, match=message):
+        combine_settings(tmp_path, values, BASE, given)
+    # Those of a run that an earlier version has started have had no effect.
+    config, settings = combine_settings(tmp_path, {"data_dir": "data"}, BASE, given)
+    write_settings(tmp_path, replace_fields(config, changes), settings)
+    assert combine_settings(tmp_path, {}, BASE, {})[1] == settings
+
+
+@pytest.mark.parametrize("name", ["aid", "audioset"])
+def test_the_recipes_have_no_setting_without_effect(name, tmp_path):
+    values = FlagValues()
+    pretrain_command.define(values)
+    path = asset_path(f"pretraining/{name}.flags")
+    given = ["--data_dir=data", "--tags=tags.csv", f"--flagfile={path}"]
+    flags.parse("pretrain", values, given)
+    settings = {"tower": values.tower, "plateau_patience": values.plateau_patience}
+    combine_settings(tmp_path, flags.given_config(values), PRETRAINING, settings)
 
 
 def test_an_audio_tower_needs_tags():
@@ -87,6 +139,9 @@ def test_pretrain_writes_a_teacher_and_resumes(tmp_path):
     settings = PretrainingSettings(
         "audio", tags=str(tmp_path / "clips" / "tags.csv"), mixup=0.0
     )
+    larger = factories.with_training(config, batch_size=9)
+    with pytest.raises(ValueError, match=r"at least 9 clips; it has 8\. Lower `batch_"):
+        training.pretrain(larger, settings, tmp_path / "large")
     path = training.pretrain(config, settings, tmp_path / "run")
     assert path == tmp_path / "run" / "tower.npz"
     assert load_teacher(path, config.features).event_mask.shape == (527,)
@@ -97,6 +152,25 @@ def test_pretrain_writes_a_teacher_and_resumes(tmp_path):
     other = dataclasses.replace(settings, mixup=1.0)
     with pytest.raises(ValueError, match="changed: `mixup`"):
         training.pretrain(config, other, tmp_path / "run")
+    # What a killed process has left is removed, but not under a lock.
+    partial = tmp_path / "run" / "tower-12-partial.npz"
+    partial.touch()
+    with lock_folder(tmp_path / "run", "run"):
+        with pytest.raises(LockedError):
+            training.pretrain(config, settings, tmp_path / "run")
+        assert partial.exists()
+    training.pretrain(config, settings, tmp_path / "run")
+    assert not partial.exists()
+    # Another pretraining starts from these weights, not the one that goes on.
+    model = dataclasses.replace(config.model, audio_weights=str(path))
+    following = dataclasses.replace(config, model=model)
+    expected, _ = weights.read_weights(path)
+    run, *_ = build_audio_pretraining(following, settings, tmp_path / "second")
+    tower = run.trainer.model.get_layer("audio_tower")
+    for variable, stored in weights.layer_arrays(tower).items():
+        np.testing.assert_array_equal(stored, expected[variable])
+    path.write_bytes(b"")
+    build_audio_pretraining(following, settings, tmp_path / "run")
 
 
 def test_the_image_tower_is_pretrained_by_sgd_at_a_constant_rate(tmp_path):

@@ -15,7 +15,7 @@ from advance_tf.inference.evaluation import evaluate
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs import workdir
 from advance_tf.teacher.knowledge import EventKnowledge
-from advance_tf.training import callbacks, recognition, runtime
+from advance_tf.training import callbacks, recognition, runtime, session
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.recognition import make_datasets
 from tests.training import factories
@@ -107,6 +107,16 @@ def test_a_finished_run_is_not_changed(data, finished):
     assert repeated[0] == progress
     assert (folder / callbacks.CHECKPOINT).stat().st_mtime_ns == before
     assert repeated[1].keys() == arrays.keys()
+
+
+def test_a_run_in_float16_is_resumed_where_auto_is_another_precision(
+    data, tiny, tmp_path
+):
+    config = factories.build_config(data.folder, epochs=1, precision="mixed_float16")
+    train(tmp_path, config, data.manifest)
+    other = factories.with_training(config, precision="auto", epochs=2)
+    assert train(tmp_path, other, data.manifest)[0].epochs == 2
+    assert session.run_precision(tmp_path) == "mixed_float16"
 
 
 def test_the_best_weights_are_those_of_the_best_validation_score(data, finished):

@@ -21,6 +21,25 @@ def test_auto_precision_depends_on_the_weakest_gpu(capabilities, expected):
     assert runtime.resolve_precision("auto", capabilities) == expected
 
 
+@pytest.mark.parametrize(
+    ("trained", "capabilities", "expected"),
+    [
+        ("mixed_float16", [], "mixed_float16"),
+        ("mixed_float16", [(8, 0)], "mixed_float16"),
+        ("float32", [(7, 5)], "float32"),
+        ("mixed_bfloat16", [(7, 5)], "mixed_bfloat16"),
+        # Without loss scaling on either side, the machine decides.
+        ("mixed_bfloat16", [], "float32"),
+        ("", [(7, 5)], "mixed_float16"),
+    ],
+)
+def test_a_resumed_run_keeps_its_loss_scaling(trained, capabilities, expected):
+    found = runtime.resolve_precision("auto", capabilities, trained)
+    assert found == expected
+    explicit = runtime.resolve_precision("float32", capabilities, trained)
+    assert explicit == "float32"
+
+
 def test_an_explicit_precision_is_used_unchanged():
     assert runtime.resolve_precision("mixed_float16", []) == "mixed_float16"
 

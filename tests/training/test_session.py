@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.checksums import CHECKSUMS
+from advance_tf.checksums import CHECKSUMS, replacing_checked
 from advance_tf.config import TrainingConfig
 from advance_tf.losses.objective import Term
+from advance_tf.models.recognizer import dtype_policy
 from advance_tf.training import session
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT, LOG
-from advance_tf.training.checkpoint import Progress, read_progress
+from advance_tf.training.checkpoint import Progress, read_progress, save_state
 from advance_tf.training.trainer import Trainer
 
 
@@ -113,6 +114,41 @@ def test_a_damaged_file_of_a_run_is_an_error(tmp_path, name):
     (tmp_path / name).write_bytes(contents)
     with pytest.raises(ValueError, match=f"{name} .*(damaged|complete)"):
         fit(tmp_path, TrainingConfig(epochs=2))
+
+
+def build_scaled(policy):
+    """A compiled trainer of a policy; mixed_float16 scales the loss."""
+    with dtype_policy(policy):
+        inputs = keras.Input((3,), name="x")
+        model = keras.Model({"x": inputs}, {"y": keras.layers.Dense(1)(inputs)})
+        term = Term(keras.losses.MeanSquaredError(), "y", "y", 1.0)
+        trainer = Trainer(model, {"regression": term})
+        session.compile_trainer(trainer, TrainingConfig())
+    return trainer
+
+
+def test_a_checkpoint_names_the_precision_of_the_training(tmp_path):
+    path, trainer = tmp_path / CHECKPOINT, build_scaled("mixed_float16")
+    assert session.run_precision(tmp_path) == ""
+    session.start_or_resume(trainer, tmp_path)
+    save_state(path, trainer, Progress(1))
+    assert session.run_precision(tmp_path) == "mixed_float16"
+    same = build_scaled("mixed_float16")
+    assert session.start_or_resume(same, tmp_path) == Progress(1)
+    message = "training in {}, and the model is in float32: set `precision`"
+    other = build_scaled("float32")
+    with pytest.raises(ValueError, match=message.format("mixed_float16")):
+        session.start_or_resume(other, tmp_path)
+    # As an earlier version has written it.
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "precision"}
+    with replacing_checked(path) as temporary:
+        np.savez(temporary, **arrays)
+    assert session.run_precision(tmp_path) == ""
+    same = build_scaled("mixed_float16")
+    assert session.start_or_resume(same, tmp_path) == Progress(1)
+    with pytest.raises(ValueError, match=message.format("an unknown precision")):
+        session.start_or_resume(other, tmp_path)
 
 
 def test_progress_is_read_without_the_variables(tmp_path):
