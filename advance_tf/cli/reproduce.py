@@ -106,24 +106,20 @@ def run(values: FlagValues) -> None:
     from advance_tf.experiments.study import open_study
     from advance_tf.locks import lock_folder
 
-    runs, manifest = values.runs, values.manifest
+    manifest = values.manifest
     study = open_study(pathlib.Path(values.workdir), given_config(values))
     grid = Grid(alphas, betas, values.grid_folds, recipe=values.grid_recipe)
     with lock_folder(study.workdir, "study") as descriptor:
         resources = Resources(values.teacher, values.jobs, descriptor)
         if not tables:
-            text = run_grid(
-                study,
-                dataclasses.replace(grid, runs=runs),
-                manifest_path=manifest,
-                resources=resources,
-            )
+            grid = dataclasses.replace(grid, runs=values.runs)
+            text = run_grid(study, grid, manifest_path=manifest, resources=resources)
             print(translate(text, values))
         else:
             for text in run_tables(
                 study,
                 tables,
-                runs,
+                values.runs,
                 splits=values.splits,
                 folds=values.folds,
                 rows=values.rows or (),
