@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from advance_tf.checksums import file_sha256, path_sha256, verify
+from advance_tf.features.log_mel import STORED_STATS
 from advance_tf.files import reading
 from advance_tf.inference.backends import RunModel, SavedModel
 from advance_tf.inference.formats import LITERT, ONNX, RUN, SAVED_MODEL, find_model
@@ -102,9 +103,9 @@ def model_sha256(path: str | pathlib.Path) -> str:
         path: folder of a run, or an exported model, see `load_model`.
 
     Returns:
-        That of the weights of a run; where it has a calibration or event knowledge,
-        which change its answers too, that of the hashes of all of them; or that of the
-        files of an exported model.
+        That of the weights of a run; where it has a calibration, log-mel statistics or
+        event knowledge, which change its answers too, that of the hashes of all of
+        them; or that of the files of an exported model.
 
     Raises:
         ValueError: the path is no model.
@@ -112,7 +113,7 @@ def model_sha256(path: str | pathlib.Path) -> str:
     kind, found = find_model(path)
     if kind != RUN or not (found / BEST_WEIGHTS).is_file():
         return path_sha256(found)
-    files = [found / BEST_WEIGHTS, found / CALIBRATION]
+    files = [found / name for name in (BEST_WEIGHTS, CALIBRATION, STORED_STATS)]
     with reading(found / CONFIG, "state the settings of the run", "Restore it."):
         contents = json.loads((found / CONFIG).read_text(encoding="utf-8"))
         knowledge = find_knowledge(found, contents.get("knowledge_dir", ""))

@@ -13,6 +13,7 @@ from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.places import audit_places, read_places
+from advance_tf.features.log_mel import store_stats, stored_stats
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.calibration import MIN_SAMPLES
@@ -116,8 +117,7 @@ def prepare(
     # Before TensorFlow computes anything, such as the networks of towers.
     join(config.training.strategy)
     progress = run_progress(workdir)
-    model = _trained_backbones(config.model, workdir, progress)
-    check_towers(model, config.features)
+    check_towers(_with_copies(config, workdir, progress).model, config.features)
     manifest = find_manifest(workdir, config, manifest)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
@@ -134,15 +134,19 @@ def prepare(
     return RunSetup(workdir, config, manifest, knowledge, weights)
 
 
-def _trained_backbones(
-    model: ModelConfig, workdir: pathlib.Path, progress: Progress
-) -> ModelConfig:
+def _with_copies(config: Config, workdir: pathlib.Path, progress: Progress) -> Config:
     """The settings with the copies of a run that has trained an epoch.
 
-    What the towers were built from may have changed since. Before the first epoch it
-    is copied again.
+    What the towers were built from, and the log-mel statistics, may have changed
+    since. Before the first epoch they are copied again.
     """
-    return stored_backbones(model, workdir) if progress.epochs else model
+    if not progress.epochs:
+        return config
+    return dataclasses.replace(
+        config,
+        model=stored_backbones(config.model, workdir),
+        features=stored_stats(config.features, workdir),
+    )
 
 
 def check_towers(model: ModelConfig, features: FeatureConfig) -> None:
@@ -233,9 +237,8 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
     def find_knowledge() -> EventKnowledge | None:
         if not setup.knowledge_dir:
             return None
-        return find_or_compute_knowledge(
-            setup.knowledge_dir, setup.manifest, setup.config
-        )
+        config = _with_copies(setup.config, setup.workdir, run_progress(setup.workdir))
+        return find_or_compute_knowledge(setup.knowledge_dir, setup.manifest, config)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost_processes(worker.count))
@@ -258,7 +261,8 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
 def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
     """Writes the files that a run begins with; the folder must be locked.
 
-    They are config.json, manifest.csv and copies of what the towers are built from.
+    They are config.json, manifest.csv and copies of what the towers are built from
+    and of the log-mel statistics.
     What an interrupted run has left unfinished is removed.
 
     Args:
@@ -266,8 +270,8 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
         writes: whether to write, or only to return the configuration.
 
     Returns:
-        The configuration to train with: that of the run, whose backbones are the
-        copies if it has trained an epoch.
+        The configuration to train with: that of the run with its copy of the
+        statistics, and with the copies of the backbones if it has trained an epoch.
     """
     config, workdir = setup.config, setup.workdir
     progress = run_progress(workdir)
@@ -279,8 +283,10 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
             (workdir / CALIBRATION).unlink(missing_ok=True)
         if not progress.epochs:
             store_backbones(config.model, workdir)
-    model = _trained_backbones(config.model, workdir, progress)
-    return dataclasses.replace(config, model=model)
+            store_stats(config.features, workdir)
+    features = stored_stats(config.features, workdir)
+    config = dataclasses.replace(config, features=features)
+    return _with_copies(config, workdir, progress)
 
 
 def calibrate(setup: RunSetup) -> StoredCalibration:
@@ -305,7 +311,7 @@ def calibrate(setup: RunSetup) -> StoredCalibration:
         else:
             run = workdir_module.load_run(setup.workdir)
             stored = fit_calibration(
-                run.recognizer, setup.config, manifest, setup.workdir
+                run.recognizer, run.config, manifest, setup.workdir
             )
         stored.save(setup.workdir)
         _log.info("%s", stored.summary())

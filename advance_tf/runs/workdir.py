@@ -14,6 +14,7 @@ from advance_tf.config_io import from_dict, to_dict
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pairing import Pair
+from advance_tf.features.log_mel import stored_stats
 from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.models.backbones.registry import stored_backbones, weights_sources
@@ -197,8 +198,11 @@ def read_run(
     """
     workdir = pathlib.Path(workdir)
     config, contents = read_config(workdir)
-    model = stored_backbones(config.model, workdir)
-    config = dataclasses.replace(config, model=model)
+    config = dataclasses.replace(
+        config,
+        model=stored_backbones(config.model, workdir),
+        features=stored_stats(config.features, workdir),
+    )
     manifest = None
     if contents["manifest_sha256"]:
         manifest = Manifest.load(workdir / MANIFEST)

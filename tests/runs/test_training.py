@@ -17,10 +17,13 @@ from advance_tf.config import (
 )
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
+from advance_tf.features.log_mel import STORED_STATS, LogMelStats, save_stats
+from advance_tf.inference import stored_outputs
+from advance_tf.inference.evaluation import predict_pairs
 from advance_tf.locks import lock_folder
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs import workdir as workdir_module
-from advance_tf.runs.workdir import KNOWLEDGE
+from advance_tf.runs.workdir import KNOWLEDGE, load_run
 from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge
 from advance_tf.training import recognition
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT, LOG
@@ -199,3 +202,31 @@ def test_one_process_at_a_time_trains_a_run(dataset, knowledge, tmp_path):
             advance_tf.train(build_config(), dataset, tmp_path, knowledge=knowledge)
     # The knowledge of the other process is not replaced.
     assert {path.name for path in tmp_path.iterdir()} == {"run.lock"}
+
+
+def test_a_run_keeps_its_log_mel_statistics(dataset, tmp_path):
+    source, pairs = tmp_path / "stats.csv", dataset.split("test")
+    rng = np.random.default_rng(0)
+    save_stats(source, LogMelStats(rng.normal(-40, 5, 64), rng.uniform(10, 20, 64)))
+    config = build_config("none")
+    features = dataclasses.replace(config.features, log_mel_stats=str(source))
+    config = dataclasses.replace(config, features=features)
+    trained = advance_tf.train(config, dataset, tmp_path / "run")
+    expected = predict_pairs(trained, pairs).scene_probs
+    key = stored_outputs._key(trained, pairs)
+    save_stats(source, LogMelStats(np.zeros(64), np.ones(64)))
+    again = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(predict_pairs(again, pairs).scene_probs, expected)
+    source.unlink()
+    moved = copy(trained, tmp_path / "moved")
+    more = build_config("none", epochs=2).training
+    advance_tf.train(
+        dataclasses.replace(config, training=more), dataset, trained.workdir
+    )
+    run = load_run(moved)
+    np.testing.assert_array_equal(predict_pairs(run, pairs).scene_probs, expected)
+    # Stored outputs have the contents in their key: those of other statistics differ.
+    assert stored_outputs._key(run, pairs) == key
+    (moved / "checksums.json").unlink()
+    save_stats(moved / STORED_STATS, LogMelStats(np.zeros(64), np.ones(64)))
+    assert stored_outputs._key(load_run(moved), pairs) != key
