@@ -27,7 +27,7 @@ from advance_tf.cli.flags import (
     read_config,
     require,
 )
-from advance_tf.locks import LockedError, lock_folder
+from advance_tf.locks import LockedError
 from advance_tf.parts import Shard
 
 
@@ -95,14 +95,13 @@ def run(values: FlagValues) -> None:
             return
     try:
         # Of processes that end together, one joins the parts.
-        with lock_folder(knowledge_dir, "computation"):
-            knowledge = compute_knowledge(
-                teacher,
-                dataset,
-                knowledge_dir,
-                config.features,
-                batch_size=values.batch_size,
-            )
+        knowledge = compute_knowledge(
+            teacher,
+            dataset,
+            knowledge_dir,
+            config.features,
+            batch_size=values.batch_size,
+        )
     except LockedError:
         if not shard:
             raise
