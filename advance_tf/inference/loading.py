@@ -96,6 +96,29 @@ def _of_run(run: Run) -> RunModel:
     return RunModel(Predictor.from_run(run), run.label)
 
 
+def load_identified(
+    path: str | pathlib.Path, *, min_confidence: float | None = None
+) -> tuple[Model, str]:
+    """Loads a model, and identifies the files that it was loaded from.
+
+    Args:
+        path: as for `load_model`.
+        min_confidence: as for `load_model`.
+
+    Returns:
+        The model and its `model_sha256`. It is loaded again if a training replaces
+        its files in the meantime.
+
+    Raises:
+        ValueError: as for `load_model`.
+    """
+    while True:
+        sha256 = model_sha256(path)
+        model = load_model(path, min_confidence=min_confidence)
+        if model_sha256(path) == sha256:
+            return model, sha256
+
+
 def model_sha256(path: str | pathlib.Path) -> str:
     """The SHA-256 that identifies a model in results.
 

@@ -24,7 +24,6 @@ from advance_tf.models.heads import embedding_model, with_mask
 from advance_tf.models.recognizer import sound_input_of
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.soft_labels import ResumableRows, remove_chunks
-from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.embeddings import used_towers
 
 _CHUNK_PAIRS = 256
@@ -114,7 +113,7 @@ def _key(run: Run, pairs: Sequence[Pair]) -> str:
         # The contents of the file rather than its name.
         settings["log_mel_stats"] = file_sha256(stats)
     fields = [
-        file_sha256(run.workdir / BEST_WEIGHTS),
+        run.weights_sha256,
         settings,
         [[*pair.key, *_states(run.data_dir, pair)] for pair in pairs],
     ]

@@ -1,4 +1,5 @@
 from . import calibration as calibration
+from . import converted as converted
 from . import event_knowledge as event_knowledge
 from . import training as training
 from . import workdir as workdir

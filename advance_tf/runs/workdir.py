@@ -1,4 +1,4 @@
-"""The work directory of a run: config.json, loading, and runs of converted models."""
+"""The work directory of a run: config.json and loading."""
 
 import dataclasses
 import json
@@ -8,19 +8,18 @@ from typing import Any
 
 import keras
 
-from advance_tf.checksums import replacing_checked, verify
-from advance_tf.config import Config, DataConfig, TransferConfig
+from advance_tf.checksums import replacing_checked, verified_sha256, verify
+from advance_tf.config import Config
 from advance_tf.config_io import from_dict, to_dict
-from advance_tf.data.layout import join_labels, read_notice
-from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.layout import join_labels
+from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.features.log_mel import stored_stats
 from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.models.backbones.registry import stored_backbones, weights_sources
-from advance_tf.models.conversion import ConvertedRecognizer
 from advance_tf.models.recognizer import build_recognizer, dtype_policy
-from advance_tf.models.weights import assign_arrays, layer_arrays, load_keras_weights
+from advance_tf.models.weights import load_keras_weights
 from advance_tf.runs.calibration import StoredCalibration, read_calibration
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
 from advance_tf.teacher.storage import POSTERIORS
@@ -51,6 +50,7 @@ class Run:
             weights that the tower started from; empty for runs before version 0.2.0.
         calibration: temperatures and distances of its answers; None where there are
             none.
+        weights_sha256: hash of the file that the weights were loaded from.
     """
 
     workdir: pathlib.Path
@@ -64,6 +64,7 @@ class Run:
         default_factory=dict
     )
     calibration: StoredCalibration | None = None
+    weights_sha256: str = ""
 
     def pairs_of(self, split: str) -> list[Pair]:
         """Returns the pairs of a split.
@@ -254,7 +255,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         recognizer = build_recognizer(
             config.model, config.features, config.transfer.transfer
         )
-    _load_weights(recognizer, files.best_weights)
+    weights_sha256 = _load_weights(recognizer, files.best_weights)
     return Run(
         workdir=workdir,
         config=config,
@@ -265,6 +266,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         data_dir=files.data_dir,
         initial_weights=files.initial_weights,
         calibration=files.calibration,
+        weights_sha256=weights_sha256,
     )
 
 
@@ -281,16 +283,30 @@ def _missing_weights(workdir: pathlib.Path) -> str:
     )
 
 
-def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> None:
-    """Loads weights; raises ValueError if the file is damaged or of another model."""
-    verify(path)
-    try:
-        load_keras_weights(recognizer, path)
-    except (*DAMAGED_FILE_ERRORS, OSError) as error:
-        raise ValueError(
-            f"{path} must hold the weights of the model in {CONFIG}; reading it "
-            f"failed: {error}. Restore it or train again in another `workdir`."
-        ) from error
+def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> str:
+    """Loads weights; returns the SHA-256 of the file that they were loaded from.
+
+    Raises ValueError if the file is damaged or of another model.
+    """
+    while True:
+        before = _state(path)
+        sha256 = verified_sha256(path)
+        try:
+            load_keras_weights(recognizer, path)
+        except (*DAMAGED_FILE_ERRORS, OSError) as error:
+            raise ValueError(
+                f"{path} must hold the weights of the model in {CONFIG}; reading it "
+                f"failed: {error}. Restore it or train again in another `workdir`."
+            ) from error
+        # A training may have replaced the file between its hash and its weights.
+        if _state(path) == before:
+            return sha256
+
+
+def _state(path: pathlib.Path) -> tuple[int, int, int]:
+    """What differs between a file and the one that replaces it."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
@@ -320,62 +336,3 @@ def as_run(run: Run | str | pathlib.Path) -> Run:
         The run.
     """
     return run if isinstance(run, Run) else load_run(run)
-
-
-def build_converted_recognizer(
-    converted: ConvertedRecognizer, config: Config
-) -> keras.Model:
-    """Builds the recognizer of a configuration with the converted weights.
-
-    Args:
-        converted: weights of towers and heads.
-        config: model, features and transfer are used.
-
-    Returns:
-        A model as of `build_recognizer`.
-    """
-    recognizer = build_recognizer(
-        config.model, config.features, config.transfer.transfer
-    )
-    for tower, arrays in converted.towers.items():
-        variables = layer_arrays(recognizer.get_layer(f"{tower}_tower"))
-        assign_arrays(tower, variables, arrays)
-    for name, (kernel, bias) in converted.heads.items():
-        recognizer.get_layer(name).set_weights([kernel, bias])
-    return recognizer
-
-
-def write_converted_run(
-    converted: ConvertedRecognizer,
-    workdir: pathlib.Path,
-    data: DataConfig,
-) -> None:
-    """Writes a run that can be loaded for evaluation, prediction and export.
-
-    Args:
-        converted: weights of towers and heads.
-        workdir: folder to write; it must not hold a run.
-        data: the data set to evaluate the run on, and its split; without
-            `data_dir` the run has no manifest.
-
-    Raises:
-        ValueError: the folder holds a run already.
-    """
-    if (workdir / CONFIG).exists():
-        raise ValueError(
-            f"workdir must be a new folder; {workdir} holds a run already. Choose "
-            "another one."
-        )
-    config = Config(
-        data=data,
-        model=converted.model,
-        transfer=TransferConfig(transfer=converted.transfer),
-    )
-    manifest = make_manifest(data) if data.data_dir else None
-    recognizer = build_converted_recognizer(converted, config)
-    with replacing_checked(workdir / BEST_WEIGHTS) as temporary:
-        recognizer.save_weights(temporary)
-    if manifest is not None:
-        manifest.save(workdir / MANIFEST)
-    label = read_notice(data.data_dir) if manifest else ""
-    write_config(workdir, config, manifest, label=label)
