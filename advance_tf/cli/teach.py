@@ -24,6 +24,7 @@ from advance_tf.cli.flags import (
     define_manifest,
     define_shard,
     define_workdir,
+    given_config,
     read_config,
     require,
 )
@@ -74,7 +75,9 @@ def run(values: FlagValues) -> None:
 
     folder = pathlib.Path(values.workdir)
     teacher = load_teacher(values.teacher, config.features)
-    manifest = training.find_manifest(folder, config, values.manifest)
+    manifest = training.find_manifest(
+        folder, config, values.manifest, given_config(values)
+    )
     training.save_manifest(folder, manifest)
     knowledge_dir = pathlib.Path(values.knowledge_dir or folder / workdir.KNOWLEDGE)
     dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))

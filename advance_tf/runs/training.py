@@ -36,6 +36,7 @@ from advance_tf.runs.event_knowledge import (
     find_or_compute_knowledge,
     save_run_knowledge,
 )
+from advance_tf.runs.split_settings import check_split_settings
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import join, lost_processes
@@ -99,17 +100,22 @@ def prepare(
         The run to train.
 
     Raises:
-        ValueError: the settings differ from those of the run in `workdir`, or the
-            data, the manifest, a backbone or its weights are not valid.
+        ValueError: the settings differ from those of the run in `workdir` or of the
+            manifest, or the data, the manifest, a backbone or its weights are not
+            valid.
     """
+    changes = changes or {}
     stored_path = workdir / workdir_module.CONFIG
     contents: dict[str, Any] = {}
     if stored_path.exists():
         stored, contents = workdir_module.read_config(workdir)
-        config = replace_fields(start or stored, changes or {})
+        config = replace_fields(start or stored, changes)
         check_resume(stored, config)
+        # What the run states already is no contradiction.
+        own = dataclasses.asdict(stored.data)
+        changes = {k: v for k, v in changes.items() if own.get(k) != v}
     else:
-        config = replace_fields(start or Config(), changes or {})
+        config = replace_fields(start or Config(), changes)
     if not config.data.data_dir:
         raise ValueError(
             "data_dir must name a folder in ADVANCE's layout; received none."
@@ -118,7 +124,7 @@ def prepare(
     join(config.training.strategy)
     progress = run_progress(workdir)
     check_towers(_with_copies(config, workdir, progress).model, config.features)
-    manifest = find_manifest(workdir, config, manifest)
+    manifest = find_manifest(workdir, config, manifest, changes)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
             "A run resumes on the split that it was started with; the given manifest "
@@ -181,6 +187,7 @@ def find_manifest(
     workdir: pathlib.Path,
     config: Config,
     manifest: Manifest | str | pathlib.Path | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Returns the given manifest, else that of the work directory, else a new one.
 
@@ -188,17 +195,23 @@ def find_manifest(
         workdir: folder of the run.
         config: `data` is used for a new manifest.
         manifest: a manifest, or its path, or None.
+        given: configuration field → value of what a user sets; a manifest that exists
+            must be split so.
 
     Returns:
         A manifest that passed the leak audit.
 
     Raises:
-        ValueError: the work directory has another manifest than the given one.
+        ValueError: the work directory has another manifest than the given one, or the
+            manifest is split otherwise than given.
     """
     own_path = workdir / workdir_module.MANIFEST
     own = Manifest.load(own_path) if own_path.exists() else None
     if manifest is None:
-        return own or make_manifest(config.data)
+        if own is None:
+            return make_manifest(config.data)
+        check_split_settings(own, config.data, given or {})
+        return own
     if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
     if manifest.protocol != "pair":
@@ -208,6 +221,7 @@ def find_manifest(
             f"manifest must equal the manifest in {workdir}; it differs. Leave it out "
             "or use another `workdir`."
         )
+    check_split_settings(manifest, config.data, given or {})
     return manifest
 
 
