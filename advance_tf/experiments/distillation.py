@@ -100,7 +100,7 @@ def distill(
     with lock_folder(workdir, "run"):
         # Before config.json, without which the folder is that of a new student.
         _write_settings(workdir, runs, settings)
-        config = start_run(setup)
+        config = start_run(setup, runs[0].knowledge if setup.knowledge_dir else None)
         targets = teacher_targets(
             runs,
             settings,

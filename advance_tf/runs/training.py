@@ -37,11 +37,12 @@ from advance_tf.runs.event_knowledge import (
     save_run_knowledge,
 )
 from advance_tf.runs.split_settings import check_split_settings
+from advance_tf.runs.workdir import check_teacher
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import join, lost_processes
 from advance_tf.training.recognition import train_recognizer
-from advance_tf.training.session import is_finished, run_progress
+from advance_tf.training.session import has_trained, is_finished, run_progress
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class RunSetup:
         manifest: its pairs and splits.
         knowledge_dir: folder of the event knowledge, "" when none is needed.
         initial_weights: origin of the towers' weights as a run to resume states it.
+        teacher_sha256: hash of the teacher of its knowledge, "" where it is not known.
     """
 
     workdir: pathlib.Path
@@ -63,6 +65,7 @@ class RunSetup:
     manifest: Manifest
     knowledge_dir: str
     initial_weights: Mapping[str, Any] | None = None
+    teacher_sha256: str = ""
 
     def write(self) -> None:
         """Writes manifest.csv and config.json to the work directory."""
@@ -73,6 +76,7 @@ class RunSetup:
             self.manifest,
             label=read_notice(self.config.data.data_dir),
             knowledge_dir=self.knowledge_dir,
+            teacher_sha256=self.teacher_sha256,
             initial_weights=self.initial_weights,
         )
 
@@ -86,6 +90,8 @@ def prepare(
     knowledge_dir: str | None = None,
 ) -> RunSetup:
     """Combines the given settings with those of a run to resume; writes nothing.
+
+    Until a run has trained an epoch, its settings may change, but not its split.
 
     Args:
         workdir: folder of the run.
@@ -110,7 +116,8 @@ def prepare(
     if stored_path.exists():
         stored, contents = workdir_module.read_config(workdir)
         config = replace_fields(start or stored, changes)
-        check_resume(stored, config)
+        if has_trained(workdir):
+            check_resume(stored, config)
         # What the run states already is no contradiction.
         own = dataclasses.asdict(stored.data)
         changes = {k: v for k, v in changes.items() if own.get(k) != v}
@@ -136,8 +143,10 @@ def prepare(
         knowledge = ""
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
-    weights = contents.get("initial_weights") if progress.epochs else None
-    return RunSetup(workdir, config, manifest, knowledge, weights)
+    weights, teacher = None, ""
+    if progress.epochs:
+        weights, teacher = contents.get("initial_weights"), contents["teacher_sha256"]
+    return RunSetup(workdir, config, manifest, knowledge, weights, teacher)
 
 
 def _with_copies(config: Config, workdir: pathlib.Path, progress: Progress) -> Config:
@@ -263,7 +272,9 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
         known = worker.after_chief(find_knowledge)
         if worker.is_chief and knowledge is None:
             stack.enter_context(lock_folder(setup.workdir, "run"))
-        config = worker.after_chief(lambda: start_run(setup, writes=worker.is_chief))
+        config = worker.after_chief(
+            lambda: start_run(setup, known, writes=worker.is_chief)
+        )
         progress = train_recognizer(
             config, setup.manifest, setup.workdir, knowledge=known
         )
@@ -272,7 +283,9 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
         return progress
 
 
-def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
+def start_run(
+    setup: RunSetup, knowledge: EventKnowledge | None = None, *, writes: bool = True
+) -> Config:
     """Writes the files that a run begins with; the folder must be locked.
 
     They are config.json, manifest.csv and copies of what the towers are built from
@@ -281,14 +294,21 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
 
     Args:
         setup: as returned by `prepare`.
+        knowledge: the event knowledge in the folder of the setup.
         writes: whether to write, or only to return the configuration.
 
     Returns:
         The configuration to train with: that of the run with its copy of the
         statistics, and with the copies of the backbones if it has trained an epoch.
+
+    Raises:
+        ValueError: the knowledge is from another teacher than that of the run.
     """
     config, workdir = setup.config, setup.workdir
     progress = run_progress(workdir)
+    if setup.knowledge_dir and knowledge is not None:
+        check_teacher(knowledge, setup.teacher_sha256, setup.knowledge_dir)
+        setup = dataclasses.replace(setup, teacher_sha256=knowledge.teacher_sha256)
     if writes:
         remove_partial_files(workdir)
         setup.write()

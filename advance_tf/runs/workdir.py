@@ -31,7 +31,7 @@ CONFIG = "config.json"
 MANIFEST = "manifest.csv"
 KNOWLEDGE = "event_knowledge"
 # The entries of config.json beside the configuration and the versions.
-_TEXTS = ("knowledge_dir", "label", "manifest_sha256")
+_TEXTS = ("knowledge_dir", "label", "manifest_sha256", "teacher_sha256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +93,7 @@ def write_config(
     *,
     label: str = "",
     knowledge_dir: str = "",
+    teacher_sha256: str = "",
     initial_weights: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes config.json: the configuration and the sources of the run.
@@ -103,6 +104,7 @@ def write_config(
         manifest: its hash is stored, "" without one.
         label: text that the data set states about itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
+        teacher_sha256: hash of the teacher of this knowledge, "" for none.
         initial_weights: origin of the towers' weights in a run that is resumed; None
             to determine it.
     """
@@ -115,6 +117,7 @@ def write_config(
         "knowledge_dir": knowledge_dir,
         "label": label,
         "manifest_sha256": manifest.sha256 if manifest else "",
+        "teacher_sha256": teacher_sha256,
         "versions": versions(),
     }
     with replacing_checked(workdir / CONFIG) as temporary:
@@ -129,7 +132,8 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
 
     Returns:
         The checked configuration, and the other keys: initial_weights (not in files
-        of versions before 0.2.0), knowledge_dir, label, manifest_sha256 and versions.
+        of versions before 0.2.0), knowledge_dir, label, manifest_sha256,
+        teacher_sha256 ("" where it is not recorded) and versions.
 
     Raises:
         ValueError: there is no config.json, or it is damaged.
@@ -144,6 +148,8 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
         config = from_dict(contents.pop("config"))
+        # Earlier versions do not record it.
+        contents.setdefault("teacher_sha256", "")
         for name in _TEXTS:
             if not isinstance(contents[name], str):
                 raise TypeError(f"{name} must be text; received {contents[name]!r}.")
@@ -215,13 +221,16 @@ def read_run(
     weights = workdir / BEST_WEIGHTS
     if not weights.exists():
         raise ValueError(_missing_weights(workdir))
-    knowledge_dir = find_knowledge(workdir, contents["knowledge_dir"])
+    knowledge = None
+    if folder := find_knowledge(workdir, contents["knowledge_dir"]):
+        knowledge = load_knowledge(folder, manifest)
+        check_teacher(knowledge, contents["teacher_sha256"], folder)
     return RunFiles(
         config=config,
         manifest=manifest,
         best_weights=weights,
         label=join_labels(contents["label"], manifest.label if manifest else ""),
-        knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
+        knowledge=knowledge,
         data_dir=pathlib.Path(data_dir or config.data.data_dir),
         initial_weights={
             tower: WeightsSource(**source)
@@ -324,6 +333,28 @@ def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
     if recorded:
         folders.insert(0, pathlib.Path(recorded))
     return next((path for path in folders if (path / POSTERIORS).is_file()), None)
+
+
+def check_teacher(
+    knowledge: EventKnowledge, recorded: str, folder: str | pathlib.Path
+) -> None:
+    """Checks that event knowledge is from the teacher that a run was trained with.
+
+    Args:
+        knowledge: the event knowledge.
+        recorded: hash of the teacher of the run, "" where it is not recorded.
+        folder: folder of the knowledge, for the error.
+
+    Raises:
+        ValueError: it is from another teacher.
+    """
+    if recorded and knowledge.teacher_sha256 != recorded:
+        raise ValueError(
+            "A run has the teacher that it was trained with, of SHA-256 "
+            f"{recorded[:16]}; the event knowledge in {folder} is from "
+            f"{knowledge.teacher}, {knowledge.teacher_sha256[:16]}. Run `advance "
+            "teach` again with the teacher of the run, or use another `workdir`."
+        )
 
 
 def as_run(run: Run | str | pathlib.Path) -> Run:

@@ -10,6 +10,7 @@ from advance_tf.config import Config
 from advance_tf.config_io import check_resume, from_dict, replace_fields, to_dict
 from advance_tf.files import reading, replacing
 from advance_tf.training.runtime import versions
+from advance_tf.training.session import has_trained
 
 SETTINGS = "pretrain.json"
 
@@ -56,7 +57,7 @@ def write_settings(
 
     Raises:
         ValueError: tower or data_dir is missing, or a setting differs from that
-            of the run to resume.
+            of a run that has trained an epoch.
     """
     path = workdir / SETTINGS
     stored: dict[str, Any] = {}
@@ -66,9 +67,11 @@ def write_settings(
             earlier = from_dict(contents["config"])
             stored = dataclasses.asdict(PretrainingSettings(**contents["run"]))
         config = replace_fields(earlier, changes)
-        check_resume(earlier, config)
         changed = [f"`{name}`" for name in given if given[name] != stored[name]]
-        if changed:
+        is_final = has_trained(workdir)
+        if is_final:
+            check_resume(earlier, config)
+        if is_final and changed:
             raise ValueError(
                 "A run resumes with the settings that it was started with; changed: "
                 f"{', '.join(changed)}. Leave them out or use another `workdir`."

@@ -19,6 +19,7 @@ from advance_tf.config import (
 from advance_tf.csv_tables import read_table
 from advance_tf.data.synthetic.pairs import write_tagged_clips
 from advance_tf.teacher.loading import load_teacher
+from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.pretraining import build_audio_pretraining
 from advance_tf.training.pretraining_settings import (
     SETTINGS,
@@ -56,6 +57,13 @@ def test_other_settings_than_those_of_the_run_are_refused(
     changes, given, message, tmp_path
 ):
     write_settings(tmp_path, {"data_dir": "clips"}, BASE, {"tower": "audio"})
+    # Before the first epoch they may change, and back.
+    config, settings = write_settings(tmp_path, changes, BASE, given)
+    assert given.items() <= dataclasses.asdict(settings).items()
+    assert config.training.learning_rate == changes.get("learning_rate", 1e-3)
+    first = {"tower": "audio", "mixup": 1.0, "held_out": 0.2}
+    write_settings(tmp_path, {"learning_rate": 1e-3}, BASE, first)
+    (tmp_path / BEST_WEIGHTS).write_bytes(b"of the first epoch")
     before = (tmp_path / SETTINGS).read_bytes()
     with pytest.raises(ValueError, match=message):
         write_settings(tmp_path, changes, BASE, given)
