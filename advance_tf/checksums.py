@@ -83,11 +83,28 @@ def verify(path: pathlib.Path) -> None:
     Raises:
         ValueError: the file differs from what was written.
     """
+    if _recorded(path.parent).get(path.name):
+        verified_sha256(path)
+
+
+def verified_sha256(path: pathlib.Path) -> str:
+    """SHA-256 of a file, which is checked against its recorded checksum.
+
+    Args:
+        path: as for `verify`.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: the file differs from what was written.
+    """
     valid = _recorded(path.parent).get(path.name)
-    if not valid or (digest := file_sha256(path)) in valid:
-        return
-    # Another process may have replaced the file and its record in the meantime.
-    _check(path, digest, _recorded(path.parent).get(path.name))
+    digest = file_sha256(path)
+    if valid and digest not in valid:
+        # Another process may have replaced the file and its record in the meantime.
+        _check(path, digest, _recorded(path.parent).get(path.name))
+    return digest
 
 
 def _check(path: pathlib.Path, digest: str, valid: list[str] | None) -> None:

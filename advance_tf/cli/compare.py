@@ -4,8 +4,8 @@ r"""Compares methods over several runs: mean, deviation, differences.
         --reference=L_s --split=test
 
 A method is a name and a pattern of run folders; methods are separated by semicolons.
-Each run must have been evaluated on the split. Differences of weighted F are paired,
-with a 95 % interval by bootstrap over sites.
+Each run must have been evaluated on the split, with the weights that it has now.
+Differences of weighted F are paired, with a 95 % interval by bootstrap over sites.
 """
 
 import glob
@@ -37,7 +37,11 @@ def run(values: FlagValues) -> None:
 
     from advance_tf.files import replacing
     from advance_tf.metrics import comparison
+    from advance_tf.reporting.evaluation_report import check_evaluated_weights
 
+    for folders in workdirs.values():
+        for folder in folders:
+            check_evaluated_weights(folder, values.split)
     methods = {
         name: [
             comparison.read_predictions(

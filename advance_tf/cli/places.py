@@ -77,22 +77,21 @@ def check_flags(values: FlagValues) -> None:
     check_output(pathlib.Path(values.output[0]), ".tif")
 
 
-def run_places(values: FlagValues, model: Any) -> None:
+def run_places(values: FlagValues, model: Any, sha256: str) -> None:
     """Predicts the places of --places, or the cells of a grid over --raster.
 
     Args:
         values: the flags of `advance predict`.
         model: the loaded model.
+        sha256: its `model_sha256`.
 
     Raises:
         ValueError: nothing could be predicted.
     """
     from advance_tf.geo.imagery import Imagery
     from advance_tf.geo.recordings import read_recordings
-    from advance_tf.inference.loading import model_sha256
 
     found, rejected = read_recordings(values.places) if values.places else ((), ())
-    sha256 = model_sha256(values.workdir)
     names = ("places", "raster", "ground_metres", "stride_metres", "sound_metres")
     parameters = {name: values[name].value for name in names} | {
         "workdir": values.workdir,

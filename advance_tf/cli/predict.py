@@ -88,19 +88,23 @@ def run(values: FlagValues) -> None:
     check_flags(values)
     startup.load_tensorflow(litert=model_kind(values) == LITERT)
 
-    from advance_tf.inference.loading import load_model
+    from advance_tf.inference.loading import load_identified, load_model
 
+    least = values.min_confidence
     if places:
-        model = load_model(values.workdir, min_confidence=values.min_confidence)
-        run_places(values, model)
+        run_places(values, *load_identified(values.workdir, min_confidence=least))
         return
     examples, failures = _examples(values)
-    model = load_model(values.workdir, min_confidence=values.min_confidence)
+    sha256 = ""
+    if values.shard:
+        model, sha256 = load_identified(values.workdir, min_confidence=least)
+    else:
+        model = load_model(values.workdir, min_confidence=least)
     if model.label and not values.json:
         print(f"*** model trained on {model.label} ***")
     if values.shard:
         failed: list[Prediction] = []
-        results = shard_results(values, model, examples, failures)
+        results = shard_results(values, model, sha256, examples, failures)
     else:
         failed = list(failures)
         results = model.predict_batch(

@@ -46,11 +46,11 @@ def check_parts(values: FlagValues) -> None:
 def shard_results(
     values: FlagValues,
     model: "Model",
+    model_sha256: str,
     examples: Sequence["Example"],
     failures: Sequence["Prediction"],
 ) -> Iterator["Prediction"]:
     """The predictions of the parts of --shard that are not done."""
-    from advance_tf.inference.loading import model_sha256
     from advance_tf.inference.shared_prediction import predict_shard
 
     return predict_shard(
@@ -59,7 +59,7 @@ def shard_results(
         failures,
         values.parts_dir,
         Shard.of(values.shard),
-        model_sha256=model_sha256(values.workdir),
+        model_sha256=model_sha256,
         batch_size=values.batch_size,
         events=values.events,
         top=values.top,

@@ -16,6 +16,7 @@ from advance_tf.cli.flags import (
     define_config,
     define_manifest,
     define_workdir,
+    given_config,
     read_config,
     require,
 )
@@ -45,7 +46,9 @@ def run(values: FlagValues) -> None:
     from advance_tf.runs import training
 
     folder = pathlib.Path(values.workdir)
-    manifest = training.find_manifest(folder, config, values.manifest)
+    manifest = training.find_manifest(
+        folder, config, values.manifest, given_config(values)
+    )
     training.save_manifest(folder, manifest)
     pairs = manifest.of("training")
     stats = log_mel_statistics(pairs, config.data.data_dir, config.features)

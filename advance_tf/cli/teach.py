@@ -24,10 +24,11 @@ from advance_tf.cli.flags import (
     define_manifest,
     define_shard,
     define_workdir,
+    given_config,
     read_config,
     require,
 )
-from advance_tf.locks import LockedError, lock_folder
+from advance_tf.locks import LockedError
 from advance_tf.parts import Shard
 
 
@@ -74,7 +75,9 @@ def run(values: FlagValues) -> None:
 
     folder = pathlib.Path(values.workdir)
     teacher = load_teacher(values.teacher, config.features)
-    manifest = training.find_manifest(folder, config, values.manifest)
+    manifest = training.find_manifest(
+        folder, config, values.manifest, given_config(values)
+    )
     training.save_manifest(folder, manifest)
     knowledge_dir = pathlib.Path(values.knowledge_dir or folder / workdir.KNOWLEDGE)
     dataset = AdvanceDataset(manifest, pathlib.Path(config.data.data_dir))
@@ -95,14 +98,13 @@ def run(values: FlagValues) -> None:
             return
     try:
         # Of processes that end together, one joins the parts.
-        with lock_folder(knowledge_dir, "computation"):
-            knowledge = compute_knowledge(
-                teacher,
-                dataset,
-                knowledge_dir,
-                config.features,
-                batch_size=values.batch_size,
-            )
+        knowledge = compute_knowledge(
+            teacher,
+            dataset,
+            knowledge_dir,
+            config.features,
+            batch_size=values.batch_size,
+        )
     except LockedError:
         if not shard:
             raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from advance_tf.checksums import file_sha256, replacing_checked, verify
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import Config, ModelConfig, TrainingConfig, TransferConfig
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
@@ -21,7 +21,6 @@ from advance_tf.models.embedding_distance import divided_variance
 from advance_tf.runs import workdir as workdir_module
 from advance_tf.runs.training import calibrate, prepare, start_run
 from advance_tf.runs.workdir import Run, as_run, load_run
-from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.distillation import (
     SOFT_LABELS,
     SOFT_SCENES,
@@ -104,7 +103,7 @@ def distill(
     with lock_folder(workdir, "run"):
         # Before config.json, without which the folder is that of a new student.
         _write_settings(workdir, runs, settings)
-        config = start_run(setup)
+        config = start_run(setup, runs[0].knowledge if setup.knowledge_dir else None)
         targets = teacher_targets(
             runs,
             settings,
@@ -269,7 +268,7 @@ def _record(runs: Sequence[Run], settings: DistillationSettings) -> dict[str, An
     teachers = [
         {
             "workdir": str(run.workdir),
-            "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),
+            "weights_sha256": run.weights_sha256,
         }
         for run in runs
     ]

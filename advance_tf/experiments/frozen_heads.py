@@ -38,7 +38,7 @@ from advance_tf.experiments.activation_jobs import (
     write_activations,
 )
 from advance_tf.experiments.reproduction import predictions_of
-from advance_tf.experiments.scheduler import Job, thread_settings
+from advance_tf.experiments.scheduler import RESULT, Job, thread_settings
 from advance_tf.files import reading
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
@@ -49,7 +49,6 @@ from advance_tf.training.embeddings import Embeddings
 from advance_tf.training.frozen import embedding_folder, load_embeddings
 from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
 
-RESULT = "heads.json"
 _RESULT_KEYS = ("config", "manifest_sha256", "best_score")
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 

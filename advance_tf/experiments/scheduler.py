@@ -19,8 +19,10 @@ from advance_tf.files import remove_partial_files, replacing
 from advance_tf.models.backbones.registry import check_weights
 from advance_tf.runs.workdir import CONFIG, read_config
 from advance_tf.training.activations import trains_on_stored
-from advance_tf.training.session import is_finished, run_progress
+from advance_tf.training.session import has_trained, is_finished, run_progress
 
+# What `frozen_heads` leaves of a job.
+RESULT = "heads.json"
 _JOB = "job.json"
 _LOG = "fit.log"
 _POLL_SECONDS = 1
@@ -96,7 +98,8 @@ class Job:
             return
         stored, contents = read_config(self.workdir)
         try:
-            check_resume(stored, self.config)
+            if has_trained(self.workdir):
+                check_resume(stored, self.config)
         except ValueError as error:
             raise ValueError(
                 f"{self.workdir} holds a run of this study with other settings. {error}"

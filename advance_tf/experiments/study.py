@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advance_tf.config import Config
+from advance_tf.config import Config, TrainingConfig
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.sampling import check_balance
 from advance_tf.experiments.paper_tables import recipe_path
 from advance_tf.experiments.recipes import read_recipe
-from advance_tf.experiments.scheduler import Job
+from advance_tf.experiments.scheduler import RESULT, Job
 from advance_tf.files import reading, replacing
 from advance_tf.models.backbones.registry import absolute_name, named_weights
 from advance_tf.runs.event_knowledge import find_or_compute_knowledge
@@ -25,9 +26,11 @@ from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
 from advance_tf.teacher.loading import load_teacher
 from advance_tf.teacher.storage import POSTERIORS
+from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT
 from advance_tf.training.recognition import fill_cache
 
 SETTINGS = "settings.json"
+_CACHE = "cache"
 # Settings in which the recipes or the runs of a row differ.
 _SET_BY_ROWS = ("modality", "transfer", "scene_weight", "seed")
 # Stored as absolute paths: the runs may be started from any folder.
@@ -35,6 +38,10 @@ _PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_st
 _BACKBONES = ("image_backbone", "audio_backbone")
 # Settings that may change when a study is resumed.
 _MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy", "tf_data_service")
+# Settings that may change before the first epoch: what the runs share, such as the
+# event knowledge, does not depend on them.
+_OF_TRAINING = tuple(field.name for field in dataclasses.fields(TrainingConfig))
+_TRAINED = {BEST_WEIGHTS, CHECKPOINT, RESULT}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Study:
     @property
     def config(self) -> Config:
         """The configuration that the recipes modify."""
-        cache = {"cache_dir": str(self.workdir / "cache")}
+        cache = {"cache_dir": str(self.workdir / _CACHE)}
         return replace_fields(Config(), cache | dict(self.settings))
 
     def job(
@@ -118,8 +125,9 @@ def open_study(workdir: pathlib.Path, given: Mapping[str, Any]) -> Study:
 
     Raises:
         ValueError: a given field is set by the recipes, a setting differs from
-            that of the stored study, two of a new study exclude each other, or there
-            is no data_dir.
+            that of the stored study, two settings exclude each other, or there is no
+            data_dir. Settings of the training may differ until a run has trained an
+            epoch.
     """
     refused = [name for name in _SET_BY_ROWS if name in given]
     if refused:
@@ -134,12 +142,24 @@ def open_study(workdir: pathlib.Path, given: Mapping[str, Any]) -> Study:
         raise ValueError(
             "data_dir must name a folder in ADVANCE's layout; received none."
         )
+    trained = _has_trained(workdir)
     if stored:
         before = Study(workdir, stored)
-        check_resume(before.config, study.config, _MAY_CHANGE)
-    else:
+        more = () if trained else _OF_TRAINING
+        check_resume(before.config, study.config, (*_MAY_CHANGE, *more))
+    if not trained:
         check_balance(study.config.training)
     return study
+
+
+def _has_trained(workdir: pathlib.Path) -> bool:
+    """Whether a run of a study has trained an epoch."""
+    for _, folders, names in os.walk(workdir):
+        # It has a file for each pair.
+        folders[:] = [name for name in folders if name != _CACHE]
+        if _TRAINED & set(names):
+            return True
+    return False
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Log-mel spectrograms in dB and their normalization."""
 
 import csv
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from advance_tf import labels
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config import FeatureConfig
 from advance_tf.csv_tables import read_table
 from advance_tf.features.mel import mel_matrix, mel_product
@@ -22,6 +24,9 @@ _BLOCK_BYTES = 2**20
 _ROWS_AT_ONCE = 8
 
 STATS_COLUMNS = ("mel_bin", "mean_db", "std_db")
+AUTHORS = "authors"
+# The copy in the folder of a run.
+STORED_STATS = "log_mel_stats.csv"
 
 
 class LogMelStats(NamedTuple):
@@ -279,7 +284,7 @@ def load_stats(features: FeatureConfig) -> LogMelStats:
     name = features.log_mel_stats
     path = (
         labels.asset_path("log_mel_stats.csv")
-        if name == "authors"
+        if name == AUTHORS
         else pathlib.Path(name)
     )
     if not path.is_file():
@@ -315,3 +320,41 @@ def save_stats(path: str | pathlib.Path, stats: LogMelStats) -> None:
             writer.writerow(STATS_COLUMNS)
             for band, (mean, std) in enumerate(zip(*stats, strict=True)):
                 writer.writerow([band, repr(float(mean)), repr(float(std))])
+
+
+def store_stats(features: FeatureConfig, workdir: pathlib.Path) -> None:
+    """Copies the log-mel statistics of a run to its folder, with a checksum.
+
+    Args:
+        features: `log_mel_stats` is the path of a CSV file; "authors" needs no copy.
+        workdir: folder of the run; an earlier copy in it is replaced.
+
+    Raises:
+        ValueError: the file is missing or not valid.
+    """
+    if features.log_mel_stats == AUTHORS:
+        return
+    load_stats(features)
+    contents = pathlib.Path(features.log_mel_stats).read_bytes()
+    with replacing_checked(workdir / STORED_STATS) as temporary:
+        temporary.write_bytes(contents)
+
+
+def stored_stats(features: FeatureConfig, workdir: pathlib.Path) -> FeatureConfig:
+    """The settings of a run with its own copy of the log-mel statistics.
+
+    Args:
+        features: settings of the run.
+        workdir: folder of the run.
+
+    Returns:
+        The same settings where the folder has no copy, as of earlier versions.
+
+    Raises:
+        ValueError: the copy is damaged.
+    """
+    path = workdir / STORED_STATS
+    if features.log_mel_stats == AUTHORS or not path.is_file():
+        return features
+    verify(path)
+    return dataclasses.replace(features, log_mel_stats=str(path))

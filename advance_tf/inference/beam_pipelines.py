@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from advance_tf import labels
-from advance_tf.checksums import file_sha256
+from advance_tf.checksums import path_sha256
 from advance_tf.config import FeatureConfig
 from advance_tf.extras import requires_extra
 from advance_tf.features.errors import MediaError, open_problem
@@ -95,8 +95,7 @@ def run_pipeline(job: Job, arguments: Sequence[str] = ()) -> None:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     examples, failures = find_examples(job.data_dir)
-    soft_labels = job.kind == "soft_labels"
-    sha256 = file_sha256(job.model) if soft_labels else model_sha256(job.model)
+    sha256 = job_sha256(job)
     starts = range(0, len(examples), job.batch_size)
     batches = [
         [
@@ -125,6 +124,19 @@ def run_pipeline(job: Job, arguments: Sequence[str] = ()) -> None:
             _ = rows | f"write {name}" >> beam.io.WriteToParquet(
                 f"{job.output}/{name}", _schema(name), file_name_suffix=".parquet"
             )
+
+
+def job_sha256(job: Job) -> str:
+    """The SHA-256 in the rows of a job: that of its model, or of its teacher.
+
+    Args:
+        job: what to compute; a teacher is a file or a folder.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    is_teacher = job.kind == "soft_labels"
+    return path_sha256(job.model) if is_teacher else model_sha256(job.model)
 
 
 def _tagged_rows(job: Job, sha256: str, batch: Sequence[_Files]) -> Iterator[Any]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from advance_tf.checksums import file_sha256
 from advance_tf.config_io import to_dict
 from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.layout import join_labels, read_notice
@@ -18,7 +17,6 @@ from advance_tf.metrics.scores import confusion_matrix, weighted_scores
 from advance_tf.models.heads import heads_model
 from advance_tf.runs.workdir import Run, as_run
 from advance_tf.training.activations import stored_embeddings, trains_on_stored
-from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.frozen import embedding_folder
 
 
@@ -181,6 +179,6 @@ def evaluate(
                 for tower, source in run.initial_weights.items()
             },
             "inputs": input_scores(true, found.scene_probs, found.single),
-            "weights_sha256": file_sha256(run.workdir / BEST_WEIGHTS),
+            "weights_sha256": run.weights_sha256,
         },
     )

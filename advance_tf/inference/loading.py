@@ -5,6 +5,7 @@ import json
 import pathlib
 
 from advance_tf.checksums import file_sha256, path_sha256, verify
+from advance_tf.features.log_mel import STORED_STATS
 from advance_tf.files import reading
 from advance_tf.inference.backends import RunModel, SavedModel
 from advance_tf.inference.formats import LITERT, ONNX, RUN, SAVED_MODEL, find_model
@@ -95,6 +96,29 @@ def _of_run(run: Run) -> RunModel:
     return RunModel(Predictor.from_run(run), run.label)
 
 
+def load_identified(
+    path: str | pathlib.Path, *, min_confidence: float | None = None
+) -> tuple[Model, str]:
+    """Loads a model, and identifies the files that it was loaded from.
+
+    Args:
+        path: as for `load_model`.
+        min_confidence: as for `load_model`.
+
+    Returns:
+        The model and its `model_sha256`. It is loaded again if a training replaces
+        its files in the meantime.
+
+    Raises:
+        ValueError: as for `load_model`.
+    """
+    while True:
+        sha256 = model_sha256(path)
+        model = load_model(path, min_confidence=min_confidence)
+        if model_sha256(path) == sha256:
+            return model, sha256
+
+
 def model_sha256(path: str | pathlib.Path) -> str:
     """The SHA-256 that identifies a model in results.
 
@@ -102,9 +126,9 @@ def model_sha256(path: str | pathlib.Path) -> str:
         path: folder of a run, or an exported model, see `load_model`.
 
     Returns:
-        That of the weights of a run; where it has a calibration or event knowledge,
-        which change its answers too, that of the hashes of all of them; or that of the
-        files of an exported model.
+        That of the weights of a run; where it has a calibration, log-mel statistics or
+        event knowledge, which change its answers too, that of the hashes of all of
+        them; or that of the files of an exported model.
 
     Raises:
         ValueError: the path is no model.
@@ -112,7 +136,7 @@ def model_sha256(path: str | pathlib.Path) -> str:
     kind, found = find_model(path)
     if kind != RUN or not (found / BEST_WEIGHTS).is_file():
         return path_sha256(found)
-    files = [found / BEST_WEIGHTS, found / CALIBRATION]
+    files = [found / name for name in (BEST_WEIGHTS, CALIBRATION, STORED_STATS)]
     with reading(found / CONFIG, "state the settings of the run", "Restore it."):
         contents = json.loads((found / CONFIG).read_text(encoding="utf-8"))
         knowledge = find_knowledge(found, contents.get("knowledge_dir", ""))

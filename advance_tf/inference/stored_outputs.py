@@ -17,13 +17,13 @@ from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import ComputedRows, Rows
 from advance_tf.data.shards import media_state
+from advance_tf.features.log_mel import AUTHORS
 from advance_tf.inference.events import HEADS
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import embedding_model, with_mask
 from advance_tf.models.recognizer import sound_input_of
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.soft_labels import ResumableRows, remove_chunks
-from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.embeddings import used_towers
 
 _CHUNK_PAIRS = 256
@@ -108,9 +108,13 @@ def _columns(table: np.ndarray, start: int, size: int) -> ComputedRows:
 
 
 def _key(run: Run, pairs: Sequence[Pair]) -> str:
+    settings = key_settings(run.config.features)
+    if (stats := run.config.features.log_mel_stats) != AUTHORS:
+        # The contents of the file rather than its name.
+        settings["log_mel_stats"] = file_sha256(stats)
     fields = [
-        file_sha256(run.workdir / BEST_WEIGHTS),
-        key_settings(run.config.features),
+        run.weights_sha256,
+        settings,
         [[*pair.key, *_states(run.data_dir, pair)] for pair in pairs],
     ]
     return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from advance_tf import labels
-from advance_tf.checksums import replacing_checked, verify
+from advance_tf.checksums import file_sha256, replacing_checked, verify
 from advance_tf.csv_tables import read_table
 from advance_tf.files import reading, replacing
 from advance_tf.inference.evaluation import run_names
@@ -21,13 +21,40 @@ from advance_tf.metrics.comparison import PREDICTIONS
 from advance_tf.metrics.epochs import ScoresOverEpochs, scores_over_epochs
 from advance_tf.metrics.evaluation import Evaluation
 from advance_tf.runs.workdir import Run
-from advance_tf.training.callbacks import LOG
+from advance_tf.training.callbacks import BEST_WEIGHTS, LOG
 
 METRICS = "metrics.json"
 EVENTS = "events.npz"
 _PLOTS = ("confusion.png", "curves.png")
 
 _log = logging.getLogger(__name__)
+
+
+def check_evaluated_weights(workdir: pathlib.Path, split: str) -> None:
+    """Checks that the evaluation of a run is that of its weights.
+
+    Args:
+        workdir: folder of the run.
+        split: split of the evaluation.
+
+    Raises:
+        ValueError: the run has been trained since. Nothing is raised where there are
+            no weights, no metrics, or metrics of version 0.1, which do not state them.
+    """
+    path = workdir / "evaluation" / split / METRICS
+    weights = workdir / BEST_WEIGHTS
+    if not (path.is_file() and weights.is_file()):
+        return
+    verify(path)
+    again = "Run `advance evaluate` again."
+    with reading(path, "hold the metrics of an evaluation", again):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        evaluated = stored.get("details", {}).get("weights_sha256")
+    if evaluated and evaluated != (sha256 := file_sha256(weights)):
+        raise ValueError(
+            f"{path.parent} must be the evaluation of {weights}, of SHA-256 "
+            f"{sha256[:16]}; it is one of other weights, {evaluated[:16]}. {again}"
+        )
 
 
 def metrics(evaluation: Evaluation) -> dict[str, Any]:

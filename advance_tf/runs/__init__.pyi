@@ -1,5 +1,7 @@
 from . import calibration as calibration
+from . import converted as converted
 from . import event_knowledge as event_knowledge
+from . import split_settings as split_settings
 from . import training as training
 from . import workdir as workdir
 from .training import train as train

@@ -18,6 +18,7 @@ from advance_tf.teacher.knowledge import (
 from advance_tf.teacher.loading import find_teacher
 from advance_tf.teacher.soft_labels import logits_key
 from advance_tf.teacher.storage import POSTERIORS
+from advance_tf.training.session import has_trained
 
 
 def find_or_compute_knowledge(
@@ -99,17 +100,22 @@ def check_knowledge(
             "with another one. Call `advance_tf.teacher.compute_knowledge` with this "
             "data set."
         )
-    if not (workdir / CONFIG).exists():
+    if not ((workdir / CONFIG).exists() and has_trained(workdir)):
         return
-    recorded = read_config(workdir)[1]["knowledge_dir"]
-    folder = find_knowledge(workdir, recorded)
-    if folder is None:
-        return
-    stored = load_knowledge(folder, manifest)
-    if stored.teacher_sha256 != knowledge.teacher_sha256:
+    contents = read_config(workdir)[1]
+    recorded = contents["teacher_sha256"]
+    teacher = recorded[:16]
+    if not recorded:
+        # Of an earlier version, or without a transfer.
+        folder = find_knowledge(workdir, contents["knowledge_dir"])
+        if folder is None:
+            return
+        stored = load_knowledge(folder, manifest)
+        recorded, teacher = stored.teacher_sha256, stored.teacher
+    if recorded != knowledge.teacher_sha256:
         raise ValueError(
             "A run resumes with the teacher that it was started with; the run in "
-            f"{workdir} uses {stored.teacher}, `knowledge` is from "
+            f"{workdir} uses {teacher}, `knowledge` is from "
             f"{knowledge.teacher}. Leave `knowledge` out or use another `workdir`."
         )
 

@@ -14,6 +14,7 @@ from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.places import audit_places, read_places
 from advance_tf.data.sampling import check_balance
+from advance_tf.features.log_mel import store_stats, stored_stats
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
 from advance_tf.metrics.calibration import MIN_SAMPLES
@@ -36,11 +37,13 @@ from advance_tf.runs.event_knowledge import (
     find_or_compute_knowledge,
     save_run_knowledge,
 )
+from advance_tf.runs.split_settings import check_split_settings
+from advance_tf.runs.workdir import check_teacher
 from advance_tf.teacher.knowledge import EventKnowledge
 from advance_tf.training.checkpoint import Progress
 from advance_tf.training.cluster import join, lost_processes
 from advance_tf.training.recognition import train_recognizer
-from advance_tf.training.session import is_finished, run_progress
+from advance_tf.training.session import has_trained, is_finished, run_progress
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,7 @@ class RunSetup:
         manifest: its pairs and splits.
         knowledge_dir: folder of the event knowledge, "" when none is needed.
         initial_weights: origin of the towers' weights as a run to resume states it.
+        teacher_sha256: hash of the teacher of its knowledge, "" where it is not known.
     """
 
     workdir: pathlib.Path
@@ -62,6 +66,7 @@ class RunSetup:
     manifest: Manifest
     knowledge_dir: str
     initial_weights: Mapping[str, Any] | None = None
+    teacher_sha256: str = ""
 
     def write(self) -> None:
         """Writes manifest.csv and config.json to the work directory."""
@@ -72,6 +77,7 @@ class RunSetup:
             self.manifest,
             label=read_notice(self.config.data.data_dir),
             knowledge_dir=self.knowledge_dir,
+            teacher_sha256=self.teacher_sha256,
             initial_weights=self.initial_weights,
         )
 
@@ -86,6 +92,8 @@ def prepare(
 ) -> RunSetup:
     """Combines the given settings with those of a run to resume; writes nothing.
 
+    Until a run has trained an epoch, its settings may change, but not its split.
+
     Args:
         workdir: folder of the run.
         changes: configuration field → value; they replace fields of `start`.
@@ -99,18 +107,24 @@ def prepare(
         The run to train.
 
     Raises:
-        ValueError: the settings differ from those of the run in `workdir`, two of a
-            new run exclude each other, or the data, the manifest, a backbone or its
-            weights are not valid.
+        ValueError: the settings differ from those of the run in `workdir` or of the
+            manifest, two of a new run exclude each other, or the data, the manifest, a
+            backbone or its weights are not valid.
     """
+    changes = changes or {}
     stored_path = workdir / workdir_module.CONFIG
     contents: dict[str, Any] = {}
     if stored_path.exists():
         stored, contents = workdir_module.read_config(workdir)
-        config = replace_fields(start or stored, changes or {})
-        check_resume(stored, config)
+        config = replace_fields(start or stored, changes)
+        if has_trained(workdir):
+            check_resume(stored, config)
+        # What the run states already is no contradiction.
+        own = dataclasses.asdict(stored.data)
+        changes = {k: v for k, v in changes.items() if own.get(k) != v}
     else:
-        config = replace_fields(start or Config(), changes or {})
+        config = replace_fields(start or Config(), changes)
+    if not has_trained(workdir):
         check_balance(config.training)
     if not config.data.data_dir:
         raise ValueError(
@@ -119,9 +133,8 @@ def prepare(
     # Before TensorFlow computes anything, such as the networks of towers.
     join(config.training.strategy)
     progress = run_progress(workdir)
-    model = _trained_backbones(config.model, workdir, progress)
-    check_towers(model, config.features)
-    manifest = find_manifest(workdir, config, manifest)
+    check_towers(_with_copies(config, workdir, progress).model, config.features)
+    manifest = find_manifest(workdir, config, manifest, changes)
     if contents and contents["manifest_sha256"] != manifest.sha256:
         raise ValueError(
             "A run resumes on the split that it was started with; the given manifest "
@@ -133,19 +146,25 @@ def prepare(
         knowledge = ""
     elif not knowledge:
         knowledge = str(workdir / workdir_module.KNOWLEDGE)
-    weights = contents.get("initial_weights") if progress.epochs else None
-    return RunSetup(workdir, config, manifest, knowledge, weights)
+    weights, teacher = None, ""
+    if progress.epochs:
+        weights, teacher = contents.get("initial_weights"), contents["teacher_sha256"]
+    return RunSetup(workdir, config, manifest, knowledge, weights, teacher)
 
 
-def _trained_backbones(
-    model: ModelConfig, workdir: pathlib.Path, progress: Progress
-) -> ModelConfig:
+def _with_copies(config: Config, workdir: pathlib.Path, progress: Progress) -> Config:
     """The settings with the copies of a run that has trained an epoch.
 
-    What the towers were built from may have changed since. Before the first epoch it
-    is copied again.
+    What the towers were built from, and the log-mel statistics, may have changed
+    since. Before the first epoch they are copied again.
     """
-    return stored_backbones(model, workdir) if progress.epochs else model
+    if not progress.epochs:
+        return config
+    return dataclasses.replace(
+        config,
+        model=stored_backbones(config.model, workdir),
+        features=stored_stats(config.features, workdir),
+    )
 
 
 def check_towers(model: ModelConfig, features: FeatureConfig) -> None:
@@ -180,6 +199,7 @@ def find_manifest(
     workdir: pathlib.Path,
     config: Config,
     manifest: Manifest | str | pathlib.Path | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Returns the given manifest, else that of the work directory, else a new one.
 
@@ -187,17 +207,23 @@ def find_manifest(
         workdir: folder of the run.
         config: `data` is used for a new manifest.
         manifest: a manifest, or its path, or None.
+        given: configuration field → value of what a user sets; a manifest that exists
+            must be split so.
 
     Returns:
         A manifest that passed the leak audit.
 
     Raises:
-        ValueError: the work directory has another manifest than the given one.
+        ValueError: the work directory has another manifest than the given one, or the
+            manifest is split otherwise than given.
     """
     own_path = workdir / workdir_module.MANIFEST
     own = Manifest.load(own_path) if own_path.exists() else None
     if manifest is None:
-        return own or make_manifest(config.data)
+        if own is None:
+            return make_manifest(config.data)
+        check_split_settings(own, config.data, given or {})
+        return own
     if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
     if manifest.protocol != "pair":
@@ -207,6 +233,7 @@ def find_manifest(
             f"manifest must equal the manifest in {workdir}; it differs. Leave it out "
             "or use another `workdir`."
         )
+    check_split_settings(manifest, config.data, given or {})
     return manifest
 
 
@@ -236,9 +263,8 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
     def find_knowledge() -> EventKnowledge | None:
         if not setup.knowledge_dir:
             return None
-        return find_or_compute_knowledge(
-            setup.knowledge_dir, setup.manifest, setup.config
-        )
+        config = _with_copies(setup.config, setup.workdir, run_progress(setup.workdir))
+        return find_or_compute_knowledge(setup.knowledge_dir, setup.manifest, config)
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(lost_processes(worker.count))
@@ -249,7 +275,9 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
         known = worker.after_chief(find_knowledge)
         if worker.is_chief and knowledge is None:
             stack.enter_context(lock_folder(setup.workdir, "run"))
-        config = worker.after_chief(lambda: start_run(setup, writes=worker.is_chief))
+        config = worker.after_chief(
+            lambda: start_run(setup, known, writes=worker.is_chief)
+        )
         progress = train_recognizer(
             config, setup.manifest, setup.workdir, knowledge=known
         )
@@ -258,22 +286,32 @@ def train_run(setup: RunSetup, knowledge: EventKnowledge | None = None) -> Progr
         return progress
 
 
-def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
+def start_run(
+    setup: RunSetup, knowledge: EventKnowledge | None = None, *, writes: bool = True
+) -> Config:
     """Writes the files that a run begins with; the folder must be locked.
 
-    They are config.json, manifest.csv and copies of what the towers are built from.
+    They are config.json, manifest.csv and copies of what the towers are built from
+    and of the log-mel statistics.
     What an interrupted run has left unfinished is removed.
 
     Args:
         setup: as returned by `prepare`.
+        knowledge: the event knowledge in the folder of the setup.
         writes: whether to write, or only to return the configuration.
 
     Returns:
-        The configuration to train with: that of the run, whose backbones are the
-        copies if it has trained an epoch.
+        The configuration to train with: that of the run with its copy of the
+        statistics, and with the copies of the backbones if it has trained an epoch.
+
+    Raises:
+        ValueError: the knowledge is from another teacher than that of the run.
     """
     config, workdir = setup.config, setup.workdir
     progress = run_progress(workdir)
+    if setup.knowledge_dir and knowledge is not None:
+        check_teacher(knowledge, setup.teacher_sha256, setup.knowledge_dir)
+        setup = dataclasses.replace(setup, teacher_sha256=knowledge.teacher_sha256)
     if writes:
         remove_partial_files(workdir)
         setup.write()
@@ -282,8 +320,10 @@ def start_run(setup: RunSetup, *, writes: bool = True) -> Config:
             (workdir / CALIBRATION).unlink(missing_ok=True)
         if not progress.epochs:
             store_backbones(config.model, workdir)
-    model = _trained_backbones(config.model, workdir, progress)
-    return dataclasses.replace(config, model=model)
+            store_stats(config.features, workdir)
+    features = stored_stats(config.features, workdir)
+    config = dataclasses.replace(config, features=features)
+    return _with_copies(config, workdir, progress)
 
 
 def calibrate(setup: RunSetup) -> StoredCalibration:
@@ -308,7 +348,7 @@ def calibrate(setup: RunSetup) -> StoredCalibration:
         else:
             run = workdir_module.load_run(setup.workdir)
             stored = fit_calibration(
-                run.recognizer, setup.config, manifest, setup.workdir
+                run.recognizer, run.config, manifest, setup.workdir
             )
         stored.save(setup.workdir)
         _log.info("%s", stored.summary())

@@ -1,4 +1,4 @@
-"""The work directory of a run: config.json, loading, and runs of converted models."""
+"""The work directory of a run: config.json and loading."""
 
 import dataclasses
 import json
@@ -8,18 +8,18 @@ from typing import Any
 
 import keras
 
-from advance_tf.checksums import replacing_checked, verify
-from advance_tf.config import Config, DataConfig, TransferConfig
+from advance_tf.checksums import replacing_checked, verified_sha256, verify
+from advance_tf.config import Config
 from advance_tf.config_io import from_dict, to_dict
-from advance_tf.data.layout import join_labels, read_notice
-from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.layout import join_labels
+from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair
+from advance_tf.features.log_mel import stored_stats
 from advance_tf.files import DAMAGED_FILE_ERRORS
 from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.models.backbones.registry import stored_backbones, weights_sources
-from advance_tf.models.conversion import ConvertedRecognizer
 from advance_tf.models.recognizer import build_recognizer, dtype_policy
-from advance_tf.models.weights import assign_arrays, layer_arrays, load_keras_weights
+from advance_tf.models.weights import load_keras_weights
 from advance_tf.runs.calibration import StoredCalibration, read_calibration
 from advance_tf.teacher.knowledge import EventKnowledge, load_knowledge
 from advance_tf.teacher.storage import POSTERIORS
@@ -31,7 +31,7 @@ CONFIG = "config.json"
 MANIFEST = "manifest.csv"
 KNOWLEDGE = "event_knowledge"
 # The entries of config.json beside the configuration and the versions.
-_TEXTS = ("knowledge_dir", "label", "manifest_sha256")
+_TEXTS = ("knowledge_dir", "label", "manifest_sha256", "teacher_sha256")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Run:
             weights that the tower started from; empty for runs before version 0.2.0.
         calibration: temperatures and distances of its answers; None where there are
             none.
+        weights_sha256: hash of the file that the weights were loaded from.
     """
 
     workdir: pathlib.Path
@@ -63,6 +64,7 @@ class Run:
         default_factory=dict
     )
     calibration: StoredCalibration | None = None
+    weights_sha256: str = ""
 
     def pairs_of(self, split: str) -> list[Pair]:
         """Returns the pairs of a split.
@@ -91,6 +93,7 @@ def write_config(
     *,
     label: str = "",
     knowledge_dir: str = "",
+    teacher_sha256: str = "",
     initial_weights: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes config.json: the configuration and the sources of the run.
@@ -101,6 +104,7 @@ def write_config(
         manifest: its hash is stored, "" without one.
         label: text that the data set states about itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
+        teacher_sha256: hash of the teacher of this knowledge, "" for none.
         initial_weights: origin of the towers' weights in a run that is resumed; None
             to determine it.
     """
@@ -113,6 +117,7 @@ def write_config(
         "knowledge_dir": knowledge_dir,
         "label": label,
         "manifest_sha256": manifest.sha256 if manifest else "",
+        "teacher_sha256": teacher_sha256,
         "versions": versions(),
     }
     with replacing_checked(workdir / CONFIG) as temporary:
@@ -127,7 +132,8 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
 
     Returns:
         The checked configuration, and the other keys: initial_weights (not in files
-        of versions before 0.2.0), knowledge_dir, label, manifest_sha256 and versions.
+        of versions before 0.2.0), knowledge_dir, label, manifest_sha256,
+        teacher_sha256 ("" where it is not recorded) and versions.
 
     Raises:
         ValueError: there is no config.json, or it is damaged.
@@ -142,6 +148,8 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
         config = from_dict(contents.pop("config"))
+        # Earlier versions do not record it.
+        contents.setdefault("teacher_sha256", "")
         for name in _TEXTS:
             if not isinstance(contents[name], str):
                 raise TypeError(f"{name} must be text; received {contents[name]!r}.")
@@ -197,8 +205,11 @@ def read_run(
     """
     workdir = pathlib.Path(workdir)
     config, contents = read_config(workdir)
-    model = stored_backbones(config.model, workdir)
-    config = dataclasses.replace(config, model=model)
+    config = dataclasses.replace(
+        config,
+        model=stored_backbones(config.model, workdir),
+        features=stored_stats(config.features, workdir),
+    )
     manifest = None
     if contents["manifest_sha256"]:
         manifest = Manifest.load(workdir / MANIFEST)
@@ -210,13 +221,16 @@ def read_run(
     weights = workdir / BEST_WEIGHTS
     if not weights.exists():
         raise ValueError(_missing_weights(workdir))
-    knowledge_dir = find_knowledge(workdir, contents["knowledge_dir"])
+    knowledge = None
+    if folder := find_knowledge(workdir, contents["knowledge_dir"]):
+        knowledge = load_knowledge(folder, manifest)
+        check_teacher(knowledge, contents["teacher_sha256"], folder)
     return RunFiles(
         config=config,
         manifest=manifest,
         best_weights=weights,
         label=join_labels(contents["label"], manifest.label if manifest else ""),
-        knowledge=load_knowledge(knowledge_dir, manifest) if knowledge_dir else None,
+        knowledge=knowledge,
         data_dir=pathlib.Path(data_dir or config.data.data_dir),
         initial_weights={
             tower: WeightsSource(**source)
@@ -250,7 +264,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         recognizer = build_recognizer(
             config.model, config.features, config.transfer.transfer
         )
-    _load_weights(recognizer, files.best_weights)
+    weights_sha256 = _load_weights(recognizer, files.best_weights)
     return Run(
         workdir=workdir,
         config=config,
@@ -261,6 +275,7 @@ def load_run(workdir: str | pathlib.Path, data_dir: str | None = None) -> Run:
         data_dir=files.data_dir,
         initial_weights=files.initial_weights,
         calibration=files.calibration,
+        weights_sha256=weights_sha256,
     )
 
 
@@ -277,16 +292,30 @@ def _missing_weights(workdir: pathlib.Path) -> str:
     )
 
 
-def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> None:
-    """Loads weights; raises ValueError if the file is damaged or of another model."""
-    verify(path)
-    try:
-        load_keras_weights(recognizer, path)
-    except (*DAMAGED_FILE_ERRORS, OSError) as error:
-        raise ValueError(
-            f"{path} must hold the weights of the model in {CONFIG}; reading it "
-            f"failed: {error}. Restore it or train again in another `workdir`."
-        ) from error
+def _load_weights(recognizer: keras.Model, path: pathlib.Path) -> str:
+    """Loads weights; returns the SHA-256 of the file that they were loaded from.
+
+    Raises ValueError if the file is damaged or of another model.
+    """
+    while True:
+        before = _state(path)
+        sha256 = verified_sha256(path)
+        try:
+            load_keras_weights(recognizer, path)
+        except (*DAMAGED_FILE_ERRORS, OSError) as error:
+            raise ValueError(
+                f"{path} must hold the weights of the model in {CONFIG}; reading it "
+                f"failed: {error}. Restore it or train again in another `workdir`."
+            ) from error
+        # A training may have replaced the file between its hash and its weights.
+        if _state(path) == before:
+            return sha256
+
+
+def _state(path: pathlib.Path) -> tuple[int, int, int]:
+    """What differs between a file and the one that replaces it."""
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
@@ -306,6 +335,28 @@ def find_knowledge(workdir: pathlib.Path, recorded: str) -> pathlib.Path | None:
     return next((path for path in folders if (path / POSTERIORS).is_file()), None)
 
 
+def check_teacher(
+    knowledge: EventKnowledge, recorded: str, folder: str | pathlib.Path
+) -> None:
+    """Checks that event knowledge is from the teacher that a run was trained with.
+
+    Args:
+        knowledge: the event knowledge.
+        recorded: hash of the teacher of the run, "" where it is not recorded.
+        folder: folder of the knowledge, for the error.
+
+    Raises:
+        ValueError: it is from another teacher.
+    """
+    if recorded and knowledge.teacher_sha256 != recorded:
+        raise ValueError(
+            "A run has the teacher that it was trained with, of SHA-256 "
+            f"{recorded[:16]}; the event knowledge in {folder} is from "
+            f"{knowledge.teacher}, {knowledge.teacher_sha256[:16]}. Run `advance "
+            "teach` again with the teacher of the run, or use another `workdir`."
+        )
+
+
 def as_run(run: Run | str | pathlib.Path) -> Run:
     """Returns a run unchanged, or loads it from its folder.
 
@@ -316,62 +367,3 @@ def as_run(run: Run | str | pathlib.Path) -> Run:
         The run.
     """
     return run if isinstance(run, Run) else load_run(run)
-
-
-def build_converted_recognizer(
-    converted: ConvertedRecognizer, config: Config
-) -> keras.Model:
-    """Builds the recognizer of a configuration with the converted weights.
-
-    Args:
-        converted: weights of towers and heads.
-        config: model, features and transfer are used.
-
-    Returns:
-        A model as of `build_recognizer`.
-    """
-    recognizer = build_recognizer(
-        config.model, config.features, config.transfer.transfer
-    )
-    for tower, arrays in converted.towers.items():
-        variables = layer_arrays(recognizer.get_layer(f"{tower}_tower"))
-        assign_arrays(tower, variables, arrays)
-    for name, (kernel, bias) in converted.heads.items():
-        recognizer.get_layer(name).set_weights([kernel, bias])
-    return recognizer
-
-
-def write_converted_run(
-    converted: ConvertedRecognizer,
-    workdir: pathlib.Path,
-    data: DataConfig,
-) -> None:
-    """Writes a run that can be loaded for evaluation, prediction and export.
-
-    Args:
-        converted: weights of towers and heads.
-        workdir: folder to write; it must not hold a run.
-        data: the data set to evaluate the run on, and its split; without
-            `data_dir` the run has no manifest.
-
-    Raises:
-        ValueError: the folder holds a run already.
-    """
-    if (workdir / CONFIG).exists():
-        raise ValueError(
-            f"workdir must be a new folder; {workdir} holds a run already. Choose "
-            "another one."
-        )
-    config = Config(
-        data=data,
-        model=converted.model,
-        transfer=TransferConfig(transfer=converted.transfer),
-    )
-    manifest = make_manifest(data) if data.data_dir else None
-    recognizer = build_converted_recognizer(converted, config)
-    with replacing_checked(workdir / BEST_WEIGHTS) as temporary:
-        recognizer.save_weights(temporary)
-    if manifest is not None:
-        manifest.save(workdir / MANIFEST)
-    label = read_notice(data.data_dir) if manifest else ""
-    write_config(workdir, config, manifest, label=label)

@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from advance_tf.checksums import file_sha256, verify
+from advance_tf.checksums import verify
 from advance_tf.config_io import to_dict
 from advance_tf.files import reading
 from advance_tf.models.heads import takes_mask
 from advance_tf.runs.workdir import Run
 from advance_tf.serving.inference_model import Source
-from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.runtime import versions
 
 CARD = "model_card.md"
@@ -72,7 +71,6 @@ def provenance_of(run: Run) -> Provenance:
             + (f", SHA-256 {source.sha256}" if source.sha256 else "")
         )
     data |= {f"version of {name}": version for name, version in versions().items()}
-    weights_sha256 = file_sha256(run.workdir / BEST_WEIGHTS)
     metrics: dict[str, Any] | None = None
     not_evaluated = _NOT_EVALUATED
     if path.exists():
@@ -82,7 +80,7 @@ def provenance_of(run: Run) -> Provenance:
             metrics = dict(json.loads(path.read_text(encoding="utf-8")))
             evaluated = metrics.get("details", {}).get("weights_sha256")
         not_evaluated = ""
-        if evaluated != weights_sha256:
+        if evaluated != run.weights_sha256:
             received = f"of others ({evaluated})" if evaluated else "of unknown weights"
             metrics = None
             not_evaluated = (
@@ -92,7 +90,7 @@ def provenance_of(run: Run) -> Provenance:
         config=to_dict(run.config),
         data=data,
         metrics=metrics,
-        weights_sha256=weights_sha256,
+        weights_sha256=run.weights_sha256,
         not_evaluated=not_evaluated,
     )
 

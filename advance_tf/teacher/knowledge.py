@@ -14,6 +14,7 @@ from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.data.splits import TRAINING
 from advance_tf.files import replacing
+from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid
 from advance_tf.parts import Parts, Shard
 from advance_tf.teacher.archives import RECOMPUTE
@@ -306,6 +307,7 @@ def compute_knowledge(
     Raises:
         ValueError: a sound cannot be read, there is no training pair, or a stored
             file is damaged.
+        LockedError: another process computes in the folder; a ValueError too.
 
     Example:
         >>> import advance_tf
@@ -319,35 +321,36 @@ def compute_knowledge(
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
     path = soft_labels_path(knowledge_dir, key)
     chunks_dir = path.with_name(f"{path.stem}-parts")
-    if not path.exists():
-        computed = resume_soft_labels(
-            teacher,
-            manifest.pairs,
-            data_dir,
-            features,
-            batch_size=batch_size,
-            progress=progress,
-            chunks_dir=chunks_dir,
+    with lock_folder(pathlib.Path(knowledge_dir), "computation"):
+        if not path.exists():
+            computed = resume_soft_labels(
+                teacher,
+                manifest.pairs,
+                data_dir,
+                features,
+                batch_size=batch_size,
+                progress=progress,
+                chunks_dir=chunks_dir,
+            )
+            write_soft_labels(
+                knowledge_dir,
+                key,
+                teacher_logits=computed.written(),
+                event_mask=teacher.event_mask,
+                teacher=teacher.name,
+                teacher_sha256=teacher.sha256,
+                manifest_sha256=manifest.sha256,
+            )
+        logits = read_soft_labels(path, manifest, teacher.sha256)
+        knowledge = dataclasses.replace(
+            build_knowledge(
+                manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
+            ),
+            clip=_clip(features.sample_rate_hz, features.clip_seconds),
         )
-        write_soft_labels(
-            knowledge_dir,
-            key,
-            teacher_logits=computed.written(),
-            event_mask=teacher.event_mask,
-            teacher=teacher.name,
-            teacher_sha256=teacher.sha256,
-            manifest_sha256=manifest.sha256,
-        )
-    logits = read_soft_labels(path, manifest, teacher.sha256)
-    knowledge = dataclasses.replace(
-        build_knowledge(
-            manifest, logits, teacher.event_mask, teacher.name, teacher.sha256
-        ),
-        clip=_clip(features.sample_rate_hz, features.clip_seconds),
-    )
-    _save_posteriors(knowledge_dir, knowledge, key)
-    remove_chunks(chunks_dir)
-    return knowledge
+        _save_posteriors(knowledge_dir, knowledge, key)
+        remove_chunks(chunks_dir)
+        return knowledge
 
 
 def compute_shard(

@@ -114,7 +114,9 @@ class RunRecord(keras.callbacks.Callback):
             logs,
             self.monitor,
             epoch,
-            kept=f"{CHECKPOINT} holds the epoch before it. ",
+            kept=f"{CHECKPOINT} holds the epoch before it. " if epoch else "",
+            # The settings of a run with an epoch do not change.
+            where=" in another `workdir`" if epoch else "",
         )
         if self.writes and not self.workdir.is_dir():
             raise ValueError(
@@ -204,7 +206,9 @@ def _weight_bytes(model: keras.Model) -> int:
     )
 
 
-def check_logs(logs: Logs, monitor: str, epoch: int, kept: str = "") -> None:
+def check_logs(
+    logs: Logs, monitor: str, epoch: int, *, kept: str = "", where: str = ""
+) -> None:
     """Checks the losses and scores of an epoch.
 
     Args:
@@ -212,6 +216,7 @@ def check_logs(logs: Logs, monitor: str, epoch: int, kept: str = "") -> None:
         monitor: name of the validation score that selects the best weights.
         epoch: counted from 0.
         kept: what is left of the epochs before, for the error.
+        where: where to train with other settings, for the error.
 
     Raises:
         ValueError: the loss or the monitored score is not finite, or the score is
@@ -227,7 +232,7 @@ def check_logs(logs: Logs, monitor: str, epoch: int, kept: str = "") -> None:
             raise ValueError(
                 f"'{name}' must stay finite; received {logs[name]} in epoch "
                 f"{epoch + 1}. {kept}Lower `learning_rate` or use "
-                "`precision='float32'`."
+                f"`precision='float32'`{where}."
             )
 
 

@@ -10,6 +10,7 @@ from advance_tf.config import Config, fields
 from advance_tf.config_io import check_resume, from_dict, replace_fields, to_dict
 from advance_tf.files import reading, replacing
 from advance_tf.training.runtime import versions
+from advance_tf.training.session import has_trained
 
 SETTINGS = "pretrain.json"
 
@@ -66,8 +67,8 @@ def combine_settings(
         The configuration and the settings.
 
     Raises:
-        ValueError: tower or data_dir is missing, a setting differs from that of the
-            run to resume, or one of a new run has no effect.
+        ValueError: tower or data_dir is missing, a setting differs from that of a run
+            that has trained an epoch, or one of a new run has no effect.
     """
     path = workdir / SETTINGS
     stored: dict[str, Any] = {}
@@ -77,9 +78,11 @@ def combine_settings(
             earlier = from_dict(contents["config"])
             stored = dataclasses.asdict(PretrainingSettings(**contents["run"]))
         config = replace_fields(earlier, changes)
-        check_resume(earlier, config)
         changed = [f"`{name}`" for name in given if given[name] != stored[name]]
-        if changed:
+        is_final = has_trained(workdir)
+        if is_final:
+            check_resume(earlier, config)
+        if is_final and changed:
             raise ValueError(
                 "A run resumes with the settings that it was started with; changed: "
                 f"{', '.join(changed)}. Leave them out or use another `workdir`."

@@ -142,6 +142,24 @@ def run_precision(workdir: pathlib.Path) -> str:
     return read_precision(workdir / callbacks.CHECKPOINT)
 
 
+def has_trained(workdir: pathlib.Path) -> bool:
+    """Whether the settings of the run in a folder can no longer change.
+
+    Before the first epoch nothing depends on them.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        True where there are weights, trained or converted, or a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    best = workdir / callbacks.BEST_WEIGHTS
+    return best.exists() or run_progress(workdir).epochs > 0
+
+
 def tensorboard_callbacks(workdir: pathlib.Path) -> list[keras.callbacks.Callback]:
     """The callback that writes TensorBoard scalars, where TensorBoard is installed.
 

@@ -128,3 +128,17 @@ def test_errors_name_the_remedy(workdir, program, flags, message):
     status, _, error = run_command(program, *flags)
     assert status == 1
     assert message in error
+
+
+def test_compare_refuses_an_evaluation_of_other_weights(evaluated, workdir, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("data"))
+    status, printed, error = run_command("compare", f"--methods=a={copy}")
+    assert status == 0, error
+    assert "a" in printed
+    with (copy / "best.weights.h5").open("ab") as file:
+        file.write(b"more")
+    status, _, error = run_command("compare", f"--methods=a={copy}")
+    assert status == 1
+    assert "it is one of other weights" in error
+    assert "Run `advance evaluate` again." in error

@@ -92,6 +92,11 @@ def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_ad
 
     assert reopen(epochs=9).config.training.learning_rate == 0.5
     assert reopen(epochs=9).config.training.epochs == 9
+    # Before the first epoch, settings of the training may change.
+    assert reopen(batch_size=3).config.training.batch_size == 3
+    with pytest.raises(ValueError, match="split_seed`? was"):
+        reopen(split_seed=7)
+    write_progress(study.job("table1_both", 0), epochs=1)
     for other in ({"learning_rate": 0.1}, {"split_seed": 7}, {"patience": 1}):
         with pytest.raises(ValueError, match=f"{next(iter(other))}`? was"):
             reopen(**other)

@@ -1,5 +1,6 @@
 """Processes that resume a folder of parts: failures, changed files, other models."""
 
+import hashlib
 import os
 import types
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from advance_tf.cli.prediction_parts import check_parts
-from advance_tf.inference import shared_prediction
+from advance_tf.inference import loading, shared_prediction
 from advance_tf.inference.examples import Example
 from advance_tf.inference.loading import model_sha256
 from advance_tf.inference.model import Model, Scores
@@ -110,3 +111,21 @@ def test_parts_dir_needs_a_shard():
         check_parts(flags(data_dir="a", parts_dir="out"))
     check_parts(flags(data_dir="a"))
     check_parts(flags(data_dir="a", parts_dir="out", shard="0/2"))
+
+
+def test_a_model_is_identified_by_the_files_that_are_loaded(tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("{}")
+    weights = tmp_path / "best.weights.h5"
+    weights.write_bytes(b"first")
+    loaded = []
+
+    def load(path, min_confidence):
+        loaded.append(weights.read_bytes())
+        # As a training that goes on.
+        weights.write_bytes(b"second")
+        return loaded[-1]
+
+    monkeypatch.setattr(loading, "load_model", load)
+    found = loading.load_identified(tmp_path)
+    assert found == (b"second", hashlib.sha256(b"second").hexdigest())
+    assert loaded == [b"first", b"second"]

@@ -1,6 +1,7 @@
 """The scores of an evaluation, and its files."""
 
 import csv
+import hashlib
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from advance_tf.metrics import bootstrap
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.scores import confusion_matrix, weighted_scores
 from advance_tf.reporting import evaluation_report
+from advance_tf.training.callbacks import BEST_WEIGHTS
 
 _LEAKY = "leaky: places shared between training and test"
 
@@ -241,3 +243,18 @@ def test_summary():
 def test_rejects_invalid_predictions(changes, message):
     with pytest.raises(ValueError, match=message):
         evaluate_predictions(**_predictions(**changes))
+
+
+def test_an_evaluation_of_other_weights_is_refused(tmp_path):
+    check = evaluation_report.check_evaluated_weights
+    check(tmp_path, "test")
+    weights = tmp_path / BEST_WEIGHTS
+    weights.write_bytes(b"trained")
+    details = {"weights_sha256": hashlib.sha256(b"trained").hexdigest()}
+    for given in ({}, details):
+        evaluation = evaluate_predictions(**_predictions(), details=given)
+        evaluation_report.write_report(tmp_path / "evaluation" / "test", evaluation)
+        check(tmp_path, "test")
+    weights.write_bytes(b"trained on")
+    with pytest.raises(ValueError, match="one of other weights, .* evaluate` again"):
+        check(tmp_path, "test")

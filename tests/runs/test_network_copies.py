@@ -11,6 +11,7 @@ from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.inference.predictor import Predictor
+from advance_tf.models.backbones.registry import store_backbones, stored_backbones
 from advance_tf.reporting.error_analysis import find_misclassifications
 from advance_tf.runs.training import train
 from advance_tf.runs.workdir import load_run
@@ -155,3 +156,13 @@ def test_a_network_that_changes_before_the_first_epoch_is_copied_again(
     assert run.initial_weights["image"].sha256 == path_sha256(copy)
     found = run.recognizer.get_layer("image_tower").get_weights()[0]
     np.testing.assert_array_equal(found, 2 * kernel)
+
+
+def test_the_copy_of_a_backbone_that_is_no_longer_used_is_removed(tmp_path):
+    keras_image().save(tmp_path / "image.keras")
+    backbone = f"file:{tmp_path / 'image.keras'},output=embedding"
+    store_backbones(ModelConfig(image_backbone=backbone), tmp_path)
+    assert (tmp_path / "image_backbone").is_dir()
+    store_backbones(ModelConfig(), tmp_path)
+    assert stored_backbones(ModelConfig(), tmp_path) == ModelConfig()
+    assert not (tmp_path / "image_backbone").exists()

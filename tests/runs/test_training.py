@@ -8,6 +8,7 @@ import pytest
 
 import advance_tf
 from advance_tf import labels
+from advance_tf.checksums import replacing_checked
 from advance_tf.config import (
     Config,
     DataConfig,
@@ -17,11 +18,14 @@ from advance_tf.config import (
 )
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
+from advance_tf.features.log_mel import STORED_STATS, LogMelStats, save_stats
+from advance_tf.inference import stored_outputs
+from advance_tf.inference.evaluation import predict_pairs
 from advance_tf.locks import lock_folder
 from advance_tf.reporting.evaluation_report import METRICS, write_evaluation
 from advance_tf.runs import workdir as workdir_module
-from advance_tf.runs.workdir import KNOWLEDGE
-from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge
+from advance_tf.runs.workdir import KNOWLEDGE, load_run
+from advance_tf.teacher.knowledge import POSTERIORS, load_knowledge, save_knowledge
 from advance_tf.training import recognition
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT, LOG
 from tests.training import factories
@@ -157,7 +161,7 @@ def test_other_settings_are_refused_and_change_nothing(
     for config, given, message in (
         (build_config(learning_rate=0.5), None, "learning_rate"),
         (build_config("kl_audio"), other, "transfer"),
-        (build_config(epochs=2), other, "resumes with the teacher .* uses random"),
+        (build_config(epochs=2), other, "resumes with the teacher .* uses 0{16}"),
     ):
         with pytest.raises(ValueError, match=message):
             advance_tf.train(config, dataset, workdir, knowledge=given)
@@ -199,3 +203,50 @@ def test_one_process_at_a_time_trains_a_run(dataset, knowledge, tmp_path):
             advance_tf.train(build_config(), dataset, tmp_path, knowledge=knowledge)
     # The knowledge of the other process is not replaced.
     assert {path.name for path in tmp_path.iterdir()} == {"run.lock"}
+
+
+def test_a_run_keeps_its_log_mel_statistics(dataset, tmp_path):
+    source, pairs = tmp_path / "stats.csv", dataset.split("test")
+    rng = np.random.default_rng(0)
+    save_stats(source, LogMelStats(rng.normal(-40, 5, 64), rng.uniform(10, 20, 64)))
+    config = build_config("none")
+    features = dataclasses.replace(config.features, log_mel_stats=str(source))
+    config = dataclasses.replace(config, features=features)
+    trained = advance_tf.train(config, dataset, tmp_path / "run")
+    expected = predict_pairs(trained, pairs).scene_probs
+    key = stored_outputs._key(trained, pairs)
+    save_stats(source, LogMelStats(np.zeros(64), np.ones(64)))
+    again = load_run(tmp_path / "run")
+    np.testing.assert_array_equal(predict_pairs(again, pairs).scene_probs, expected)
+    source.unlink()
+    moved = copy(trained, tmp_path / "moved")
+    more = build_config("none", epochs=2).training
+    advance_tf.train(
+        dataclasses.replace(config, training=more), dataset, trained.workdir
+    )
+    run = load_run(moved)
+    np.testing.assert_array_equal(predict_pairs(run, pairs).scene_probs, expected)
+    # Stored outputs have the contents in their key: those of other statistics differ.
+    assert stored_outputs._key(run, pairs) == key
+    (moved / "checksums.json").unlink()
+    save_stats(moved / STORED_STATS, LogMelStats(np.zeros(64), np.ones(64)))
+    assert stored_outputs._key(load_run(moved), pairs) != key
+
+
+def test_the_knowledge_of_another_teacher_is_refused(run, dataset, knowledge, tmp_path):
+    workdir = copy(run, tmp_path / "run")
+    folder = workdir / KNOWLEDGE
+    # As `advance teach` with another teacher.
+    other = dataclasses.replace(knowledge, teacher="other", teacher_sha256="1" * 64)
+    save_knowledge(folder, other, "1" * 16)
+    text = (workdir / "config.json").read_text(encoding="utf-8")
+    with replacing_checked(workdir / "config.json") as temporary:
+        temporary.write_text(text.replace(str(run.workdir), str(workdir)))
+    message = "trained with, of SHA-256 0{16}; .* is from other, 1{16}. Run `advance t"
+    with pytest.raises(ValueError, match=message):
+        load_run(workdir)
+    with pytest.raises(ValueError, match=message):
+        advance_tf.train(build_config(epochs=2), dataset, workdir)
+    # That of the run is written again.
+    again = advance_tf.train(build_config(), dataset, workdir, knowledge=knowledge)
+    assert again.knowledge.teacher_sha256 == knowledge.teacher_sha256

@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from advance_tf.config import Config, TrainingConfig, TransferConfig
+from advance_tf.config import Config, DataConfig, TrainingConfig, TransferConfig
 from advance_tf.config_io import check_resume, replace_fields
+from advance_tf.data.manifest import make_manifest
 from advance_tf.runs import training, workdir
 from tests.training import factories
 
@@ -125,3 +126,29 @@ def test_the_notice_of_the_data_set_is_stored(tmp_path, fabricated_advance):
     training.prepare(tmp_path / "run", start=config).write()
     contents = json.loads((tmp_path / "run" / workdir.CONFIG).read_text())
     assert contents["label"] == "synthetic data"
+
+
+def test_given_settings_of_another_split_are_refused(tmp_path, fabricated_advance):
+    data = {"data_dir": str(fabricated_advance)}
+    shares = {"train_fraction": 0.5, "validation_fraction": 0.25}
+    split = make_manifest(DataConfig(**data, **shares, split_seed=5))
+    split.save(tmp_path / workdir.MANIFEST)
+    for given in ({}, {"split_seed": 5}, shares, {"split_protocol": "site"}):
+        prepared = training.prepare(tmp_path, {**data, **given})
+        assert prepared.manifest.sha256 == split.sha256
+    for given, stated in (
+        ({"split_seed": 6}, "its `split_seed` is 5, received `split_seed=6`"),
+        ({"split_protocol": "pair"}, "`split_protocol` is 'site', received `split_p"),
+        ({"split_protocol": "published"}, "is 5, received `split_protocol='publish"),
+        ({"train_fraction": 0.5}, "other fractions, received `train_fraction=0.5`"),
+    ):
+        with pytest.raises(ValueError, match=stated):
+            training.prepare(tmp_path, {**data, **given})
+    # The same rule for a manifest in another folder, and for a run that is resumed.
+    path = tmp_path / workdir.MANIFEST
+    with pytest.raises(ValueError, match="is 5, received `split_seed=6`"):
+        training.prepare(tmp_path / "new", {**data, "split_seed": 6}, manifest=path)
+    training.prepare(tmp_path, {**data, **shares}).write()
+    training.prepare(tmp_path, shares)
+    with pytest.raises(ValueError, match="other fractions"):
+        training.prepare(tmp_path, {"train_fraction": 0.6, **data})

@@ -9,6 +9,7 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.pairing import Pair
+from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid
 from advance_tf.teacher import soft_labels
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
@@ -176,7 +177,7 @@ def test_an_interrupted_computation_is_resumed_and_chunks_are_removed(
     teacher = StatisticTeacher()
     compute(teacher, data_dir, tmp_path)
     assert teacher.scored_clips == len(PAIRS) - 30
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".npz", ".npz"]
+    assert sorted(path.suffix for path in tmp_path.glob("*.npz*")) == [".npz", ".npz"]
 
 
 def test_damaged_soft_labels_are_rejected(data_dir, tmp_path):
@@ -185,3 +186,12 @@ def test_damaged_soft_labels_are_rejected(data_dir, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"must be a complete file.*Remove it"):
         compute(StatisticTeacher(), data_dir, tmp_path)
+
+
+def test_one_process_at_a_time_computes_in_a_folder(data_dir, tmp_path):
+    teacher = StatisticTeacher()
+    with lock_folder(tmp_path, "computation"):
+        with pytest.raises(ValueError, match="One computation at a time may use"):
+            compute(teacher, data_dir, tmp_path)
+    assert teacher.scored_clips == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"computation.lock"}

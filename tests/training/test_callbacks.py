@@ -42,3 +42,13 @@ def test_a_folder_that_is_removed_stops_the_run(tmp_path):
     with pytest.raises(ValueError, match=r"run has been removed\. Start the run again"):
         record.on_epoch_end(0, {"loss": 1.0, "val_map": 0.5})
     assert not (tmp_path / "run").exists()
+
+
+def test_other_settings_after_an_epoch_need_another_folder(tmp_path):
+    record = RunRecord(tmp_path, "val_map")
+    logs = {"loss": float("nan"), "val_map": 0.5}
+    with pytest.raises(ValueError, match="in epoch 1. Lower .*precision='float32'`.$"):
+        record.on_epoch_end(0, logs)
+    message = "in epoch 2. checkpoint.npz holds .* in another `workdir`.$"
+    with pytest.raises(ValueError, match=message):
+        record.on_epoch_end(1, logs)

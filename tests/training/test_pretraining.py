@@ -27,6 +27,7 @@ from advance_tf.labels import asset_path
 from advance_tf.locks import LockedError, lock_folder
 from advance_tf.models import weights
 from advance_tf.teacher.loading import load_teacher
+from advance_tf.training.callbacks import BEST_WEIGHTS
 from advance_tf.training.pretraining import build_audio_pretraining
 from advance_tf.training.pretraining_settings import (
     SETTINGS,
@@ -69,6 +70,18 @@ def test_other_settings_than_those_of_the_run_are_refused(
 ):
     started = {"data_dir": "clips"}, BASE, {"tower": "audio"}
     write_settings(tmp_path, *combine_settings(tmp_path, *started))
+    # Before the first epoch they may change, and back.
+    config, settings = combine_settings(tmp_path, changes, BASE, given)
+    write_settings(tmp_path, config, settings)
+    assert given.items() <= dataclasses.asdict(settings).items()
+    assert config.training.learning_rate == changes.get("learning_rate", 1e-3)
+    first = (
+        {"learning_rate": 1e-3},
+        BASE,
+        {"tower": "audio", "mixup": 1.0, "held_out": 0.2},
+    )
+    write_settings(tmp_path, *combine_settings(tmp_path, *first))
+    (tmp_path / BEST_WEIGHTS).write_bytes(b"of the first epoch")
     with pytest.raises(ValueError, match=message):
         combine_settings(tmp_path, changes, BASE, given)
 

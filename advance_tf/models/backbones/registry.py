@@ -214,7 +214,8 @@ def _tower_folder(workdir: pathlib.Path, tower: str) -> pathlib.Path:
 def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
     """Copies to a run what its towers are built from beside the library and weights.
 
-    A copy is complete or absent, and has checksums; an earlier one is replaced.
+    A copy is complete or absent, and has checksums; an earlier one is replaced, or
+    removed where the backbones need none.
 
     Args:
         model: backbones are used.
@@ -226,8 +227,9 @@ def store_backbones(model: ModelConfig, workdir: pathlib.Path) -> None:
         tower_backbone(tower, model).store(copy)
         if copy.exists():
             record_folder(copy)
-            if folder.exists():
-                shutil.rmtree(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
+        if copy.exists():
             copy.rename(folder)
 
 
