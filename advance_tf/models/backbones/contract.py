@@ -19,6 +19,9 @@ from advance_tf.config import FeatureConfig, ModelConfig
 TOWERS = ("image", "audio")
 # The layer of a tower with its last feature map, and that with its embedding.
 FEATURES, EMBEDDING = "features", "embedding"
+# Of red, green and blue in [0, 1]: a network of ImageNet takes (x / 255 − mean) / std.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,13 +11,14 @@ from keras import layers
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.models.backbones.contract import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Backbone,
     WeightsSource,
     arrays_sha256,
     pooled_tower,
 )
 
-_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # ImageNet's mean of blue, green and red.
 _BGR_MEAN = (103.939, 116.779, 123.68)
 # Beginning of a name → how the network expects levels; the first match counts.
@@ -57,7 +58,7 @@ def preprocess(levels: keras.KerasTensor, name: str) -> keras.KerasTensor:
     if kind == "signed":
         return layers.Rescaling(1 / 127.5, -1.0, name="preprocessed")(levels)
     if kind == "standardized":
-        scale, offset = 1 / (255 * _STD), -_MEAN / _STD
+        scale, offset = 1 / (255 * IMAGENET_STD), -IMAGENET_MEAN / IMAGENET_STD
         rescaling = layers.Rescaling(scale.tolist(), offset.tolist())
         return rescaling(levels)
     if kind == "bgr":
@@ -149,6 +150,6 @@ def _standardize(network: keras.Model) -> None:
     """
     for layer in network.layers:
         if isinstance(layer, layers.Normalization) and layer.weights:
-            layer.adapt_mean.assign(_MEAN)
-            layer.adapt_variance.assign(_STD**2)
+            layer.adapt_mean.assign(IMAGENET_MEAN)
+            layer.adapt_variance.assign(IMAGENET_STD**2)
             layer.finalize_state()
