@@ -270,7 +270,8 @@ def _true_probs(
     """A run's probability of the true scene of each pair, float32 [n]."""
     run = _load(run, data_dir)
     probs = (
-        Predictor.from_run(run)
+        # The figure shows the probabilities of the maps, which have no temperature.
+        Predictor.from_run(run, calibrated=False)
         .predict_pairs(pairs, run.data_dir, batch_size=run.config.training.batch_size)
         .scene_probs
     )  # [n, scenes]

@@ -28,6 +28,7 @@ from advance_tf.reporting.activation_maps import (
     read_display_image,
 )
 from advance_tf.reporting.canvas import probability
+from advance_tf.runs.calibration import StoredCalibration
 from advance_tf.runs.workdir import load_run, write_config
 from tests.untrained_run import copy_run
 
@@ -164,6 +165,15 @@ def test_gain_selects_by_the_probabilities(runs, workdirs, folder):
     )
     with pytest.raises(ValueError, match="received one run"):
         explain(workdirs[:1], "test", choose="gain")
+
+
+def test_gain_is_that_of_the_probabilities_in_the_figure(runs):
+    # At this temperature every probability of the last run would be 1/13.
+    calibration = StoredCalibration({"scene": 1e6})
+    expected = written_texts(explain(runs, "test", pairs=2, choose="gain"))
+    last = dataclasses.replace(runs[1], calibration=calibration)
+    found = written_texts(explain([runs[0], last], "test", pairs=2, choose="gain"))
+    assert found == expected
 
 
 def test_gain_shows_no_losses(runs, workdirs, folder):
