@@ -204,7 +204,8 @@ def explain(
             "of the predictions."
         )
     columns = [_run_views(run, selected, data_dir) for run in runs]
-    frontend = display_frontend()
+    limits = (column.features.max_image_pixels for column in columns)
+    frontend = display_frontend(max_image_pixels=max(limits))
     rows = [
         Row(
             pair.stem,

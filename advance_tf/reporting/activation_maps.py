@@ -345,17 +345,22 @@ def _concatenate(batches: Sequence[Maps]) -> Maps:
     )
 
 
-def display_frontend(side: int = _DISPLAY_PIXELS) -> Frontend:
+def display_frontend(
+    side: int = _DISPLAY_PIXELS,
+    max_image_pixels: int = FeatureConfig.max_image_pixels,
+) -> Frontend:
     """Builds a front end whose `read_image` reads images for display.
 
     Args:
         side: height and width of the images in pixels, independent of the input
             size of the model.
+        max_image_pixels: largest number of pixels of a file, that of the model.
 
     Returns:
         A front end without log-mel statistics.
     """
-    return Frontend(FeatureConfig(image_size=side), normalized=False)
+    features = FeatureConfig(image_size=side, max_image_pixels=max_image_pixels)
+    return Frontend(features, normalized=False)
 
 
 def read_display_image(frontend: Frontend, path: str | pathlib.Path) -> np.ndarray:

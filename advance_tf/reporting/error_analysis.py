@@ -241,7 +241,8 @@ def find_misclassifications(
     pair_maps = compute_maps(run, pairs, run.data_dir, scenes, partial=True)
     knowledge = run.knowledge
     frontend = Frontend(run.config.features, normalized=False)
-    display = display_frontend()
+    max_pixels = run.config.features.max_image_pixels
+    display = display_frontend(max_image_pixels=max_pixels)
     return [
         _misclassification(
             pair,

@@ -15,7 +15,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.inference.evaluation import evaluate
-from advance_tf.reporting import overlay
+from advance_tf.reporting import error_analysis, overlay
 from advance_tf.reporting.activation_maps import (
     ActivationMaps,
     display_frontend,
@@ -219,6 +219,20 @@ def test_no_evidence_without_knowledge(run, evaluation):
     alone = dataclasses.replace(run, knowledge=None)
     (error,) = find_misclassifications(alone, evaluation, 1)
     assert error.evidence is None
+
+
+def test_images_are_displayed_up_to_the_limit_of_the_run(run, evaluation, monkeypatch):
+    features = dataclasses.replace(run.config.features, max_image_pixels=70_000_000)
+    config = dataclasses.replace(run.config, features=features)
+    limits = []
+
+    def record(**settings):
+        limits.append(settings)
+        return display_frontend(**settings)
+
+    monkeypatch.setattr(error_analysis, "display_frontend", record)
+    find_misclassifications(dataclasses.replace(run, config=config), evaluation, 1)
+    assert limits == [{"max_image_pixels": 70_000_000}]
 
 
 def test_accepts_the_folder_of_a_run(run, evaluation):
