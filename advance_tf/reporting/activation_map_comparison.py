@@ -324,4 +324,5 @@ def _view(pair_maps: PairMaps, row: int, scene: int) -> View:
         log_mel_map=None if maps.log_mel is None else maps.log_mel[row],
         true_prob=float(probs[scene]),
         predicted=labels.scenes()[int(probs.argmax())],
+        centres=pair_maps.centres,
     )

@@ -15,6 +15,7 @@ from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.inference.evaluation import evaluate
+from advance_tf.models.backbones.contract import CellCentres
 from advance_tf.reporting import error_analysis, overlay
 from advance_tf.reporting.activation_maps import (
     ActivationMaps,
@@ -197,7 +198,9 @@ def test_overlays_are_of_their_scenes(run):
     expected = [
         (
             overlay.image_overlay(image, own.image[0], features.image_size, scale),
-            overlay.log_mel_overlay(decibel, own.log_mel[0], (160, 320), scale),
+            overlay.log_mel_overlay(
+                decibel, own.log_mel[0], (160, 320), scale, (CellCentres(16, 0),) * 2
+            ),
         )
         for own in maps
     ]

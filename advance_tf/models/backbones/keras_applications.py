@@ -14,9 +14,12 @@ from advance_tf.models.backbones.contract import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Backbone,
+    CellCentres,
+    MapCentres,
     WeightsSource,
     arrays_sha256,
     pooled_tower,
+    same_padding,
 )
 
 # ImageNet's mean of blue, green and red.
@@ -29,6 +32,9 @@ PREPROCESSING = {
     **dict.fromkeys(("ResNet", "VGG"), "bgr"),
     "DenseNet": "standardized",
 }
+# Networks with five layers of stride 2 and padding at the end, or on both sides.
+_PADDED_AT_THE_END = ("EfficientNet", "MobileNet")
+_PADDED_SYMMETRICALLY = ("ResNet",)
 
 
 def names() -> list[str]:
@@ -95,6 +101,18 @@ class KerasApplication(Backbone):
         network = self._construct(input_tensor=preprocess(levels, self.variant))
         _standardize(network)
         return pooled_tower(levels, network.output, "image")
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """The centres by the padding; see `Backbone.map_centres`."""
+        if self.variant.startswith(_PADDED_AT_THE_END):
+            centres = same_padding(features.image_size, 5)
+        elif self.variant.startswith(_PADDED_SYMMETRICALLY):
+            centres = CellCentres(32, 0)
+        else:
+            return super().map_centres(tower, features, shape)
+        return centres, centres
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
         """Loads "imagenet" or a file of the network, with or without its classifier."""
