@@ -142,9 +142,13 @@ class AdvanceDataset:
 
         Returns:
             A copy whose `data` is the `config` of this data set, except for
-            `cache_dir`, which is kept.
+            `cache_dir` and `tf_data_service`, which are kept.
         """
-        data = dataclasses.replace(self.config, cache_dir=config.data.cache_dir)
+        data = dataclasses.replace(
+            self.config,
+            cache_dir=config.data.cache_dir,
+            tf_data_service=config.data.tf_data_service,
+        )
         return dataclasses.replace(config, data=data)
 
 
@@ -156,6 +160,7 @@ def load_advance(
     split_seed: int = 0,
     train_fraction: float = 0.7,
     validation_fraction: float = 0.1,
+    block_kilometres: float = 10.0,
     allow_missing: bool = False,
 ) -> AdvanceDataset:
     """Loads a folder in ADVANCE's layout and splits it.
@@ -172,6 +177,7 @@ def load_advance(
         train_fraction: fraction of each scene's sites in training.
         validation_fraction: fraction of each scene's sites in validation; the other
             sites are the test split.
+        block_kilometres: side of a block of the protocol "block".
         allow_missing: skip unpaired and empty files instead of raising an error.
 
     Returns:
@@ -201,6 +207,7 @@ def load_advance(
         split_seed=split_seed,
         train_fraction=train_fraction,
         validation_fraction=validation_fraction,
+        block_kilometres=block_kilometres,
         allow_missing=allow_missing,
     )
     if manifest is None:

@@ -25,8 +25,8 @@ class Embedding(NamedTuple):
     Attributes:
         image: float32 [D_v] of the image tower, None without an image.
         sound: float32 [D_a] of the audio tower, None without a sound.
-        joint: float32 [D_v + D_a], their concatenation N_{v+a}, the input of the
-            scene head; None unless image and sound are given.
+        joint: float32 [D_v + D_a], their concatenation N_{v+a}, from which the heads
+            compute the scenes; None unless image and sound are given.
     """
 
     image: np.ndarray | None

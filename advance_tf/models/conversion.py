@@ -12,6 +12,7 @@ from keras import layers
 from advance_tf import labels
 from advance_tf.config import ModelConfig
 from advance_tf.files import join_names
+from advance_tf.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD
 from advance_tf.models.resnet import (
     BLOCKS,
     BOTTLENECK_FROM,
@@ -21,10 +22,6 @@ from advance_tf.models.resnet import (
 from advance_tf.models.weights import TowerMetadata, without_head
 
 Arrays = dict[str, np.ndarray]
-
-# Inputs of torchvision's ImageNet weights: (x / 255 − mean) / std.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _BLOCK = re.compile(r"layer(\d+)\.(\d+)\.")
 _BATCH_NORM = {
@@ -245,11 +242,10 @@ def fold_imagenet_inputs(arrays: Arrays) -> None:
             "`inputs=imagenet` needs a tower with three channels; received "
             f"{kernel.shape[2]}. Use `inputs=levels`."
         )
-    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     # [out]
-    shift = np.einsum("hwio,i->o", kernel, mean / std)
+    shift = np.einsum("hwio,i->o", kernel, IMAGENET_MEAN / IMAGENET_STD)
     # [h, w, in, out]
-    scaled = kernel / (255.0 * std)[:, None]
+    scaled = kernel / (255.0 * IMAGENET_STD)[:, None]
     arrays["conv1/kernel"] = scaled.astype(np.float32)
     moving_mean = arrays["bn1/moving_mean"] + shift
     arrays["bn1/moving_mean"] = moving_mean.astype(np.float32)

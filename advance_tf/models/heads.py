@@ -137,7 +137,8 @@ def connect_heads(
         [hidden layer] → f_s, f_e
 
     The parts in brackets depend on the configuration. f_e of sq_audio and kl_audio is
-    connected to the (normalized) audio embedding itself.
+    connected to the audio embedding before the concatenation: normalized with
+    normalize_embeddings, and replaced where the sound is absent with modality_dropout.
 
     Args:
         image: embedding of the image tower, [B, D_v].

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 import keras
 import numpy as np
 
-from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.config import WHOLE_TOWER, FeatureConfig, ModelConfig
+from advance_tf.features.log_mel import load_stats
 from advance_tf.files import reading, replacing
-from advance_tf.models.backbones.contract import TOWERS
+from advance_tf.models.backbones.contract import TOWERS, arrays_sha256
 from advance_tf.models.backbones.registry import initial_weights, tower_backbone
 from advance_tf.models.recognizer import build_audio_tagger
 
@@ -30,6 +31,7 @@ class TowerMetadata:
         outputs: number of outputs of the head in the file; 0 without a head.
         source: origin of the weights, free text.
         log_mel_stats: log-mel statistics that an audio tower was trained with.
+        log_mel_stats_sha256: hash of their values, "" where it is not known.
         backbone: name of the network; depth and width describe a resnet.
     """
 
@@ -40,6 +42,7 @@ class TowerMetadata:
     source: str = ""
     log_mel_stats: str = "authors"
     backbone: str = "resnet"
+    log_mel_stats_sha256: str = ""
 
 
 def layer_arrays(model: keras.Model, prefix: str = "") -> dict[str, keras.Variable]:
@@ -183,6 +186,32 @@ def _check_metadata(
         )
 
 
+def stats_sha256(features: FeatureConfig) -> str:
+    """SHA-256 of the log-mel statistics of a configuration, not of their file.
+
+    >>> stats_sha256(FeatureConfig())[:8]
+    'c32d9969'
+    """
+    return arrays_sha256(load_stats(features))
+
+
+def _check_stats(
+    path: str | pathlib.Path, metadata: TowerMetadata, features: FeatureConfig
+) -> None:
+    """Checks that an audio tower that is not trained gets the inputs it learned from.
+
+    A tower that is trained adapts to other statistics.
+    """
+    stored = metadata.log_mel_stats_sha256
+    if stored and stored != stats_sha256(features):
+        raise ValueError(
+            "log_mel_stats must be those that the audio tower was pretrained with, "
+            f"which {path} names {metadata.log_mel_stats!r}; received "
+            f"{features.log_mel_stats!r}, whose values differ. Pass the statistics of "
+            "the tower."
+        )
+
+
 def assign_arrays(
     path: str | pathlib.Path,
     variables: Mapping[str, keras.Variable],
@@ -241,7 +270,10 @@ def load_tower(
 
 
 def load_pretrained(
-    recognizer: keras.Model, model: ModelConfig, towers: Iterable[str] = TOWERS
+    recognizer: keras.Model,
+    model: ModelConfig,
+    features: FeatureConfig | None = None,
+    towers: Iterable[str] = TOWERS,
 ) -> None:
     """Loads the initial weights of the towers of a recognizer.
 
@@ -250,10 +282,13 @@ def load_pretrained(
             changed in place.
         model: backbones, `image_weights` and `audio_weights` are used; "" stands for
             the default of the backbone, see `initial_weights`.
+        features: log-mel statistics of the inputs, to compare with those of a frozen
+            audio tower; None for no comparison.
         towers: "image", "audio" or both.
 
     Raises:
-        ValueError: a file does not fit its tower.
+        ValueError: a file does not fit its tower, or a frozen audio tower was
+            pretrained with other log-mel statistics.
         ImportError: the package of named weights is not installed.
     """
     for name in towers:
@@ -263,7 +298,10 @@ def load_pretrained(
         backbone = tower_backbone(name, model)
         tower = recognizer.get_layer(f"{name}_tower")
         if backbone.has_stages or pathlib.Path(weights).suffix == ".npz":
-            load_tower(weights, tower, tower_metadata(name, model))
+            metadata = load_tower(weights, tower, tower_metadata(name, model))
+            is_frozen = getattr(model, f"{name}_frozen_stages") == WHOLE_TOWER
+            if name == "audio" and is_frozen and features is not None:
+                _check_stats(weights, metadata, features)
         else:
             backbone.load_weights(tower, weights)
 
@@ -292,18 +330,20 @@ def load_audio_tagger(path: str | pathlib.Path, features: FeatureConfig) -> kera
 
     Args:
         path: path of a `.npz` file of an audio tower with its event head.
-        features: sizes of the input.
+        features: sizes of the input and log-mel statistics.
 
     Returns:
         A model of `build_audio_tagger` with the backbone, depth and width of the
         file.
 
     Raises:
-        ValueError: the file contains an image tower, or no event head.
+        ValueError: the file contains an image tower, or no event head, or the tower
+            was pretrained with other log-mel statistics.
     """
     arrays, metadata = read_weights(path)
     expected = dataclasses.replace(metadata, tower="audio")
     _check_metadata(path, metadata, expected)
+    _check_stats(path, metadata, features)
     config = ModelConfig(
         audio_depth=metadata.depth,
         audio_width=metadata.width,

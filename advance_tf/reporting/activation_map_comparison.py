@@ -204,7 +204,8 @@ def explain(
             "of the predictions."
         )
     columns = [_run_views(run, selected, data_dir) for run in runs]
-    frontend = display_frontend()
+    limits = (column.features.max_image_pixels for column in columns)
+    frontend = display_frontend(max_image_pixels=max(limits))
     rows = [
         Row(
             pair.stem,
@@ -270,7 +271,8 @@ def _true_probs(
     """A run's probability of the true scene of each pair, float32 [n]."""
     run = _load(run, data_dir)
     probs = (
-        Predictor.from_run(run)
+        # The figure shows the probabilities of the maps, which have no temperature.
+        Predictor.from_run(run, calibrated=False)
         .predict_pairs(pairs, run.data_dir, batch_size=run.config.training.batch_size)
         .scene_probs
     )  # [n, scenes]
@@ -322,4 +324,5 @@ def _view(pair_maps: PairMaps, row: int, scene: int) -> View:
         log_mel_map=None if maps.log_mel is None else maps.log_mel[row],
         true_prob=float(probs[scene]),
         predicted=labels.scenes()[int(probs.argmax())],
+        centres=pair_maps.centres,
     )

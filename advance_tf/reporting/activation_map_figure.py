@@ -2,7 +2,7 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from advance_tf.config import FeatureConfig
 from advance_tf.extras import requires_extra
 from advance_tf.features.mel import hz_to_mel
+from advance_tf.models.backbones.contract import MapCentres
 from advance_tf.reporting import overlay
 from advance_tf.reporting.canvas import INK, probability
 
@@ -44,6 +45,8 @@ class View:
             sound.
         true_prob: probability of the true scene, in [0, 1].
         predicted: name of the most probable scene.
+        centres: where the cells of the maps are, see `activation_maps.map_centres`;
+            a map that is not in it has equal parts of the input as its cells.
     """
 
     log_mel_db: np.ndarray
@@ -51,6 +54,7 @@ class View:
     log_mel_map: np.ndarray | None
     true_prob: float
     predicted: str
+    centres: Mapping[str, MapCentres] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -226,11 +230,18 @@ def _overlays(
     """Image and log-mel with the maps of a run, in grey where there is no map."""
     image_picture = overlay.grey_image(image)
     if view.image_map is not None:
-        image_picture = overlay.image_overlay(image, view.image_map, size, scale)
+        centres = view.centres.get("image")
+        image_picture = overlay.image_overlay(
+            image, view.image_map, size, scale, centres
+        )
     log_mel_picture = overlay.grey_log_mel(view.log_mel_db, _LOG_MEL_SHAPE)
     if view.log_mel_map is not None:
         log_mel_picture = overlay.log_mel_overlay(
-            view.log_mel_db, view.log_mel_map, _LOG_MEL_SHAPE, scale
+            view.log_mel_db,
+            view.log_mel_map,
+            _LOG_MEL_SHAPE,
+            scale,
+            view.centres.get("log_mel"),
         )
     return image_picture, log_mel_picture
 

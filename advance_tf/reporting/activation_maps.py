@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from advance_tf.config import MODALITIES, FeatureConfig
+from advance_tf.config import MODALITIES, Config, FeatureConfig
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.probabilities import softmax
-from advance_tf.models.backbones.contract import FEATURES
+from advance_tf.models.backbones.contract import FEATURES, MapCentres
+from advance_tf.models.backbones.registry import tower_backbone
 from advance_tf.models.heads import dense_layers
 from advance_tf.models.recognizer import sound_input_of, tower_sound
 from advance_tf.runs.workdir import Run
@@ -276,10 +277,33 @@ class PairMaps:
     Attributes:
         log_mel_db: float32 [n, frames, mel_bins] in dB.
         maps: maps of the requested scenes of the n pairs.
+        centres: where the cells of the maps are, see `map_centres`.
     """
 
     log_mel_db: np.ndarray
     maps: Maps
+    centres: Mapping[str, MapCentres]
+
+
+def map_centres(config: Config, maps: Maps) -> dict[str, MapCentres]:
+    """Finds where the cells of maps are in the inputs of a run.
+
+    Args:
+        config: configuration of the run; backbones and features are used.
+        maps: maps of its recognizer.
+
+    Returns:
+        "image" and "log_mel" → the centres of the rows and columns of the maps, for
+        `overlay.upsample`; without those of a map that is None.
+    """
+    own = {"image": ("image", maps.image), "log_mel": ("audio", maps.log_mel)}
+    return {
+        name: tower_backbone(tower, config.model).map_centres(
+            tower, config.features, (map_.shape[-2], map_.shape[-1])
+        )
+        for name, (tower, map_) in own.items()
+        if map_ is not None
+    }
 
 
 def compute_maps(
@@ -325,9 +349,11 @@ def compute_maps(
     if sound_input == "waveform":
         # The background of the maps of a network with its own spectrogram.
         decibel = [frontend.log_mel_db(tf.constant(some)).numpy() for some in sounds]
-        return PairMaps(np.concatenate(decibel), _concatenate(batches))
-    log_mel_db = frontend.denormalize(np.concatenate(sounds))
-    return PairMaps(log_mel_db, _concatenate(batches))
+        log_mel_db = np.concatenate(decibel)
+    else:
+        log_mel_db = frontend.denormalize(np.concatenate(sounds))
+    maps = _concatenate(batches)
+    return PairMaps(log_mel_db, maps, map_centres(run.config, maps))
 
 
 def _concatenate(batches: Sequence[Maps]) -> Maps:
@@ -345,17 +371,22 @@ def _concatenate(batches: Sequence[Maps]) -> Maps:
     )
 
 
-def display_frontend(side: int = _DISPLAY_PIXELS) -> Frontend:
+def display_frontend(
+    side: int = _DISPLAY_PIXELS,
+    max_image_pixels: int = FeatureConfig.max_image_pixels,
+) -> Frontend:
     """Builds a front end whose `read_image` reads images for display.
 
     Args:
         side: height and width of the images in pixels, independent of the input
             size of the model.
+        max_image_pixels: largest number of pixels of a file, that of the model.
 
     Returns:
         A front end without log-mel statistics.
     """
-    return Frontend(FeatureConfig(image_size=side), normalized=False)
+    features = FeatureConfig(image_size=side, max_image_pixels=max_image_pixels)
+    return Frontend(features, normalized=False)
 
 
 def read_display_image(frontend: Frontend, path: str | pathlib.Path) -> np.ndarray:

@@ -22,6 +22,7 @@ from advance_tf.reporting import overlay
 from advance_tf.reporting.activation_maps import (
     ActivationMaps,
     display_frontend,
+    map_centres,
 )
 from advance_tf.runs.workdir import Run, as_run
 
@@ -127,6 +128,7 @@ class AnswerExplainer:
         run = as_run(path) if is_run else None
         self.model = load_model(run or path, min_confidence=min_confidence)
         self._maps: ActivationMaps | None = None
+        self._config = run.config if run else None
         self._maps_need_both = False
         if run is not None:
             self._maps = ActivationMaps(
@@ -193,7 +195,11 @@ class AnswerExplainer:
             kind: getattr(example, kind) is not None and self.model.uses(kind)
             for kind in KINDS
         }
-        if self._maps is None or not isinstance(self.model, RunModel):
+        if (
+            self._maps is None
+            or self._config is None
+            or not isinstance(self.model, RunModel)
+        ):
             return None, None, _NO_FEATURES
         if self._maps_need_both and not all(given.values()):
             return None, None, _NEEDS_BOTH
@@ -203,15 +209,22 @@ class AnswerExplainer:
         # Without the batch axis: [h, w] and [t, f].
         shown = {k: m[0] for k, m in own.items() if given[k] and m is not None}
         scale = overlay.common_scale(shown.values())
+        centres = map_centres(self._config, maps)
         image_map = log_mel_map = None
         if "image" in shown and example.image is not None:
-            picture = display_frontend().read_image(example.image)
-            side = inputs["image"].shape[1]
-            image_map = overlay.image_overlay(picture, shown["image"], side, scale)
+            features = self._config.features
+            display = display_frontend(max_image_pixels=features.max_image_pixels)
+            image_map = overlay.image_overlay(
+                display.read_image(example.image),
+                shown["image"],
+                features.image_size,
+                scale,
+                centres["image"],
+            )
         if "sound" in shown:
             decibel = _log_mel_db(self.model.predictor.frontend, inputs)
             log_mel_map = overlay.log_mel_overlay(
-                decibel, shown["sound"], _LOG_MEL_SHAPE, scale
+                decibel, shown["sound"], _LOG_MEL_SHAPE, scale, centres["log_mel"]
             )
         missing = [
             _NO_FEATURE_MAP.format(k) for k in KINDS if given[k] and k not in shown

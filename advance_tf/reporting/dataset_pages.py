@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import urllib.parse
 from collections.abc import Mapping, Sequence
 
 from advance_tf import labels
@@ -180,8 +182,12 @@ def write_review(
     """
     data_dir = pathlib.Path(data_dir)
     rows = _provenance(data_dir)
-    embedded = len(rows) <= media_limit
-    pairs = [_pair(data_dir, stem, row, embedded) for stem, row in rows.items()]
+    output = pathlib.Path(output or data_dir / REVIEW)
+    # The page refers to files by URLs relative to itself.
+    base = None
+    if len(rows) > media_limit:
+        base = pathlib.Path(os.path.relpath(data_dir, output.parent))
+    pairs = [_pair(data_dir, stem, row, base) for stem, row in rows.items()]
     latitudes = [float(row["latitude"]) for row in rows.values()]
     west, east = longitude_range([float(row["longitude"]) for row in rows.values()])
     identity = "\n".join(f"{stem} {row['recording']}" for stem, row in rows.items())
@@ -200,20 +206,27 @@ def write_review(
         "scenes": labels.scenes(),
         "data": script_json(data),
     }
-    with replacing(pathlib.Path(output or data_dir / REVIEW)) as temporary:
+    with replacing(output) as temporary:
         temporary.write_text(page.render(values), encoding="utf-8")
     return len(pairs)
 
 
 def _pair(
-    data_dir: pathlib.Path, stem: str, row: Mapping[str, str], embedded: bool
+    data_dir: pathlib.Path, stem: str, row: Mapping[str, str], base: pathlib.Path | None
 ) -> dict[str, object]:
-    """The values of a pair on the review page."""
+    """The values of a pair on the review page.
+
+    Image and sound are relative URLs that begin with `base`, or without it data URIs.
+    """
     image = f"vision/{row['scene']}/{stem}.jpg"
     sound = f"sound/{row['scene']}/{stem}.wav"
-    if embedded:
+    if base is None:
         image = picture_uri(data_dir, image, _IMAGE_PIXELS)
         sound = clip_uri(data_dir, sound)
+    else:
+        image, sound = (
+            urllib.parse.quote((base / name).as_posix()) for name in (image, sound)
+        )
     return {
         "stem": stem,
         "recording": row["recording"],

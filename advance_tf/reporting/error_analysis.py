@@ -241,7 +241,8 @@ def find_misclassifications(
     pair_maps = compute_maps(run, pairs, run.data_dir, scenes, partial=True)
     knowledge = run.knowledge
     frontend = Frontend(run.config.features, normalized=False)
-    display = display_frontend()
+    max_pixels = run.config.features.max_image_pixels
+    display = display_frontend(max_image_pixels=max_pixels)
     return [
         _misclassification(
             pair,
@@ -300,17 +301,24 @@ def _overlays(
     scale = overlay.common_scale(
         [own for own in (image_maps, log_mel_maps) if own is not None]
     )
+    centres = pair_maps.centres
     pictures: list[tuple[str | None, str | None]] = []
     for k in (0, 1):
         image_uri = log_mel_uri = None
         if image_maps is not None:
             image_uri = jpeg_uri(
-                overlay.image_overlay(image, image_maps[k], size, scale)
+                overlay.image_overlay(
+                    image, image_maps[k], size, scale, centres["image"]
+                )
             )
         if log_mel_maps is not None:
             log_mel_uri = jpeg_uri(
                 overlay.log_mel_overlay(
-                    log_mel_db, log_mel_maps[k], _LOG_MEL_SHAPE, scale
+                    log_mel_db,
+                    log_mel_maps[k],
+                    _LOG_MEL_SHAPE,
+                    scale,
+                    centres["log_mel"],
                 )
             )
         pictures.append((image_uri, log_mel_uri))

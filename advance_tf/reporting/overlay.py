@@ -6,6 +6,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from advance_tf.models.backbones.contract import CellCentres, MapCentres, equal_parts
+
 POSITIVE = (214, 40, 30)
 NEGATIVE = (30, 90, 220)
 _MAX_OPACITY = 0.8
@@ -13,16 +15,13 @@ _MAX_OPACITY = 0.8
 _DARKEST, _BRIGHTEST = 35, 235
 
 
-def _interpolation(cells: int, size: int, pixels: int) -> np.ndarray:
-    """Weights [pixels, cells] of each cell at each displayed pixel.
-
-    The stride of a cell in input samples is the smallest power of two with
-    which `cells` cells cover the input. Padding is symmetric, so the receptive
-    field of cell i is centred on sample i · stride, not on (i + ½) · stride.
-    """
-    stride = 2 ** np.ceil(np.log2(size / cells))
+def _interpolation(
+    cells: int, size: int, pixels: int, centres: CellCentres | None
+) -> np.ndarray:
+    """Weights [pixels, cells] of each cell at each displayed pixel."""
+    step, offset = centres or equal_parts(size, cells)
     samples = (np.arange(pixels) + 0.5) * size / pixels - 0.5  # [pixels]
-    positions = np.clip(samples / stride, 0, cells - 1)  # [pixels], in cells
+    positions = np.clip((samples - offset) / step, 0, cells - 1)  # [pixels], in cells
     units = np.eye(cells)
     return np.stack(
         [np.interp(positions, np.arange(cells), unit) for unit in units], axis=1
@@ -30,7 +29,10 @@ def _interpolation(cells: int, size: int, pixels: int) -> np.ndarray:
 
 
 def upsample(
-    activation: ArrayLike, size: tuple[int, int], shape: tuple[int, int]
+    activation: ArrayLike,
+    size: tuple[int, int],
+    shape: tuple[int, int],
+    centres: MapCentres | None = None,
 ) -> np.ndarray:
     """Interpolates a map bilinearly between the centres of its receptive fields.
 
@@ -38,16 +40,22 @@ def upsample(
         activation: [h, w], M of one example.
         size: height and width of the tower's input, or frames and mel bands.
         shape: height and width of the picture of that input in pixels.
+        centres: centres of the rows and columns of the map, see
+            `Backbone.map_centres`; None for equal parts of the input.
 
     Returns:
         float64 [*shape], within the range of the map.
 
     >>> upsample([[0.0, 1.0]], (1, 4), (1, 4))
-    array([[0. , 0.5, 1. , 1. ]])
+    array([[0.  , 0.25, 0.75, 1.  ]])
     """
     activation = np.asarray(activation, np.float64)  # [h, w]
-    rows = _interpolation(activation.shape[0], size[0], shape[0])  # [H, h]
-    columns = _interpolation(activation.shape[1], size[1], shape[1])  # [W, w]
+    rows, columns = (
+        _interpolation(*axis)
+        for axis in zip(
+            activation.shape, size, shape, centres or (None, None), strict=True
+        )
+    )  # [H, h] and [W, w]
     return rows @ activation @ columns.T
 
 
@@ -118,7 +126,11 @@ def overlay(picture: ArrayLike, activation: ArrayLike, scale: float) -> np.ndarr
 
 
 def image_overlay(
-    image: ArrayLike, activation: ArrayLike, size: int, scale: float
+    image: ArrayLike,
+    activation: ArrayLike,
+    size: int,
+    scale: float,
+    centres: MapCentres | None = None,
 ) -> np.ndarray:
     """Draws the map M_v over its image.
 
@@ -127,17 +139,22 @@ def image_overlay(
         activation: [h, w].
         size: side of the tower's input in pixels.
         scale: |M| of the full colour.
+        centres: as for `upsample`.
 
     Returns:
         uint8 [H, W, 3].
     """
     height, width = np.shape(image)[:2]
-    at_pixels = upsample(activation, (size, size), (height, width))
+    at_pixels = upsample(activation, (size, size), (height, width), centres)
     return overlay(grey_image(image), at_pixels, scale)
 
 
 def log_mel_overlay(
-    log_mel_db: ArrayLike, activation: ArrayLike, shape: tuple[int, int], scale: float
+    log_mel_db: ArrayLike,
+    activation: ArrayLike,
+    shape: tuple[int, int],
+    scale: float,
+    centres: MapCentres | None = None,
 ) -> np.ndarray:
     """Draws the map M_a over its log-mel spectrogram.
 
@@ -146,10 +163,12 @@ def log_mel_overlay(
         activation: [t, f].
         shape: height and width in pixels.
         scale: |M| of the full colour.
+        centres: as for `upsample`.
 
     Returns:
         uint8 [*shape, 3], time to the right, frequency upward.
     """
     frames, mel_bins = np.shape(log_mel_db)
-    at_pixels = upsample(activation, (frames, mel_bins), shape[::-1])  # [T, F]
+    size = (frames, mel_bins)
+    at_pixels = upsample(activation, size, shape[::-1], centres)  # [T, F]
     return overlay(grey_log_mel(log_mel_db, shape), at_pixels.T[::-1], scale)

@@ -168,7 +168,7 @@ def build_student(
     recognizer = build_recognizer(
         config.model, config.features, config.transfer.transfer
     )
-    load_pretrained(recognizer, config.model)
+    load_pretrained(recognizer, config.model, config.features)
     freeze(recognizer, config.model)
     terms = student_terms(config, settings, targets, training_scenes)
     embeddings = embedding_model(recognizer).output

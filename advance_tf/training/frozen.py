@@ -75,7 +75,7 @@ def frozen_recognizer(config: Config) -> keras.Model:
     recognizer = build_recognizer(
         config.model, config.features, config.transfer.transfer
     )
-    load_pretrained(recognizer, config.model)
+    load_pretrained(recognizer, config.model, config.features)
     return recognizer
 
 

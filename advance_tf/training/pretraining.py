@@ -122,11 +122,13 @@ class Pretraining:
             The path of the file: a value of `image_weights` or `audio_weights`,
             and a teacher for `load_teacher`.
         """
-        trained = self.trainer.model
+        trained, features = self.trainer.model, self.config.features
+        audio = tower == "audio"
         metadata = dataclasses.replace(
             weights.tower_metadata(tower, self.config.model),
             source=source,
-            log_mel_stats=self.config.features.log_mel_stats,
+            log_mel_stats=features.log_mel_stats,
+            log_mel_stats_sha256=weights.stats_sha256(features) if audio else "",
         )
         path = self.workdir / TOWER_WEIGHTS
         head = trained.get_layer(weights.HEADS[tower])
@@ -214,7 +216,7 @@ def _load_initial_weights(
 ) -> None:
     # A run that has trained an epoch does not need the file any more.
     if not session.run_progress(workdir).epochs:
-        weights.load_pretrained(model, config.model, [tower])
+        weights.load_pretrained(model, config.model, towers=[tower])
 
 
 def _validation_batch_size(

@@ -74,7 +74,7 @@ def build_trainer(
     recognizer = build_recognizer(
         config.model, config.features, config.transfer.transfer
     )
-    load_pretrained(recognizer, config.model)
+    load_pretrained(recognizer, config.model, config.features)
     freeze(recognizer, config.model)
     objective = build_terms(config, knowledge, training_scenes)
     scores = [Score(ConfusionScores(name="scores"), "scene", "scene_logits")]

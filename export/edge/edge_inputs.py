@@ -18,6 +18,8 @@ from PIL import Image
 # Of a model whose metadata state no other.
 SAMPLE_RATE_HZ, MAX_PIXELS = 16_000, 64_000_000
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 8_000, 192_000, 8
+# `read_image` has a limit of its own, which Pillow's must not undercut.
+Image.MAX_IMAGE_PIXELS = None
 _IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 # The filter of training: zero crossings on each side, the shape parameter of its Kaiser
 # window, the centre of its transition band as a fraction of the Nyquist frequency.

@@ -101,6 +101,21 @@ def test_split_options_are_those_of_the_configuration(fabricated_advance):
         load_advance(fabricated_advance, split_protocol="scene")
 
 
+def test_the_side_of_blocks_is_that_of_the_configuration(tmp_path):
+    write_pair_files(tmp_path, *(f"lake/{site:05d}" for site in range(20)))
+    rows = [f"{site:05d},{46 + site / 20},8" for site in range(20)]
+    (tmp_path / "sites.csv").write_text("\n".join(["stem,latitude,longitude", *rows]))
+    manifests = []
+    for side in (10.0, 60.0):
+        dataset = load_advance(tmp_path, split_protocol="block", block_kilometres=side)
+        config = DataConfig(
+            data_dir=str(tmp_path), split_protocol="block", block_kilometres=side
+        )
+        assert dataset.manifest == make_manifest(config)
+        manifests.append(dataset.manifest)
+    assert manifests[0] != manifests[1]
+
+
 def test_unpaired_files_are_an_error_or_left_out(tmp_path):
     write_pair_files(tmp_path, *(f"lake/{site:05d}" for site in range(10)))
     write_files(tmp_path, "vision/lake/00010.jpg")
@@ -191,11 +206,10 @@ def test_configure_sets_folder_and_split_only(fabricated_advance):
         "allow_missing": True,
     }
     dataset = load_advance(fabricated_advance, **options)
-    config = Config(data=DataConfig(data_dir="other", cache_dir="cache"))
+    kept = {"cache_dir": "cache", "tf_data_service": "grpc://host:5050"}
+    config = Config(data=DataConfig(data_dir="other", **kept))
     found = dataset.configure(config)
-    assert found.data == DataConfig(
-        data_dir=str(fabricated_advance), cache_dir="cache", **options
-    )
+    assert found.data == DataConfig(data_dir=str(fabricated_advance), **kept, **options)
     assert dataclasses.replace(found, data=config.data) == config
 
 

@@ -98,6 +98,14 @@ def test_a_png_of_16_bits_is_read_as_in_training(tmp_path):
     assert np.abs(found - expected).max() <= 1
 
 
+def test_the_limit_of_the_model_is_the_only_one_of_an_image(tmp_path):
+    path = tmp_path / "a.png"
+    # Pillow's own limit is 179 million pixels.
+    Image.new("1", (20_000, 10_000)).save(path)
+    with pytest.raises(ValueError, match="at most 199999999 pixels; has 20000 x 10000"):
+        EDGE.read_image(path, 32, max_pixels=199_999_999)
+
+
 @pytest.mark.parametrize(
     ("code", "bits"), [(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)]
 )

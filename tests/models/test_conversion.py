@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from advance_tf import labels
 from advance_tf.config import Config, FeatureConfig, TransferConfig
 from advance_tf.models import conversion
+from advance_tf.models.backbones.contract import IMAGENET_MEAN, IMAGENET_STD
 from advance_tf.models.checkpoint_files import read_checkpoint
 from advance_tf.models.resnet import build_resnet
 from advance_tf.models.weights import (
@@ -110,8 +111,8 @@ def test_imagenet_inputs_are_folded_into_the_first_layers():
     body, _ = without_head(converted, metadata)
     assign_arrays("model.pt", layer_arrays(tower), body)
     # The outputs are equal except at the border.
-    mean = np.array(conversion.IMAGENET_MEAN, np.float32)
-    std = np.array(conversion.IMAGENET_STD, np.float32)
+    mean = np.array(IMAGENET_MEAN, np.float32)
+    std = np.array(IMAGENET_STD, np.float32)
     normalized = to_nchw((x / 255 - mean) / std)
     with torch.no_grad():
         expected = model.bn1(model.conv1(normalized)).numpy().transpose(0, 2, 3, 1)

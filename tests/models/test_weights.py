@@ -1,11 +1,15 @@
 """Files of tower weights: round trips and files that do not fit."""
 
+import dataclasses
+import hashlib
+
 import h5py
 import keras
 import numpy as np
 import pytest
 
 from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.features.log_mel import LogMelStats, save_stats
 from advance_tf.models import weights
 from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
 from advance_tf.models.resnet import build_resnet
@@ -112,6 +116,34 @@ def test_tower_without_a_head_is_not_a_teacher(tmp_path):
     weights.save_tower(tmp_path / "tower.npz", tower, AUDIO)
     with pytest.raises(ValueError, match="must have a head of 527 events"):
         weights.load_audio_tagger(tmp_path / "tower.npz", FEATURES)
+
+
+def test_an_audio_tower_that_is_not_trained_needs_its_statistics(tagger_file, tmp_path):
+    path, _ = tagger_file
+    own = LogMelStats(np.full(64, -50, "f"), np.full(64, 10, "f"))
+    save_stats(tmp_path / "own.csv", own)
+    features = dataclasses.replace(FEATURES, log_mel_stats=str(tmp_path / "own.csv"))
+    recognizer = build_recognizer(MODEL, FEATURES)
+    trained = ModelConfig(**{**vars(MODEL), "audio_weights": str(path)})
+    frozen = dataclasses.replace(trained, audio_frozen_stages=5)
+    # A file of an earlier version has no hash.
+    weights.load_audio_tagger(path, features)
+    weights.load_pretrained(recognizer, frozen, features)
+    arrays, metadata = weights.read_weights(path)
+    expected = hashlib.sha256()
+    for row in weights.load_stats(FEATURES):
+        expected.update(b"(64,)" + row.astype("<f4").tobytes())
+    assert weights.stats_sha256(FEATURES) == expected.hexdigest()
+    metadata = dataclasses.replace(metadata, log_mel_stats_sha256=expected.hexdigest())
+    weights.save_arrays(path, arrays, metadata)
+    weights.load_pretrained(recognizer, trained, features)
+    weights.load_pretrained(recognizer, frozen, FEATURES)
+    for load in (
+        lambda: weights.load_audio_tagger(path, features),
+        lambda: weights.load_pretrained(recognizer, frozen, features),
+    ):
+        with pytest.raises(ValueError, match="^log_mel_stats must be those .*authors"):
+            load()
 
 
 def test_another_suffix_raises(tmp_path):

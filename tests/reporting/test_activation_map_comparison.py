@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from advance_tf import labels
@@ -17,6 +18,7 @@ from advance_tf.features.log_mel import log_mel_db
 from advance_tf.inference.evaluation import run_names
 from advance_tf.inference.predictor import Predictor
 from advance_tf.models.recognizer import build_recognizer
+from advance_tf.reporting import activation_map_comparison as module
 from advance_tf.reporting.activation_map_comparison import (
     explain,
     select_by_gain,
@@ -28,6 +30,7 @@ from advance_tf.reporting.activation_maps import (
     read_display_image,
 )
 from advance_tf.reporting.canvas import probability
+from advance_tf.runs.calibration import StoredCalibration
 from advance_tf.runs.workdir import load_run, write_config
 from tests.untrained_run import copy_run
 
@@ -166,6 +169,15 @@ def test_gain_selects_by_the_probabilities(runs, workdirs, folder):
         explain(workdirs[:1], "test", choose="gain")
 
 
+def test_gain_is_that_of_the_probabilities_in_the_figure(runs):
+    # At this temperature every probability of the last run would be 1/13.
+    calibration = StoredCalibration({"scene": 1e6})
+    expected = written_texts(explain(runs, "test", pairs=2, choose="gain"))
+    last = dataclasses.replace(runs[1], calibration=calibration)
+    found = written_texts(explain([runs[0], last], "test", pairs=2, choose="gain"))
+    assert found == expected
+
+
 def test_gain_shows_no_losses(runs, workdirs, folder):
     with pytest.raises(ValueError, match=r"received none .*use `choose=\"spread\"`"):
         explain([folder, folder], "test", choose="gain")
@@ -220,6 +232,29 @@ def test_the_probabilities_of_the_figure_are_those_of_the_evaluation(folder, run
             pairs, folder / "data", batch_size=3
         )
         np.testing.assert_allclose(maps.scene_probs, expected.scene_probs, atol=1e-6)
+
+
+def test_images_are_displayed_up_to_the_largest_limit_of_the_runs(runs, monkeypatch):
+    limits = []
+
+    def record(**settings):
+        limits.append(settings)
+        return display_frontend(**settings)
+
+    monkeypatch.setattr(module, "display_frontend", record)
+    explain([with_limit(runs[0], 70_000_000), runs[1]], "test", pairs=1)
+    assert limits == [{"max_image_pixels": 70_000_000}]
+    image = np.zeros((30, 30, 3), np.uint8)
+    png = tf.io.encode_png(image).numpy()
+    assert display_frontend(32, 900).read_image(png).shape == (32, 32, 3)
+    with pytest.raises(ValueError, match="at most 899 pixels"):
+        display_frontend(32, 899).read_image(png)
+
+
+def with_limit(run, pixels):
+    features = dataclasses.replace(run.config.features, max_image_pixels=pixels)
+    config = dataclasses.replace(run.config, features=features)
+    return dataclasses.replace(run, config=config)
 
 
 def test_rejects_runs_of_different_manifests(folder, tmp_path):

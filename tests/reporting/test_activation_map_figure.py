@@ -1,5 +1,6 @@
 """Texts and pictures of the figure of activation maps."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from advance_tf.config import FeatureConfig
 from advance_tf.features.mel import mel_to_hz
+from advance_tf.models.backbones.contract import CellCentres
 from advance_tf.reporting import activation_map_figure as module
 from advance_tf.reporting import overlay
 from advance_tf.reporting.activation_map_figure import Row, View, cam_figure
@@ -68,6 +70,26 @@ def test_maps_are_drawn_at_their_positions():
     blueness = log_mel[..., 2] - log_mel[..., 0]
     assert blueness[0, -1] > 100
     assert blueness[-1, 0] == blueness[0, 0] == blueness[-1, -1] == 0
+
+
+def test_maps_are_drawn_at_the_centres_of_their_cells():
+    log_mel_map = np.array([[0.0], [1.0]])
+    own = View(np.zeros((40, 64)), np.array([[0.0, 1.0]]), log_mel_map, 0.5, "beach")
+    late = (CellCentres(1, 0), CellCentres(16, 40))
+    centred = dataclasses.replace(own, centres={"image": late, "log_mel": late[::-1]})
+    shown = []
+    for view_ in (own, centred):
+        axes = figure(view_).axes
+        pictures = [axes[k].images[0].get_array().astype(int) for k in (2, 3)]
+        shown.append([p[5, :, 0] - p[5, :, 2] for p in pictures])
+    # Half of the colour is halfway between two cells: in equal parts at the middle of
+    # 32 pixels and of 400.
+    full = 0.8 * (overlay.POSITIVE[0] - overlay.POSITIVE[2])
+    halfway = [np.argmax(row > full / 2) for row in shown[0]]
+    assert halfway == pytest.approx([16, 200], abs=1)
+    # At 48 of 64 pixels, and after the 40 frames.
+    assert np.argmax(shown[1][0] > full / 2) == pytest.approx(24, abs=1)
+    assert shown[1][1].max() == 0
 
 
 def test_all_maps_of_a_row_share_one_scale():

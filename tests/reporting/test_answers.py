@@ -1,5 +1,6 @@
 """Answers with their reasons: those of `predict`, with maps and posteriors."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -11,9 +12,10 @@ from advance_tf import labels
 from advance_tf.cli.main import main
 from advance_tf.config import Config, FeatureConfig, ModelConfig
 from advance_tf.inference.prediction import Prediction
+from advance_tf.models.backbones.contract import CellCentres
 from advance_tf.models.recognizer import build_recognizer
-from advance_tf.reporting import overlay
-from advance_tf.reporting.activation_maps import compute_maps
+from advance_tf.reporting import answers, overlay
+from advance_tf.reporting.activation_maps import compute_maps, display_frontend
 from advance_tf.reporting.answers import AnswerExplainer, compare_events
 from advance_tf.runs.workdir import Run, load_run
 from tests.untrained_run import copy_run
@@ -76,7 +78,11 @@ def test_the_maps_are_those_of_the_most_probable_scene(explainer, folder, files)
     found = compute_maps(run, [pair], run.data_dir, [scene])
     scale = max(np.abs(m).max() for m in (found.maps.image, found.maps.log_mel))
     sound = overlay.log_mel_overlay(
-        found.log_mel_db[0], found.maps.log_mel[0], (160, 320), scale
+        found.log_mel_db[0],
+        found.maps.log_mel[0],
+        (160, 320),
+        scale,
+        (CellCentres(16, 0), CellCentres(16, 0)),
     )
     assert answer.image_map.shape == (320, 320, 3)
     assert np.abs(answer.log_mel_map.astype(int) - sound).max() <= 1
@@ -87,6 +93,22 @@ def test_the_maps_are_those_of_the_most_probable_scene(explainer, folder, files)
     redder = channels[..., 0] > channels[..., 2]
     assert strong.any()
     assert (redder == (at_pixels > 0))[strong].all()
+
+
+def test_the_image_is_displayed_up_to_the_limit_of_the_run(folder, files, monkeypatch):
+    run = load_run(folder)
+    features = dataclasses.replace(run.config.features, max_image_pixels=70_000_000)
+    config = dataclasses.replace(run.config, features=features)
+    limits = []
+
+    def record(**settings):
+        limits.append(settings)
+        return display_frontend(**settings)
+
+    monkeypatch.setattr(answers, "display_frontend", record)
+    explainer = AnswerExplainer(dataclasses.replace(run, config=config))
+    assert explainer.explain(image=files["image"]).image_map is not None
+    assert limits == [{"max_image_pixels": 70_000_000}]
 
 
 def test_events_of_the_input_are_beside_those_of_the_scene(explainer, folder, files):

@@ -15,7 +15,8 @@ from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
 from advance_tf.inference.evaluation import evaluate
-from advance_tf.reporting import overlay
+from advance_tf.models.backbones.contract import CellCentres
+from advance_tf.reporting import error_analysis, overlay
 from advance_tf.reporting.activation_maps import (
     ActivationMaps,
     display_frontend,
@@ -197,7 +198,9 @@ def test_overlays_are_of_their_scenes(run):
     expected = [
         (
             overlay.image_overlay(image, own.image[0], features.image_size, scale),
-            overlay.log_mel_overlay(decibel, own.log_mel[0], (160, 320), scale),
+            overlay.log_mel_overlay(
+                decibel, own.log_mel[0], (160, 320), scale, (CellCentres(16, 0),) * 2
+            ),
         )
         for own in maps
     ]
@@ -219,6 +222,20 @@ def test_no_evidence_without_knowledge(run, evaluation):
     alone = dataclasses.replace(run, knowledge=None)
     (error,) = find_misclassifications(alone, evaluation, 1)
     assert error.evidence is None
+
+
+def test_images_are_displayed_up_to_the_limit_of_the_run(run, evaluation, monkeypatch):
+    features = dataclasses.replace(run.config.features, max_image_pixels=70_000_000)
+    config = dataclasses.replace(run.config, features=features)
+    limits = []
+
+    def record(**settings):
+        limits.append(settings)
+        return display_frontend(**settings)
+
+    monkeypatch.setattr(error_analysis, "display_frontend", record)
+    find_misclassifications(dataclasses.replace(run, config=config), evaluation, 1)
+    assert limits == [{"max_image_pixels": 70_000_000}]
 
 
 def test_accepts_the_folder_of_a_run(run, evaluation):

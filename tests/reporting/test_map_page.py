@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 import time
 
 import numpy as np
@@ -349,6 +350,19 @@ def test_a_large_review_refers_to_the_files(data_dir):
     assert '"image":"vision/lake/00001_1.jpg"' in text
     with pytest.raises(ValueError, match=r"must have provenance\.csv"):
         write_review(data_dir / "vision")
+
+
+def test_a_large_review_in_another_folder_refers_to_the_files(data_dir, tmp_path):
+    page = tmp_path / "pages" / "review.html"
+    folder = tmp_path / "data #1"
+    page.parent.mkdir()
+    shutil.copytree(data_dir, folder)
+    write_review(folder, page, media_limit=2)
+    text = page.read_text(encoding="utf-8")
+    base = "../data%20%231"
+    assert f'"image":"{base}/vision/lake/00001_1.jpg"' in text
+    assert f'"sound":"{base}/sound/lake/00001_1.wav"' in text
+    assert (folder / "vision/lake/00001_1.jpg").is_file()
 
 
 def test_the_map_of_a_data_set_names_recordings_and_sites(data_dir):

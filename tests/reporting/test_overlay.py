@@ -5,42 +5,117 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advance_tf.models.resnet import build_resnet
+from advance_tf.config import FeatureConfig, ModelConfig
+from advance_tf.models.backbones.contract import CellCentres
+from advance_tf.models.backbones.registry import build_tower, tower_backbone
+from advance_tf.models.backbones.yamnet_network import YamnetPatches
 from advance_tf.reporting import overlay
 
+SMALL = {"image_depth": 18, "image_width": 8, "audio_depth": 18, "audio_width": 8}
 
-@pytest.mark.parametrize(("side", "first_stride"), [(512, 2), (256, 1)])
-def test_upsampled_cells_are_centred_on_their_receptive_fields(side, first_stride):
-    """The position of a cell is the centre of its gradient in the input."""
+
+@pytest.fixture(scope="module")
+def patch_network(tmp_path_factory):
+    """A network of 224 pixels with 16 x 16 patches of 14, as a vision transformer."""
     keras.utils.set_random_seed(0)
-    tower = build_resnet(18, 8, (side, side, 1), first_stride)
+    inputs = keras.Input((224, 224, 3))
+    x = keras.layers.Conv2D(8, 14, 14)(inputs)
+    path = tmp_path_factory.mktemp("network") / "patches.keras"
+    keras.Model(inputs, keras.layers.Conv2D(8, 3, padding="same")(x)).save(path)
+    return path
+
+
+def gradient_centre(tower, cell):
+    """Row and column of the centre of the gradient of a cell, and the map's shape."""
     features = keras.Model(tower.inputs, tower.get_layer("features").output)
     rng = np.random.default_rng(0)
-    inputs = tf.constant(rng.normal(size=(4, side, side, 1)), tf.float32)
+    levels = rng.uniform(0, 255, size=(4, *tower.input_shape[1:]))
+    inputs = tf.constant(levels, tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = features(inputs)
-        cell = tf.reduce_sum(outputs[:, 8, 8])
-    weight = np.abs(tape.gradient(cell, inputs).numpy()[..., 0]).sum(axis=0)
+        total = tf.reduce_sum(outputs[:, cell, cell])
+    weight = np.abs(tape.gradient(total, inputs).numpy()).sum(axis=(0, 3))
     assert weight.sum() > 0
     centre = (np.indices(weight.shape) * weight).sum(axis=(1, 2)) / weight.sum()
-    activation = np.zeros(outputs.shape[1:3])
-    assert activation.shape == (16, 16)
-    activation[8, 8] = 1
-    wide = overlay.upsample(activation, (side, side), (side, side))
+    return centre, outputs.shape[1:3]
+
+
+@pytest.mark.parametrize(
+    ("tower", "backbone", "side", "cells"),
+    [
+        ("image", "resnet", 512, 16),
+        ("audio", "resnet", 256, 16),
+        ("image", "efficientnet_lite0", 256, 8),
+        ("image", "efficientnet_lite0", 250, 8),
+        ("image", "keras:MobileNetV2", 256, 8),
+        ("image", "patch_network", 256, 16),
+    ],
+)
+def test_upsampled_cells_are_centred_on_their_receptive_fields(
+    tower, backbone, side, cells, patch_network
+):
+    """The position of a cell is the centre of its gradient in the input."""
+    keras.utils.set_random_seed(0)
+    if backbone == "patch_network":
+        backbone = f"file:{patch_network}"
+    # 40 frames a second.
+    features = FeatureConfig(image_size=side, mel_bins=side, clip_seconds=side / 40)
+    model = ModelConfig(**{f"{tower}_backbone": backbone}, **SMALL)
+    cell = cells // 2
+    built = build_tower(tower, model, features)
+    centre, shape = gradient_centre(built, cell)
+    assert shape == (cells, cells)
+    activation = np.zeros(shape)
+    activation[cell, cell] = 1
+    centres = tower_backbone(tower, model).map_centres(tower, features, shape)
+    wide = overlay.upsample(activation, (side, side), (side, side), centres)
     top = np.unravel_index(wide.argmax(), wide.shape)
-    # Resizing that aligns corners is wrong by half a cell, side / 32.
+    # Another padding is half a cell away, at least side / 32.
     assert np.abs(np.array(top) - centre).max() < side / 64
 
 
+def test_cells_of_yamnet_are_centred_on_their_patches():
+    features = FeatureConfig(clip_seconds=3.0, hop_samples=200)
+    clip = np.random.default_rng(0).normal(0, 0.1, (1, 48_000))
+    inputs = tf.constant(clip, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        total = tf.reduce_sum(YamnetPatches()(inputs)[:, 2])
+    support = np.flatnonzero(tape.gradient(total, inputs).numpy()[0])
+    centre = (support[0] + support[-1]) / 2 / 200  # in frames
+    activation = np.zeros((6, 2))
+    activation[2] = 1
+    model = ModelConfig(audio_backbone="yamnet")
+    centres = tower_backbone("audio", model).map_centres("audio", features, (6, 2))
+    assert features.frames == 240
+    wide = overlay.upsample(activation, (240, 64), (240, 64), centres)
+    assert wide[:, 0].argmax() == pytest.approx(centre, abs=1)
+    np.testing.assert_allclose(wide[[77, 154, 155], 5], [0, 0, 0], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "offset"), [("ResNet50V2", 0), ("EfficientNetV2B0", 31), ("VGG16", 15.5)]
+)
+def test_cells_of_keras_networks_are_placed_by_their_padding(name, offset):
+    model = ModelConfig(image_backbone=f"keras:{name}")
+    backbone = tower_backbone("image", model)
+    rows, columns = backbone.map_centres("image", FeatureConfig(), (8, 8))
+    assert rows == columns == (32, offset)
+
+
 def test_upsampling_is_linear_between_cells():
-    wide = overlay.upsample([[0.0, 1.0]], (32, 64), (32, 64))
+    centres = (CellCentres(32, 0), CellCentres(32, 0))
+    wide = overlay.upsample([[0.0, 1.0]], (32, 64), (32, 64), centres)
     assert wide.shape == (32, 64)
     np.testing.assert_allclose(wide[:, 0], 0, atol=1e-12)
     np.testing.assert_allclose(wide[5, :33], np.arange(33) / 32)
     np.testing.assert_allclose(wide[:, 33:], 1)
-    double = overlay.upsample([[0.0, 1.0]], (32, 64), (64, 128))
+    double = overlay.upsample([[0.0, 1.0]], (32, 64), (64, 128), centres)
     np.testing.assert_allclose(double[0, 1:65:2].mean(), wide[0, :32].mean(), atol=0.02)
+    equal = overlay.upsample([[0.0, 1.0]], (32, 64), (32, 64))
+    np.testing.assert_allclose(equal[3, 16:48], (np.arange(32) + 0.5) / 32)
+    np.testing.assert_allclose(equal[3, [0, 15, 48, 63]], [0, 0, 1, 1])
 
 
 def test_colours_show_the_sign():

@@ -6,7 +6,7 @@ import hashlib
 import pathlib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -19,6 +19,9 @@ from advance_tf.config import FeatureConfig, ModelConfig
 TOWERS = ("image", "audio")
 # The layer of a tower with its last feature map, and that with its embedding.
 FEATURES, EMBEDDING = "features", "embedding"
+# Of red, green and blue in [0, 1]: a network of ImageNet takes (x / 255 − mean) / std.
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+IMAGENET_STD = np.array([0.229, 0.224, 0.225])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,50 @@ class WeightsSource:
     weights: str = ""
     source: str = "random initial weights"
     sha256: str = ""
+
+
+class CellCentres(NamedTuple):
+    """The centres of the cells of a feature map along one axis of the input.
+
+    The receptive field of cell i is centred on the position offset + step · i.
+
+    Attributes:
+        step: distance of two cells in samples of the input: pixels, frames or bands.
+        offset: position of the first cell; 0 is the centre of the first sample.
+    """
+
+    step: float
+    offset: float
+
+
+# Of the rows and of the columns of a map.
+MapCentres = tuple[CellCentres, CellCentres]
+
+
+def equal_parts(size: int, cells: int) -> CellCentres:
+    """The centres of cells that divide the input into equal parts.
+
+    >>> equal_parts(224, 16)
+    CellCentres(step=14.0, offset=6.5)
+    """
+    step = size / cells
+    return CellCentres(step, (step - 1) / 2)
+
+
+def same_padding(size: int, halvings: int) -> CellCentres:
+    """The centres after layers of stride 2 with TensorFlow's padding "same".
+
+    Such a layer has its odd row of padding at the end: cell i is centred on 2 i + 1 of
+    an even number of samples, on 2 i of an odd one.
+
+    >>> same_padding(256, 5)
+    CellCentres(step=32, offset=31)
+    """
+    step, offset = 1, 0
+    for _ in range(halvings):
+        offset += step * (1 - size % 2)
+        size, step = -(-size // 2), 2 * step
+    return CellCentres(step, offset)
 
 
 class Backbone(abc.ABC):
@@ -151,6 +198,29 @@ class Backbone(abc.ABC):
         Raises:
             ValueError: the settings do not fit the family.
         """
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """Where the cells of a feature map are in the input that shows them.
+
+        Args:
+            tower: "image" or "audio".
+            features: sizes of the inputs.
+            shape: height and width of the feature map.
+
+        Returns:
+            The centres of its rows and of its columns: along the rows and columns of
+            an image, or the frames and mel bands of the run's log-mel. By default the
+            cells are equal parts of the input.
+        """
+        sizes = (features.image_size, features.image_size)
+        if tower == "audio":
+            sizes = (features.frames, features.mel_bins)
+        rows, columns = (
+            equal_parts(size, cells) for size, cells in zip(sizes, shape, strict=True)
+        )
+        return rows, columns
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
         """Loads weights that are not a `.npz` file.

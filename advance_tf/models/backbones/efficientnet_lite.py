@@ -14,8 +14,10 @@ from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.extras import check_extra
 from advance_tf.models.backbones.contract import (
     Backbone,
+    MapCentres,
     WeightsSource,
     pooled_tower,
+    same_padding,
 )
 from advance_tf.models.resnet import BatchNorm
 from advance_tf.models.torch_files import read_legacy_checkpoint
@@ -155,6 +157,13 @@ class EfficientNetLite0(Backbone):
     ) -> keras.Model:
         """Builds the tower; see `Backbone.build`."""
         return build_lite0(features.image_size)
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """The centres with padding at the end; see `Backbone.map_centres`."""
+        centres = same_padding(features.image_size, 5)
+        return centres, centres
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
         """Loads "package" or a `.pth` file of the same keys."""

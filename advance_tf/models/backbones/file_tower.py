@@ -21,6 +21,8 @@ from advance_tf.config import (
 )
 from advance_tf.models.backbones.contract import (
     EMBEDDING,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Backbone,
     WeightsSource,
     pooled_tower,
@@ -37,13 +39,15 @@ from advance_tf.models.backbones.network_files import (
 from advance_tf.models.backbones.resizing import Resize
 
 OPTIONS = ("output", "levels", "size", "sample_rate_hz", "clip_samples")
-_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # Value of `levels` → scale and offset of levels 0..255.
 LEVELS: Mapping[str, tuple[Any, Any]] = {
     "byte": (1.0, 0.0),
     "unit": (1 / 255, 0.0),
     "signed": (1 / 127.5, -1.0),
-    "imagenet": ((1 / (255 * _STD)).tolist(), (-_MEAN / _STD).tolist()),
+    "imagenet": (
+        (1 / (255 * IMAGENET_STD)).tolist(),
+        (-IMAGENET_MEAN / IMAGENET_STD).tolist(),
+    ),
 }
 _OWN_ENGINE = (
     "the file runs in an engine of its own, which an export cannot contain. Predict "

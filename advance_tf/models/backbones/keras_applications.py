@@ -11,13 +11,17 @@ from keras import layers
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.models.backbones.contract import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     Backbone,
+    CellCentres,
+    MapCentres,
     WeightsSource,
     arrays_sha256,
     pooled_tower,
+    same_padding,
 )
 
-_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 # ImageNet's mean of blue, green and red.
 _BGR_MEAN = (103.939, 116.779, 123.68)
 # Beginning of a name → how the network expects levels; the first match counts.
@@ -28,6 +32,9 @@ PREPROCESSING = {
     **dict.fromkeys(("ResNet", "VGG"), "bgr"),
     "DenseNet": "standardized",
 }
+# Networks with five layers of stride 2 and padding at the end, or on both sides.
+_PADDED_AT_THE_END = ("EfficientNet", "MobileNet")
+_PADDED_SYMMETRICALLY = ("ResNet",)
 
 
 def names() -> list[str]:
@@ -57,7 +64,7 @@ def preprocess(levels: keras.KerasTensor, name: str) -> keras.KerasTensor:
     if kind == "signed":
         return layers.Rescaling(1 / 127.5, -1.0, name="preprocessed")(levels)
     if kind == "standardized":
-        scale, offset = 1 / (255 * _STD), -_MEAN / _STD
+        scale, offset = 1 / (255 * IMAGENET_STD), -IMAGENET_MEAN / IMAGENET_STD
         rescaling = layers.Rescaling(scale.tolist(), offset.tolist())
         return rescaling(levels)
     if kind == "bgr":
@@ -94,6 +101,18 @@ class KerasApplication(Backbone):
         network = self._construct(input_tensor=preprocess(levels, self.variant))
         _standardize(network)
         return pooled_tower(levels, network.output, "image")
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """The centres by the padding; see `Backbone.map_centres`."""
+        if self.variant.startswith(_PADDED_AT_THE_END):
+            centres = same_padding(features.image_size, 5)
+        elif self.variant.startswith(_PADDED_SYMMETRICALLY):
+            centres = CellCentres(32, 0)
+        else:
+            return super().map_centres(tower, features, shape)
+        return centres, centres
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
         """Loads "imagenet" or a file of the network, with or without its classifier."""
@@ -149,6 +168,6 @@ def _standardize(network: keras.Model) -> None:
     """
     for layer in network.layers:
         if isinstance(layer, layers.Normalization) and layer.weights:
-            layer.adapt_mean.assign(_MEAN)
-            layer.adapt_variance.assign(_STD**2)
+            layer.adapt_mean.assign(IMAGENET_MEAN)
+            layer.adapt_variance.assign(IMAGENET_STD**2)
             layer.finalize_state()

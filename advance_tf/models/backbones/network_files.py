@@ -44,6 +44,13 @@ class NetworkFile(abc.ABC):
         """
 
 
+def _cast(inputs: np.ndarray, dtype: type) -> np.ndarray:
+    """Converts inputs to the type of a network, rounded where it is an integer."""
+    if np.issubdtype(dtype, np.integer):
+        inputs = np.rint(inputs)
+    return inputs.astype(dtype)
+
+
 class SavedModelFile(NetworkFile):
     """A folder of TensorFlow; its variables become constants of the graph."""
 
@@ -71,6 +78,8 @@ class SavedModelFile(NetworkFile):
 
     def compute(self, inputs: tf.Tensor, output: str) -> tf.Tensor:
         """Computes an output as a part of the graph."""
+        # A cast alone would cut off the fractions that resizing leaves.
+        inputs = tf.round(inputs) if self._dtype.is_integer else inputs
         found = tf.nest.flatten(self._function(tf.cast(inputs, self._dtype)))
         return tf.cast(found[self.outputs.index(output)], tf.float32)
 
@@ -113,7 +122,7 @@ class LiteRTFile(NetworkFile):
             if scale:
                 limits = np.iinfo(dtype)
                 inputs = np.clip(np.rint(inputs / scale + zero), limits.min, limits.max)
-            interpreter.set_tensor(index, inputs.astype(dtype))
+            interpreter.set_tensor(index, _cast(inputs, dtype))
             interpreter.invoke()
             detail = self._outputs[output]
             found = interpreter.get_tensor(detail["index"]).astype(np.float32)
@@ -154,7 +163,7 @@ class OnnxFile(NetworkFile):
     def compute(self, inputs: np.ndarray, output: str) -> np.ndarray:
         """Computes an output."""
         (found,) = self._session.run(
-            [output], {self._input: inputs.astype(self._dtype)}
+            [output], {self._input: _cast(inputs, self._dtype)}
         )
         return np.asarray(found, np.float32)
 

@@ -3,7 +3,7 @@
 import keras
 
 from advance_tf.config import FeatureConfig, ModelConfig
-from advance_tf.models.backbones.contract import Backbone
+from advance_tf.models.backbones.contract import Backbone, CellCentres, MapCentres
 from advance_tf.models.resnet import build_resnet
 
 
@@ -37,3 +37,11 @@ class ResNetTowers(Backbone):
             name="audio_tower",
             initialization=model.initialization,
         )
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """The centres with symmetric padding; see `Backbone.map_centres`."""
+        # The first convolution of the audio tower has stride 1.
+        centres = CellCentres(32 if tower == "image" else 16, 0)
+        return centres, centres

@@ -5,8 +5,15 @@ import pathlib
 import keras
 
 from advance_tf.config import RANDOM_WEIGHTS, FeatureConfig, ModelConfig
-from advance_tf.models.backbones.contract import Backbone
-from advance_tf.models.backbones.yamnet_network import RATE_HZ, build_yamnet
+from advance_tf.models.backbones.contract import Backbone, CellCentres, MapCentres
+from advance_tf.models.backbones.yamnet_network import (
+    HOP_SAMPLES,
+    PATCH_FRAMES,
+    PATCH_HOP_FRAMES,
+    RATE_HZ,
+    WINDOW_SAMPLES,
+    build_yamnet,
+)
 from advance_tf.models.backbones.yamnet_weights import ENDINGS, read_yamnet
 
 OUTPUTS = {"": "embedding", "scores": "scores", "both": "both"}
@@ -49,6 +56,21 @@ class YamnetTower(Backbone):
             )
         limit = activation_limit(model.audio_weights)
         return build_yamnet(features.clip_samples, OUTPUTS[self.variant], limit)
+
+    def map_centres(
+        self, tower: str, features: FeatureConfig, shape: tuple[int, int]
+    ) -> MapCentres:
+        """The centres of the patches in time; see `Backbone.map_centres`.
+
+        Frame t of the run's log-mel is centred on the sample t · hop_samples.
+        """
+        _, bands = super().map_centres(tower, features, shape)
+        patch_samples = (PATCH_FRAMES - 1) * HOP_SAMPLES + WINDOW_SAMPLES
+        patches = CellCentres(
+            PATCH_HOP_FRAMES * HOP_SAMPLES / features.hop_samples,
+            patch_samples / 2 / features.hop_samples,
+        )
+        return patches, bands
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
         """Loads `yamnet.tflite`, `yamnet.h5` or the folder of a SavedModel."""

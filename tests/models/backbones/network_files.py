@@ -107,3 +107,30 @@ def move_weights_beside(path):
         size_threshold=0,
     )
     return weights
+
+
+def write_bytes_network(path):
+    """A network of three bytes that returns them as float32, by the ending of path."""
+    if path.suffix == ".onnx":
+        helper, kinds = onnx.helper, onnx.TensorProto
+        graph = helper.make_graph(
+            [helper.make_node("Cast", ["x"], ["y"], to=kinds.FLOAT)],
+            "bytes",
+            [helper.make_tensor_value_info("x", kinds.UINT8, [1, 3])],
+            [helper.make_tensor_value_info("y", kinds.FLOAT, [1, 3])],
+        )
+        opset = [helper.make_opsetid("", 13)]
+        model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+        onnx.save(model, str(path))
+        return path
+    module = tf.Module()
+    signature = [tf.TensorSpec((1, 3), tf.uint8, name="x")]
+    function = tf.function(lambda x: {"y": tf.cast(x, tf.float32)}, signature)
+    if path.suffix == ".tflite":
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()], module
+        )
+        path.write_bytes(converter.convert())
+    else:
+        tf.saved_model.save(module, str(path), signatures=function)
+    return path

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.models.backbones.file_tower import LEVELS, FileTower
+from advance_tf.models.backbones.network_files import open_network
 from advance_tf.models.backbones.registry import (
     build_backbone,
     check_backbones,
@@ -23,6 +24,7 @@ from tests.models.backbones.network_files import (
     keras_image,
     move_weights_beside,
     sound_vectors,
+    write_bytes_network,
     write_lite,
     write_onnx,
     write_saved_model,
@@ -131,6 +133,14 @@ def test_integer_input_and_output_are_converted_by_their_scales(tmp_path):
     path.write_bytes(converter.convert())
     found = tower_of(path, "image")(IMAGES)
     np.testing.assert_allclose(found, HALVED.mean((1, 2)) @ kernel, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", ["saved", "lite.tflite", "onnx.onnx"])
+def test_levels_of_a_network_of_integers_are_rounded(tmp_path, kind):
+    path = write_bytes_network(tmp_path / kind)
+    levels = np.array([[127.6, 3.2, 255.0]], np.float32)
+    (name,) = (network := open_network(path)).outputs
+    np.testing.assert_array_equal(network.compute(levels, name), [[128, 3, 255]])
 
 
 def test_the_run_has_a_copy_of_the_file(tmp_path):
