@@ -197,7 +197,7 @@ def child(arguments):
     from advance_tf.data.manifest import make_manifest
 
     data_dir = arguments.data_dir
-    pairs = make_manifest(DataConfig(data_dir=data_dir)).of("all")
+    pairs = make_manifest(DataConfig(data_dir=data_dir)).pairs_of("all")
     pairs = pairs[:: max(1, len(pairs) // arguments.pairs)][: arguments.pairs]
     configuration = arguments.configuration
     if configuration == DIFFERENCE:

@@ -131,7 +131,7 @@ def main():
     tf.config.threading.set_inter_op_parallelism_threads(1)
     folder = pathlib.Path(arguments.data_dir)
     manifest = make_manifest(DataConfig(data_dir=str(folder)))
-    pairs = spread_over_scenes(manifest.of("all"), arguments.pairs)
+    pairs = spread_over_scenes(manifest.pairs_of("all"), arguments.pairs)
     frontends = frontends_of(FeatureConfig())
     frontend = frontends["float64"]
     waveforms = np.stack([frontend.read_waveform(folder / p.sound) for p in pairs])

@@ -50,7 +50,7 @@ def run(values: FlagValues) -> None:
         folder, config, values.manifest, given_config(values)
     )
     training.save_manifest(folder, manifest)
-    pairs = manifest.of("training")
+    pairs = manifest.pairs_of("training")
     stats = log_mel_statistics(pairs, config.data.data_dir, config.features)
     save_stats(values.output, stats)
     print(

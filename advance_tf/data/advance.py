@@ -66,11 +66,11 @@ class AdvanceDataset:
         """
         return join_labels(read_notice(self.data_dir), self.manifest.label)
 
-    def split(self, name: str) -> list[Pair]:
+    def pairs_of(self, split: str) -> list[Pair]:
         """The pairs of a split.
 
         Args:
-            name: "training", "validation", "test" or "all".
+            split: "training", "validation", "test" or "all".
 
         Returns:
             The pairs in the order of the manifest.
@@ -78,7 +78,7 @@ class AdvanceDataset:
         Raises:
             ValueError: there is no such split, or it is empty.
         """
-        return self.manifest.of(name)
+        return self.manifest.pairs_of(split)
 
     def as_tf_dataset(
         self,
@@ -118,7 +118,7 @@ class AdvanceDataset:
                 or a file cannot be decoded for the cache.
         """
         features = features or FeatureConfig()
-        pairs, cache = self.split(split), None
+        pairs, cache = self.pairs_of(split), None
         if cache_dir is not None:
             cache = PairCache(cache_dir, features, sound_input)
             cache.fill(pairs, self.data_dir)

@@ -51,7 +51,7 @@ class Manifest:
     Example:
         >>> pair = Pair("00001", "lake", "00001", "vision/1.jpg", "sound/1.wav")
         >>> manifest = Manifest((pair,), ("training",), protocol="site", split_seed=0)
-        >>> [pair.stem for pair in manifest.of("training")], manifest.sha256[:8]
+        >>> [pair.stem for pair in manifest.pairs_of("training")], manifest.sha256[:8]
         (['00001'], '9c40ebd5')
     """
 
@@ -90,7 +90,7 @@ class Manifest:
             if split in ("all", assigned)
         ]
 
-    def of(self, split: str) -> list[Pair]:
+    def pairs_of(self, split: str) -> list[Pair]:
         """The pairs of a split.
 
         Args:
@@ -344,7 +344,7 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         ...         for site in range(10):
         ...             _ = (scene / f"{site:05}.{ending}").write_bytes(b"content")
         ...     manifest = make_manifest(DataConfig(data_dir=folder, split_seed=1))
-        >>> [len(manifest.of(split)) for split in splits.SPLITS]
+        >>> [len(manifest.pairs_of(split)) for split in splits.SPLITS]
         [7, 1, 2]
     """
     found = layout.scan(data_config.data_dir, allow_missing=data_config.allow_missing)

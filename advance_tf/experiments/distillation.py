@@ -143,7 +143,10 @@ def teacher_targets(
         ValueError: `events` without events of a teacher.
     """
     manifest = _common_manifest(runs)
-    training, validation = manifest.of("training"), manifest.of("validation")
+    training, validation = (
+        manifest.pairs_of("training"),
+        manifest.pairs_of("validation"),
+    )
     pairs = training + validation
     found = [compute_outputs(run, pairs, folder, progress=progress) for run in runs]
     temperatures = [settings.temperature * _own_temperature(run) for run in runs]

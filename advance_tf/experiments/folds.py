@@ -122,7 +122,7 @@ def training_folds(manifest: Manifest, folds: int, seed: int = 0) -> list[Manife
     Raises:
         ValueError: see `split_into_folds`.
     """
-    pairs = manifest.of(splits.TRAINING)
+    pairs = manifest.pairs_of(splits.TRAINING)
     fold_of = split_into_folds(pairs, folds, seed)
     return [
         _audited(
@@ -164,7 +164,7 @@ def site_ratio(manifests: Sequence[Manifest]) -> float:
     ratios = []
     for manifest in manifests:
         sites = {
-            split: {pair.site for pair in manifest.of(split)}
+            split: {pair.site for pair in manifest.pairs_of(split)}
             for split in (splits.TEST, splits.TRAINING)
         }
         ratios.append(len(sites[splits.TEST]) / len(sites[splits.TRAINING]))

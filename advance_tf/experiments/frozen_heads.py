@@ -315,7 +315,7 @@ def _is_no_retracing(record: logging.LogRecord) -> bool:
 def _write(job: Job, manifest: Manifest, model: HeadModel, rows: list[int]) -> None:
     """Writes predictions and, as the last file, the result of a job."""
     if rows:
-        pairs = manifest.of(TEST)
+        pairs = manifest.pairs_of(TEST)
         evaluation = evaluate_predictions(
             [pair.stem for pair in pairs],
             [pair.site for pair in pairs],

@@ -117,7 +117,7 @@ def run_tables(
     for split in studies:
         for name in SPLITS:
             # ValueError for a split without pairs, before anything is trained.
-            split.manifest.of(name)
+            split.manifest.pairs_of(name)
     chosen: list[Weights] = [given for _ in studies]
     if grid is not None:
         searched = _search(study, studies, recipes, grid, given, resources)

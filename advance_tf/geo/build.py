@@ -58,7 +58,7 @@ def build_dataset(
     *,
     inputs: Mapping[str, object] | None = None,
     credits: Sequence[str] = (),
-    progress: bool = False,
+    progress: bool = True,
 ) -> BuildResult:
     """Writes a plan in ADVANCE's layout.
 

@@ -55,7 +55,7 @@ def predict_places(
     batch_size: int = 16,
     tile_dir: str | pathlib.Path | None = None,
     sha256: str = "",
-    progress: bool = False,
+    progress: bool = True,
 ) -> Iterator[PlaceResult]:
     """Predicts the scene of each place from its sound and its image.
 

@@ -75,7 +75,7 @@ def predict_raster(
     recordings: Sequence[Recording] = (),
     sound_metres: float = 500.0,
     batch_size: int = 16,
-    progress: bool = False,
+    progress: bool = True,
 ) -> SceneRaster:
     """Predicts the scene around each cell of a grid over a raster.
 

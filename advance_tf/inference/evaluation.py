@@ -49,7 +49,7 @@ def predict_pairs(
     pairs: Sequence[Pair],
     *,
     batch_size: int | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Probabilities:
     """Predicts pairs of the data set of a run, without its temperature.
 
@@ -127,7 +127,7 @@ def evaluate(
     *,
     batch_size: int | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Evaluation:
     """Predicts every pair of a split and scores the predictions.
 

@@ -226,7 +226,7 @@ class Predictor:
         data_dir: str | pathlib.Path,
         *,
         batch_size: int,
-        progress: bool = False,
+        progress: bool = True,
         single: bool = False,
     ) -> Probabilities:
         """Probabilities of the pairs of a data set, decoded from their files.

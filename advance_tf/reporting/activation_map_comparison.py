@@ -190,15 +190,15 @@ def explain(
     manifest = shared_manifest(runs)
     names = run_names([_workdir(run) for run in runs])
     if stems:
-        selected = select_by_stem(manifest.of("all"), stems)
+        selected = select_by_stem(manifest.pairs_of("all"), stems)
         note = "Pairs selected by name; they are not representative."
     elif choose == GAIN:
-        candidates = manifest.of(split)
+        candidates = manifest.pairs_of(split)
         selected, note = _select_by_gain(
             runs, names, candidates, split, pairs, data_dir
         )
     else:
-        selected = spread_over_scenes(manifest.of(split), pairs)
+        selected = spread_over_scenes(manifest.pairs_of(split), pairs)
         note = (
             f"Pairs spread evenly over the scenes of '{split}', selected regardless "
             "of the predictions."

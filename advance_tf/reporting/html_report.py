@@ -260,7 +260,7 @@ def write_html_report(
     *,
     mistakes: int = 6,
     command: str = "",
-    progress: bool = False,
+    progress: bool = True,
     outside_dir: str | pathlib.Path | None = None,
 ) -> Evaluation:
     """Evaluates a run on a split and writes its HTML report.

@@ -83,7 +83,7 @@ class Run:
                 f"{self.workdir} must have a {MANIFEST} for `split={split!r}`; it was "
                 "converted without data. Convert it again with `data_dir`."
             )
-        return self.manifest.of(split)
+        return self.manifest.pairs_of(split)
 
 
 def write_config(

@@ -217,7 +217,7 @@ def train_student(
     trained = session.run_precision(workdir)
     strategy = runtime.start(config.training, trained=trained)
     with strategy.scope():
-        scenes = scene_numbers(manifest.of("training"))
+        scenes = scene_numbers(manifest.pairs_of("training"))
         trainer, recognizer = build_student(config, settings, targets, scenes)
 
         def saved_model(_: keras.Model) -> keras.Model:

@@ -202,7 +202,7 @@ def train_frozen(
     record = callbacks.RunRecord(
         workdir, MONITOR, config.training.patience, progress, saved_model=complete
     )
-    measured = spread_over_scenes(manifest.of("training"), SHARE_PAIRS)
+    measured = spread_over_scenes(manifest.pairs_of("training"), SHARE_PAIRS)
     shares = TermShares(
         heads.trainer.model,
         heads.trainer.objective,

@@ -134,7 +134,9 @@ def used_splits(config: Config, manifest: Manifest) -> tuple[str, ...]:
 def used_pairs(config: Config, manifest: Manifest) -> list[Pair]:
     """The pairs whose files a training reads, those of `used_splits`."""
     return [
-        pair for split in used_splits(config, manifest) for pair in manifest.of(split)
+        pair
+        for split in used_splits(config, manifest)
+        for pair in manifest.pairs_of(split)
     ]
 
 
@@ -168,7 +170,7 @@ def make_datasets(
     cache = fill_cache(config, manifest)
     datasets = []
     for split in ("training", "validation"):
-        pairs = manifest.of(split)
+        pairs = manifest.pairs_of(split)
         check_split_size(config.training, split, len(pairs))
         service, batch_size = config.data.tf_data_service, config.training.batch_size
         if split == "validation" and share[1] == 1:
@@ -208,7 +210,7 @@ def score_test_epochs(config: Config, manifest: Manifest) -> list[ValidationScor
     if "test" not in used_splits(config, manifest):
         return []
     dataset = make_dataset(
-        manifest.of("test"),
+        manifest.pairs_of("test"),
         config.data.data_dir,
         config.features,
         config.training.batch_size,
@@ -242,7 +244,7 @@ def term_shares(
         The callback, for `session.fit`.
     """
     count = min(SHARE_PAIRS, config.training.batch_size)
-    pairs = spread_over_scenes(manifest.of("training"), count)
+    pairs = spread_over_scenes(manifest.pairs_of("training"), count)
     dataset = make_dataset(
         pairs,
         config.data.data_dir,
@@ -303,7 +305,7 @@ def train_recognizer(
     strategy = runtime.start(config.training, worker, trained=trained)
     _check_processes(config, manifest, worker, strategy.num_replicas_in_sync)
     with strategy.scope():
-        scenes = scene_numbers(manifest.of("training"))
+        scenes = scene_numbers(manifest.pairs_of("training"))
         trainer = build_trainer(config, knowledge, scenes)
         if worker.is_chief:
             progress = session.start_or_resume(trainer, workdir)
@@ -376,7 +378,7 @@ def _check_processes(
             f"`strategy={training.strategy}` with {replicas} devices. Use "
             "`strategy=one` or `strategy=multi_worker`."
         )
-    rest = len(manifest.of("training")) % training.batch_size
+    rest = len(manifest.pairs_of("training")) % training.batch_size
     if training.keep_last_batch and 0 < rest < replicas:
         raise ValueError(
             "keep_last_batch needs a pair for each replica in the last batch, which "

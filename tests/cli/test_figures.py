@@ -144,7 +144,7 @@ def test_the_projector_has_every_pair(workdir, drawn):
     lines = (drawn[0] / "projector" / "metadata.tsv").read_text().splitlines()
     assert lines[0].split("\t") == ["stem", "scene", "predicted", "site"]
     received = [(cells[0], cells[1]) for cells in (s.split("\t") for s in lines[1:])]
-    assert received == [(pair.stem, pair.scene) for pair in manifest.of("test")]
+    assert received == [(pair.stem, pair.scene) for pair in manifest.pairs_of("test")]
 
 
 def test_missing_figures_are_named_and_removed(bare, tmp_path):

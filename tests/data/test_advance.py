@@ -73,13 +73,13 @@ def test_the_pairs_of_a_split(dataset, name):
         for pair, split in zip(dataset.pairs, dataset.splits, strict=True)
         if name in ("all", split)
     ]
-    assert dataset.split(name) == expected
+    assert dataset.pairs_of(name) == expected
 
 
 def test_an_unknown_or_an_empty_split_is_an_error(fabricated_advance):
     dataset = load_advance(fabricated_advance, validation_fraction=0.0)
     with pytest.raises(ValueError, match="^split must be one of training, .*train"):
-        dataset.split("train")
+        dataset.pairs_of("train")
     with pytest.raises(ValueError, match="`split='validation'` must have pairs"):
         dataset.as_tf_dataset("validation", FEATURES)
 
@@ -145,7 +145,7 @@ def test_the_label_joins_notice_and_split(tmp_path):
 
 
 def test_batches_of_evaluation_equal_make_dataset(small_dataset):
-    pairs = small_dataset.split("test")
+    pairs = small_dataset.pairs_of("test")
     rows = {"row": np.arange(len(pairs), dtype=np.float32)}
     found = collect(
         small_dataset.as_tf_dataset("test", FEATURES, batch_size=2, targets=rows)
@@ -160,7 +160,7 @@ def test_batches_of_evaluation_equal_make_dataset(small_dataset):
 
 
 def test_batches_of_training_are_shuffled_and_augmented_by_seed(small_dataset):
-    pairs = small_dataset.split("training")
+    pairs = small_dataset.pairs_of("training")
     options = {"batch_size": 4, "seed": 7}
     found = collect(small_dataset.as_tf_dataset("training", FEATURES, **options))
     expected = make_dataset(
@@ -173,7 +173,7 @@ def test_batches_of_training_are_shuffled_and_augmented_by_seed(small_dataset):
 def test_augmentation_can_be_switched_off_and_on(small_dataset):
     data_dir = small_dataset.data_dir
     for split, augment in (("training", False), ("test", True)):
-        pairs = small_dataset.split(split)
+        pairs = small_dataset.pairs_of(split)
         found = small_dataset.as_tf_dataset(
             split, FEATURES, batch_size=2, augment=augment
         )
@@ -186,7 +186,7 @@ def test_the_cache_is_filled_and_gives_the_same_batches(small_dataset, tmp_path)
     found = collect(small_dataset.as_tf_dataset("test", FEATURES, **options))
     expected = small_dataset.as_tf_dataset("test", FEATURES, batch_size=2)
     assert_equal(found, collect(expected))
-    pairs, cache = small_dataset.split("test"), PairCache(tmp_path, FEATURES)
+    pairs, cache = small_dataset.pairs_of("test"), PairCache(tmp_path, FEATURES)
     assert cache.fill(pairs, small_dataset.data_dir, progress=False) == 0
 
 

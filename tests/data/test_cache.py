@@ -30,7 +30,7 @@ CUT = FeatureConfig(image_size=32, clip_seconds=1.0)
 @pytest.fixture(scope="module")
 def pairs(fabricated_advance):
     manifest = make_manifest(DataConfig(data_dir=str(fabricated_advance)))
-    return manifest.of("all")[::25]
+    return manifest.pairs_of("all")[::25]
 
 
 @pytest.fixture

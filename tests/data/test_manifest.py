@@ -48,28 +48,28 @@ def test_positions_of_a_split_may_be_none():
     manifest = create_manifest()
     for split in ("training", "test", "all"):
         found = [manifest.pairs[position] for position in manifest.positions(split)]
-        assert found == manifest.of(split)
+        assert found == manifest.pairs_of(split)
     assert manifest.positions("validation") == []
     with pytest.raises(ValueError, match="split"):
         manifest.positions("train")
 
 
 def test_pairs_of_a_split():
-    assert [pair.stem for pair in create_manifest().of("training")] == [
+    assert [pair.stem for pair in create_manifest().pairs_of("training")] == [
         "00001",
         "00001_1",
     ]
-    assert [pair.stem for pair in create_manifest().of("all")] == [
+    assert [pair.stem for pair in create_manifest().pairs_of("all")] == [
         "00001",
         "00001_1",
         "00002",
     ]
     with pytest.raises(ValueError, match="`split='validation'` must have pairs"):
-        create_manifest().of("validation")
+        create_manifest().pairs_of("validation")
     with pytest.raises(
         ValueError, match="^split must be one of training, .*received train"
     ):
-        create_manifest().of("train")
+        create_manifest().pairs_of("train")
 
 
 def test_a_site_in_two_splits_is_an_error(tmp_path):

@@ -131,7 +131,7 @@ def test_sites_csv_determines_the_sites_of_a_split(tmp_path):
     assert type(manifest).load(tmp_path / "manifest.csv") == manifest
     block = make_manifest(DataConfig(data_dir=config.data_dir, split_protocol="block"))
     assert block.protocol == "block"
-    assert len(block.of("training")) == 28
+    assert len(block.pairs_of("training")) == 28
 
 
 def test_a_split_with_near_sites_is_refused(tmp_path):

@@ -14,7 +14,7 @@ BATCH = 8
 
 @pytest.fixture(scope="module")
 def pairs(fabricated_advance):
-    return factories.build_manifest(fabricated_advance).of("training")
+    return factories.build_manifest(fabricated_advance).pairs_of("training")
 
 
 def arrays(batches):

@@ -23,7 +23,7 @@ def test_batches_of_any_size_give_the_statistics_of_all_rows():
 def test_statistics_of_clips(fabricated_advance):
     features = FeatureConfig(clip_seconds=0.5)
     manifest = make_manifest(DataConfig(data_dir=str(fabricated_advance)))
-    pairs = manifest.of("training")[:6]
+    pairs = manifest.pairs_of("training")[:6]
     found = log_mel_statistics(pairs, fabricated_advance, features, progress=False)
     clips = [
         log_mel_db(

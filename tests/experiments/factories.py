@@ -71,7 +71,7 @@ def write_evaluated(job, manifest) -> None:
     write_progress(job)
     weights = job.workdir / BEST_WEIGHTS
     weights.write_bytes(job.name.encode())
-    pairs = manifest.of("test")
+    pairs = manifest.pairs_of("test")
     true = np.array([labels.scenes().index(pair.scene) for pair in pairs])
     rng = np.random.default_rng(list(job.name.encode()))
     logits = rng.normal(size=(len(pairs), 13)) + 2 * rng.random() * np.eye(13)[true]

@@ -58,7 +58,7 @@ def test_jobs_on_activations_leave_the_predictions_of_the_trained_recognizer(
     assert is_trained(job, manifest)
     expected = alone.scene_probs(test).argmax(axis=1)
     predictions = read_predictions(predictions_of(job))
-    assert predictions.stems == tuple(p.stem for p in manifest.of("test"))
+    assert predictions.stems == tuple(p.stem for p in manifest.pairs_of("test"))
     np.testing.assert_array_equal(predictions.predicted, expected)
 
 

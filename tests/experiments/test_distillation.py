@@ -71,7 +71,7 @@ def targets(teachers, tmp_path_factory):
 @pytest.fixture(scope="module")
 def outputs(teachers, manifest):
     """Logits and embeddings of each teacher for all pairs, computed directly."""
-    pairs = manifest.of("training") + manifest.of("validation")
+    pairs = manifest.pairs_of("training") + manifest.pairs_of("validation")
     found = []
     for run in teachers:
         ((inputs, _),) = make_dataset(pairs, run.data_dir, run.config.features, 99)
@@ -117,7 +117,7 @@ def test_embeddings_are_standardized_over_the_training_pairs(targets, outputs, t
 
 
 def test_targets_follow_the_order_of_the_pairs(targets, manifest):
-    pairs = manifest.of("training")[::-1][:5]
+    pairs = manifest.pairs_of("training")[::-1][:5]
     found = targets.targets_for(pairs)["soft_scenes"]
     rows = [targets.keys.index(pair.key) for pair in pairs]
     expected = np.asarray(targets.columns["soft_scenes"])[rows]
@@ -127,7 +127,7 @@ def test_targets_follow_the_order_of_the_pairs(targets, manifest):
 def test_outputs_are_computed_once_and_resumed(
     teachers, manifest, tmp_path, monkeypatch
 ):
-    run, pairs = teachers[0], manifest.of("training")
+    run, pairs = teachers[0], manifest.pairs_of("training")
 
     def compute():
         found = stored_outputs.compute_outputs(
@@ -168,7 +168,7 @@ def test_the_loss_is_the_weighted_sum(targets, teachers, manifest):
         teachers[0].data_dir, TransferConfig("kl_audiovisual", alpha=0.01)
     )
     trainer, recognizer = student.build_student(config, SETTINGS, targets)
-    pairs = manifest.of("validation")
+    pairs = manifest.pairs_of("validation")
     ((inputs, truth),) = make_dataset(
         pairs,
         teachers[0].data_dir,

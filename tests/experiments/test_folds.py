@@ -31,7 +31,7 @@ def manifest():
 
 
 def sites_of(manifest, split):
-    return {pair.site for pair in manifest.of(split)}
+    return {pair.site for pair in manifest.pairs_of(split)}
 
 
 def test_every_site_is_in_one_fold_and_the_scenes_are_spread(manifest):
@@ -60,7 +60,7 @@ def test_each_site_is_tested_once(manifest):
         sizes = [len(sites_of(each, split)) for split in ("training", "validation")]
         share = sizes[1] / len(sites_of(manifest, "all"))
         assert 0.03 < share <= 0.1
-        training = {pair.scene for pair in each.of("training")}
+        training = {pair.scene for pair in each.pairs_of("training")}
         assert training == set(labels.scenes())
     ratio = sum(
         len(sites_of(each, "test")) / len(sites_of(each, "training"))
@@ -70,7 +70,7 @@ def test_each_site_is_tested_once(manifest):
 
 
 def test_folds_of_the_training_split_have_no_other_pair(manifest):
-    training = set(manifest.of("training"))
+    training = set(manifest.pairs_of("training"))
     manifests = training_folds(manifest, FOLDS)
     held_out = []
     for each in manifests:
@@ -78,7 +78,7 @@ def test_folds_of_the_training_split_have_no_other_pair(manifest):
         assert set(each.splits) == {"training", "validation"}
         held_out += sites_of(each, "validation")
         with pytest.raises(ValueError, match="the manifest has none"):
-            each.of("test")
+            each.pairs_of("test")
     assert sorted(held_out) == sorted(sites_of(manifest, "training"))
 
 

@@ -76,7 +76,7 @@ def knowledge(study, manifest):
 
 def rows_of(manifest, embeddings, split):
     row = {key: number for number, key in enumerate(embeddings.keys)}
-    return [row[pair.scene, pair.stem] for pair in manifest.of(split)]
+    return [row[pair.scene, pair.stem] for pair in manifest.pairs_of(split)]
 
 
 def test_shared_heads_equal_heads_that_are_trained_alone(
@@ -135,7 +135,7 @@ def test_jobs_leave_predictions_and_scores_and_are_not_repeated(
     ]
     alone = train_heads(jobs[1].config, embeddings, *rows[:2])
     predictions = read_predictions(predictions_of(jobs[1]))
-    assert predictions.stems == tuple(p.stem for p in manifest.of("test"))
+    assert predictions.stems == tuple(p.stem for p in manifest.pairs_of("test"))
     expected = alone.scene_probs(rows[2]).argmax(axis=1)
     np.testing.assert_array_equal(predictions.predicted, expected)
     result = read_result(jobs[1])
@@ -185,7 +185,9 @@ def test_a_fold_is_trained_with_the_knowledge_of_its_own_pairs(
         )
         return train_heads(job.config, embeddings, *rows, knowledge=known)
 
-    own, whole = (alone(each.of("training")) for each in (fold.manifest, manifest))
+    own, whole = (
+        alone(each.pairs_of("training")) for each in (fold.manifest, manifest)
+    )
     assert read_result(job)["best_score"] == pytest.approx(own.progress.best_score)
     expected = own.logits(rows[1])["scene_logits"]
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4)

@@ -59,13 +59,13 @@ def test_every_point_is_a_run_of_its_alpha_and_beta_on_each_fold(study, manifest
 
 def test_the_runs_of_a_grid_have_training_pairs_alone(study, manifest):
     search = grid_search.plan(study, manifest, "table1_event", [1], [0], 1)
-    training = set(manifest.of("training"))
+    training = set(manifest.pairs_of("training"))
     held_out = []
     assert len(search.folds) == grid_search.FOLDS
     for fold, jobs in zip(search.folds, search.jobs, strict=True):
         assert set(fold.manifest.pairs) == training
         assert "test" not in fold.manifest.splits
-        held_out += fold.manifest.of("validation")
+        held_out += fold.manifest.pairs_of("validation")
         for job in jobs:
             assert job.manifest_path == fold.study.workdir / "manifest.csv"
     assert sorted(p.stem for p in held_out) == sorted(p.stem for p in training)

@@ -62,7 +62,7 @@ def test_every_split_is_searched_inside_its_training_split(
     assert len(searched) == 2 * 2 * 2
     for job, manifest in searched:
         (own,) = [s for s in splits if s.study.workdir in job.workdir.parents]
-        assert set(manifest.pairs) == set(own.manifest.of("training"))
+        assert set(manifest.pairs) == set(own.manifest.pairs_of("training"))
         assert "test" not in manifest.splits
         assert Manifest.load(job.manifest_path).sha256 == manifest.sha256
     (jobs_of,) = found

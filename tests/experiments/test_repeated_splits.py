@@ -87,7 +87,7 @@ def test_each_split_is_a_study_with_its_own_seed_and_a_common_cache(splits):
 def test_folds_test_each_site_once(folder, fabricated_advance):
     study = open_small_study(folder / "folds", fabricated_advance)
     folds = open_splits(study, folds=2)
-    tested = [{p.site for p in fold.manifest.of("test")} for fold in folds]
+    tested = [{p.site for p in fold.manifest.pairs_of("test")} for fold in folds]
     assert not tested[0] & tested[1]
     sites = {pair.site for pair in folds[0].manifest.pairs}
     assert tested[0] | tested[1] == sites
@@ -113,7 +113,7 @@ def test_contradicting_settings_are_refused(
 def test_differences_are_paired_by_split(splits, table):
     reference = np.array([weighted_f(split, "table1_both") for split in splits])
     sites = [
-        [len({p.site for p in split.manifest.of(name)}) for split in splits]
+        [len({p.site for p in split.manifest.pairs_of(name)}) for split in splits]
         for name in ("test", "training")
     ]
     ratio = np.mean(np.array(sites[0]) / np.array(sites[1]))
@@ -170,7 +170,9 @@ def test_the_soft_labels_of_one_split_serve_another(splits):
             pairs, known.targets_for(pairs)["soft_labels"], strict=True
         )
     }
-    training = [p.stem for p in second.manifest.of("training") if p.scene == "lake"]
+    training = [
+        p.stem for p in second.manifest.pairs_of("training") if p.scene == "lake"
+    ]
     expected = np.mean([soft[stem] for stem in training], axis=0)
     covered = known.event_mask
     np.testing.assert_allclose(

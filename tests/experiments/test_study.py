@@ -206,7 +206,9 @@ def test_all_runs_share_soft_labels_that_are_computed_once(
     assert (study.workdir / KNOWLEDGE / POSTERIORS).exists()
     # Training and validation pairs are decoded once for all runs.
     cached = list((study.workdir / "cache").rglob("*.pair"))
-    assert len(cached) == len(manifest.of("training")) + len(manifest.of("validation"))
+    assert len(cached) == len(manifest.pairs_of("training")) + len(
+        manifest.pairs_of("validation")
+    )
     prepare_study(study, jobs, teacher="a")
     prepare_study(study, jobs)
     assert FakeTeacher.clips == 130

@@ -81,7 +81,7 @@ def decoded(run):
 
 
 def first_batch(run, count=3, **settings):
-    pairs = run.manifest.of("test")[:count]
+    pairs = run.manifest.pairs_of("test")[:count]
     return next(iter(make_dataset(pairs, run.data_dir, FEATURES, count, **settings)))
 
 
@@ -97,7 +97,7 @@ def test_run_states_backbones_and_weights(run):
 
 
 def test_data_set_and_cache_hold_waveforms(run, tmp_path):
-    pairs = run.manifest.of("test")[:3]
+    pairs = run.manifest.pairs_of("test")[:3]
     inputs, _ = first_batch(run, sound_input="waveform")
     assert set(inputs) == {"image", "waveform"}
     frontend = Frontend(FEATURES)
@@ -143,7 +143,7 @@ def test_maps_split_the_logits(run):
     expected = run.recognizer(inputs)["scene_logits"]
     np.testing.assert_allclose(maps.scene_logits, expected, atol=1e-4)
     assert maps.log_mel.shape == (3, 50, 20)
-    pairs = run.manifest.of("test")[:2]
+    pairs = run.manifest.pairs_of("test")[:2]
     found = compute_maps(run, pairs, run.data_dir, [0, 1])
     log_mel, _ = first_batch(run, 2)
     np.testing.assert_allclose(

@@ -92,7 +92,7 @@ def read_times(folder):
 
 def f_of_outputs(run):
     """Weighted F of the recognizer on the test pairs, in NumPy."""
-    pairs = run.manifest.of("test")
+    pairs = run.manifest.pairs_of("test")
     ((inputs, _),) = make_dataset(pairs, run.data_dir, run.config.features, len(pairs))
     logits = run.recognizer.predict_on_batch(inputs)["scene_logits"]
     true = np.array([labels.scenes().index(pair.scene) for pair in pairs])
@@ -206,7 +206,7 @@ def test_one_process_at_a_time_trains_a_run(dataset, knowledge, tmp_path):
 
 
 def test_a_run_keeps_its_log_mel_statistics(dataset, tmp_path):
-    source, pairs = tmp_path / "stats.csv", dataset.split("test")
+    source, pairs = tmp_path / "stats.csv", dataset.pairs_of("test")
     rng = np.random.default_rng(0)
     save_stats(source, LogMelStats(rng.normal(-40, 5, 64), rng.uniform(10, 20, 64)))
     config = build_config("none")
