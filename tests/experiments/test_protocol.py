@@ -30,33 +30,37 @@ def teacher(tmp_path):
     return str(path)
 
 
-def test_every_split_is_searched_inside_its_training_split(
-    tmp_path, fabricated_advance, teacher, monkeypatch
-):
-    study = open_small_study(
-        tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
-    )
-    # The second value is best on the folds of each split.
-    used = []
+@pytest.fixture
+def used(monkeypatch):
+    """The jobs that would be trained, with their manifests; alpha = 0.3 is best."""
+    found = []
 
-    def best_of_folds(work, embeddings_of, *, parallel):
+    def record(work, embeddings_of, *, parallel):
         for each in work:
             for job in each.jobs:
-                used.append((job, each.manifest))
+                found.append((job, each.manifest))
                 best = 0.5 + 0.1 * (job.config.transfer.alpha == 0.3)
                 job.workdir.mkdir(parents=True, exist_ok=True)
                 path = job.workdir / frozen_heads.RESULT
                 result = dict.fromkeys(frozen_heads._RESULT_KEYS, "")
                 path.write_text(json.dumps(result | {"best_score": best}))
 
-    monkeypatch.setattr(protocol, "run_head_jobs", best_of_folds)
+    monkeypatch.setattr(protocol, "run_head_jobs", record)
     monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)
-    found = []
-    monkeypatch.setattr(
-        protocol, "write_split_table", lambda folder, name, jobs: found.append(jobs)
+    monkeypatch.setattr(protocol, "write_split_table", lambda folder, name, jobs: jobs)
+    return found
+
+
+def test_every_split_is_searched_inside_its_training_split(
+    tmp_path, fabricated_advance, teacher, used
+):
+    study = open_small_study(
+        tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
     )
     grid = Grid(alphas=(0.1, 0.3), betas=(0.01,), folds=2, recipe="table1_event")
-    run_tables(study, [1], 1, splits=2, grid=grid, resources=Resources(teacher))
+    (jobs_of,) = run_tables(
+        study, [1], 1, splits=2, grid=grid, resources=Resources(teacher)
+    )
     splits = open_splits(study, splits=2)
     searched = [(j, m) for j, m in used if "/grid/" in str(j.workdir)]
     assert len(searched) == 2 * 2 * 2
@@ -65,7 +69,6 @@ def test_every_split_is_searched_inside_its_training_split(
         assert set(manifest.pairs) == set(own.manifest.pairs_of("training"))
         assert "test" not in manifest.splits
         assert Manifest.load(job.manifest_path).sha256 == manifest.sha256
-    (jobs_of,) = found
     for jobs in jobs_of:
         alphas = {job.recipe: job.config.transfer.alpha for job in jobs}
         assert alphas["table1_event"] == 0.3
@@ -76,29 +79,17 @@ def test_every_split_is_searched_inside_its_training_split(
 
 
 def test_only_chosen_rows_are_searched_and_trained(
-    tmp_path, fabricated_advance, teacher, monkeypatch
+    tmp_path, fabricated_advance, teacher, used
 ):
     study = open_small_study(
         tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
     )
-    used = []
-
-    def first_is_best(work, embeddings_of, *, parallel):
-        for job in (job for each in work for job in each.jobs):
-            used.append(job)
-            job.workdir.mkdir(parents=True, exist_ok=True)
-            result = dict.fromkeys(frozen_heads._RESULT_KEYS, "") | {"best_score": 0.5}
-            (job.workdir / frozen_heads.RESULT).write_text(json.dumps(result))
-
-    monkeypatch.setattr(protocol, "run_head_jobs", first_is_best)
-    monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)
-    monkeypatch.setattr(protocol, "write_split_table", lambda *given: "")
     grid = Grid(alphas=(0.1,), folds=2)
     rows = ["table1_kl_audio", "table1_sq_audio"]
     resources = Resources(teacher)
     run_tables(study, [1], 1, splits=2, rows=rows, grid=grid, resources=resources)
-    searched = {job.recipe for job in used if "/grid/" in str(job.workdir)}
-    trained = {job.recipe for job in used if "/runs/" in str(job.workdir)}
+    searched = {job.recipe for job, _ in used if "/grid/" in str(job.workdir)}
+    trained = {job.recipe for job, _ in used if "/runs/" in str(job.workdir)}
     assert searched == set(rows)
     assert trained == {"table1_both", *rows}
 
