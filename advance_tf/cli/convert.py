@@ -111,7 +111,7 @@ def _write_tower(arrays: Any, values: FlagValues) -> None:
 
 def _write_recognizer(arrays: Any, values: FlagValues) -> None:
     from advance_tf.models.conversion import convert_fusion
-    from advance_tf.runs.converted import write_converted_run
+    from advance_tf.runs.conversion import write_converted_run
 
     checkpoint, workdir = values.checkpoint, values.workdir
     if not workdir or values.output:

@@ -30,6 +30,7 @@ from advance_tf.training.distillation import (
 )
 from advance_tf.training.embeddings import used_towers
 from advance_tf.training.runtime import check_one_process
+from advance_tf.training.session import has_trained
 
 SETTINGS = "distillation.json"
 FOLDER = "teacher_outputs"
@@ -283,7 +284,10 @@ def _combine_settings(
     runs: Sequence[Run],
     settings: DistillationSettings | Mapping[str, float] | None,
 ) -> DistillationSettings:
-    """The settings of the run in `workdir`, which the given ones must equal."""
+    """The settings of a distillation: given ones, or those of the run in `workdir`.
+
+    Once the run has trained an epoch, the given ones must be its own.
+    """
     path = workdir / SETTINGS
     if not path.exists():
         if (workdir / workdir_module.CONFIG).exists():
@@ -302,7 +306,8 @@ def _combine_settings(
             [teacher["weights_sha256"] for teacher in record["teachers"]]
             for record in (stored, given)
         ]
-    if hashes[0] != hashes[1] or stored["settings"] != given["settings"]:
+    differs = hashes[0] != hashes[1] or stored["settings"] != given["settings"]
+    if differs and has_trained(workdir):
         raise ValueError(
             "A student is resumed with the teachers and the settings that it was "
             f"started with; those in {path} differ. Give the same ones or use another "
@@ -324,7 +329,7 @@ def _write_settings(
     workdir: pathlib.Path, runs: Sequence[Run], settings: DistillationSettings
 ) -> None:
     path = workdir / SETTINGS
-    if not path.exists():
+    if not path.exists() or not has_trained(workdir):
         with replacing_checked(path) as temporary:
             text = json.dumps(_record(runs, settings), indent=2) + "\n"
             temporary.write_text(text, encoding="utf-8")

@@ -59,8 +59,8 @@ class SharedHeads:
     The result equals that of `training.heads.train_heads` for each configuration.
 
     Args:
-        config: a configuration; its α and seed have no effect, and its β only as
-            `TransferConfig.uses_relevance`: whether the graph has L_E2.
+        config: a configuration; its α and seed have no effect, and of its β only
+            whether it is 0: the graph has no L_E2 then.
         embeddings: embeddings of all pairs.
         training: int [n], rows of the training pairs.
         validation: int [m], rows of the validation pairs.
@@ -78,7 +78,7 @@ class SharedHeads:
         self.embeddings = embeddings
         # The graph lacks terms of weight 0. That of L_E2 needs relevance vectors, which
         # may be undefined.
-        beta = float(config.transfer.uses_relevance)
+        beta = float(_has_relevance(config))
         with_all = replace_fields(config, {"alpha": 1.0, "beta": beta})
         self.trained = HeadTrainer(
             with_all, embeddings, training, validation, knowledge=knowledge
@@ -269,7 +269,7 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
     tf.get_logger().addFilter(_is_no_retracing)
     for group in groups.values():
         # One with L_E2, if there is one.
-        config = max((job.config for job in group), key=_uses_relevance)
+        config = max((job.config for job in group), key=_has_relevance)
         known = knowledge if config.transfer.transfer != "none" else None
         files = embeddings_of[embedding_key(config)]
         if isinstance(files, ActivationFiles):
@@ -293,8 +293,9 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
     return len(waiting)
 
 
-def _uses_relevance(config: Config) -> bool:
-    return config.transfer.uses_relevance
+def _has_relevance(config: Config) -> bool:
+    """Whether L_E2 is in the objective, for an α above 0."""
+    return config.transfer.transfer == "event" and config.transfer.beta > 0
 
 
 def _select(embeddings: Embeddings, pairs: Sequence[Pair]) -> Embeddings:

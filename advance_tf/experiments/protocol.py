@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 
+from advance_tf.data.manifest import Manifest
 from advance_tf.data.splits import SPLITS
 from advance_tf.experiments import grid_search, reproduction
 from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
@@ -112,7 +113,7 @@ def run_tables(
     if several:
         studies = open_splits(study, splits=splits, folds=folds)
     else:
-        manifest = find_manifest(study.workdir, study.config, manifest_path)
+        manifest = _find_manifest(study, manifest_path)
         studies = [SplitStudy(study, manifest)]
     for split in studies:
         for name in SPLITS:
@@ -198,11 +199,17 @@ def run_grid(
         ValueError: a value is not allowed, or the recipe has no transfer loss.
     """
     resources = resources or Resources()
-    manifest = find_manifest(study.workdir, study.config, manifest_path)
+    manifest = _find_manifest(study, manifest_path)
     whole = SplitStudy(study, manifest)
     search = _plan(whole, grid.recipe, grid)
     _run_searches(study, [whole], [[search]], resources)
     return grid_search.write(study, search)
+
+
+def _find_manifest(study: Study, path: str | None) -> Manifest:
+    """The split of a study; settings of another split than a given one are refused."""
+    given = study.settings if path else None
+    return find_manifest(study.workdir, study.config, path, given)
 
 
 def _plan(split: SplitStudy, recipe: str | None, grid: Grid) -> Search:

@@ -91,14 +91,16 @@ class Job:
 
         Raises:
             ValueError: a tower cannot start from its weights, or the folder holds a
-                run with other settings, of another split, or with more epochs.
+                run of another split, with more epochs or, once it has trained an
+                epoch, with other settings.
         """
         check_weights(self.config.model)
         if not (self.workdir / CONFIG).exists():
             return
         stored, contents = read_config(self.workdir)
+        trained = has_trained(self.workdir)
         try:
-            if has_trained(self.workdir):
+            if trained:
                 check_resume(stored, self.config)
         except ValueError as error:
             raise ValueError(

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from advance_tf.config import Config, TrainingConfig
+from advance_tf.config import Config
 from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
@@ -40,7 +40,6 @@ _BACKBONES = ("image_backbone", "audio_backbone")
 _MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy", "tf_data_service")
 # Settings that may change before the first epoch: what the runs share, such as the
 # event knowledge, does not depend on them.
-_OF_TRAINING = tuple(field.name for field in dataclasses.fields(TrainingConfig))
 _TRAINED = {BEST_WEIGHTS, CHECKPOINT, RESULT}
 
 
@@ -144,9 +143,10 @@ def open_study(workdir: pathlib.Path, given: Mapping[str, Any]) -> Study:
         )
     trained = _has_trained(workdir)
     if stored:
-        before = Study(workdir, stored)
-        more = () if trained else _OF_TRAINING
-        check_resume(before.config, study.config, (*_MAY_CHANGE, *more))
+        before = Study(workdir, stored).config
+        if not trained:
+            before = dataclasses.replace(before, training=study.config.training)
+        check_resume(before, study.config, _MAY_CHANGE)
     if not trained:
         check_balance(study.config.training)
     return study

@@ -124,8 +124,8 @@ class Imagery:
         """
         every = np.array([geographic_bounds(r.dataset) for r in self.rasters])
         # Whole turns bring the centres near that of the first raster.
-        centers = every[:, [0, 2]].mean(axis=1, keepdims=True)
-        every[:, [0, 2]] -= 360 * np.round((centers - centers[0]) / 360)
+        centres = every[:, [0, 2]].mean(axis=1, keepdims=True)
+        every[:, [0, 2]] -= 360 * np.round((centres - centres[0]) / 360)
         west, south = every[:, :2].min(axis=0)
         east, north = every[:, 2:].max(axis=0)
         return float(west), float(south), float(east), float(north)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from advance_tf.checksums import file_sha256, replacing_checked, verify
+from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config_io import key_settings
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
@@ -22,6 +22,7 @@ from advance_tf.inference.events import HEADS
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.heads import embedding_model, with_mask
 from advance_tf.models.recognizer import sound_input_of
+from advance_tf.models.weights import stats_sha256
 from advance_tf.runs.workdir import Run
 from advance_tf.teacher.soft_labels import ResumableRows, remove_chunks
 from advance_tf.training.embeddings import used_towers
@@ -109,9 +110,9 @@ def _columns(table: np.ndarray, start: int, size: int) -> ComputedRows:
 
 def _key(run: Run, pairs: Sequence[Pair]) -> str:
     settings = key_settings(run.config.features)
-    if (stats := run.config.features.log_mel_stats) != AUTHORS:
+    if run.config.features.log_mel_stats != AUTHORS:
         # The contents of the file rather than its name.
-        settings["log_mel_stats"] = file_sha256(stats)
+        settings["log_mel_stats"] = stats_sha256(run.config.features)
     fields = [
         run.weights_sha256,
         settings,

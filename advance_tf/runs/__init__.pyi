@@ -1,5 +1,5 @@
 from . import calibration as calibration
-from . import converted as converted
+from . import conversion as conversion
 from . import event_knowledge as event_knowledge
 from . import split_settings as split_settings
 from . import training as training

@@ -114,17 +114,23 @@ def prepare(
     changes = changes or {}
     stored_path = workdir / workdir_module.CONFIG
     contents: dict[str, Any] = {}
+    trained = has_trained(workdir)
     if stored_path.exists():
         stored, contents = workdir_module.read_config(workdir)
         config = replace_fields(start or stored, changes)
-        if has_trained(workdir):
+        if config.features == stored_stats(stored.features, workdir):
+            # The configuration of a loaded run refers to the copy of the run.
+            config = dataclasses.replace(config, features=stored.features)
+        if trained:
             check_resume(stored, config)
+        else:
+            _check_teacher_weights(stored, config, contents, workdir)
         # What the run states already is no contradiction.
         own = dataclasses.asdict(stored.data)
         changes = {k: v for k, v in changes.items() if own.get(k) != v}
     else:
         config = replace_fields(start or Config(), changes)
-    if not has_trained(workdir):
+    if not trained:
         check_balance(config.training)
     if not config.data.data_dir:
         raise ValueError(
@@ -150,6 +156,20 @@ def prepare(
     if progress.epochs:
         weights, teacher = contents.get("initial_weights"), contents["teacher_sha256"]
     return RunSetup(workdir, config, manifest, knowledge, weights, teacher)
+
+
+def _check_teacher_weights(
+    stored: Config, config: Config, contents: Mapping[str, Any], workdir: pathlib.Path
+) -> None:
+    """ValueError for other audio weights beside event knowledge of the earlier ones."""
+    names = stored.model.audio_weights, config.model.audio_weights
+    folder = workdir / workdir_module.KNOWLEDGE
+    if contents["teacher_sha256"] and names[0] != names[1] and folder.exists():
+        raise ValueError(
+            "Event knowledge must be that of the teacher of a run; received "
+            f"`audio_weights={names[1]!r}`, and {folder} was computed with "
+            f"{names[0]!r}. Remove this folder, or use another `workdir`."
+        )
 
 
 def _with_copies(config: Config, workdir: pathlib.Path, progress: Progress) -> Config:
@@ -313,6 +333,9 @@ def start_run(
         check_teacher(knowledge, setup.teacher_sha256, setup.knowledge_dir)
         setup = dataclasses.replace(setup, teacher_sha256=knowledge.teacher_sha256)
     if writes:
+        if has_trained(workdir) and (workdir / workdir_module.CONFIG).exists():
+            # Another process may have trained it since `prepare`.
+            check_resume(workdir_module.read_config(workdir)[0], config)
         remove_partial_files(workdir)
         setup.write()
         if not is_finished(progress, config.training):
@@ -321,9 +344,10 @@ def start_run(
         if not progress.epochs:
             store_backbones(config.model, workdir)
             store_stats(config.features, workdir)
+    if progress.epochs:
+        return _with_copies(config, workdir, progress)
     features = stored_stats(config.features, workdir)
-    config = dataclasses.replace(config, features=features)
-    return _with_copies(config, workdir, progress)
+    return dataclasses.replace(config, features=features)
 
 
 def calibrate(setup: RunSetup) -> StoredCalibration:
@@ -368,8 +392,8 @@ def train(
         config: model, features, transfer and training; its data section is
             replaced by that of the data set.
         dataset: as returned by `load_advance`.
-        workdir: folder of the run. A run in it is resumed and must have the same
-            settings, except for more epochs.
+        workdir: folder of the run. A run in it is resumed; once it has trained an
+            epoch, it must have the same settings, except for more epochs.
         knowledge: as returned by `compute_knowledge`; it is saved in
             <workdir>/event_knowledge. A transfer other than "none" needs it. By
             default the knowledge in that folder is used, or computed if the audio

@@ -353,8 +353,8 @@ def pretrain(
             training are used. `config.PRETRAINING` has the defaults of
             `advance pretrain`: its learning rate is 1e-3, that of `Config()` 1e-5.
         settings: tower, validation data and, for the audio tower, tags and mixup.
-        workdir: folder of the run. A run in it is resumed and must have the same
-            settings, except for more epochs.
+        workdir: folder of the run. A run in it is resumed; once it has trained an
+            epoch, it must have the same settings, except for more epochs.
 
     Returns:
         The path of <workdir>/tower.npz: a value of `image_weights` or

@@ -72,6 +72,7 @@ def combine_settings(
     """
     path = workdir / SETTINGS
     stored: dict[str, Any] = {}
+    is_final = False
     if path.exists():
         with reading(path, _RULE, "Restore it, or use another `workdir`."):
             contents = json.loads(path.read_text(encoding="utf-8"))
@@ -96,7 +97,7 @@ def combine_settings(
             f"{own.get('tower', '')!r} and {config.data.data_dir!r}."
         )
     settings = PretrainingSettings(**own)
-    if not stored:
+    if not is_final:
         _check_used(config, settings)
     return config, settings
 
@@ -110,8 +111,9 @@ def _check_used(config: Config, settings: PretrainingSettings) -> None:
     default, groups = Config(), fields()
     differing = []
     for name in unused:
-        own, usual = (getattr(c, groups[name][0]) for c in (config, default))
-        if getattr(own, name) != getattr(usual, name):
+        group, field, _ = groups[name]
+        usual = getattr(getattr(default, group), name), field.metadata["before"]
+        if getattr(getattr(config, group), name) not in usual:
             differing.append(name)
     if differing:
         names = ", ".join(f"`{name}`" for name in differing)

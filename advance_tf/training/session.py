@@ -145,7 +145,7 @@ def run_precision(workdir: pathlib.Path) -> str:
 def has_trained(workdir: pathlib.Path) -> bool:
     """Whether the settings of the run in a folder can no longer change.
 
-    Before the first epoch nothing depends on them.
+    Before the first epoch no weights depend on them.
 
     Args:
         workdir: folder of the run.

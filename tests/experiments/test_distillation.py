@@ -226,6 +226,18 @@ def test_a_student_is_a_run_of_its_teachers(teachers, tmp_path):
         distillation.distill(folders[:1], tmp_path, progress=False)
 
 
+def test_settings_are_final_after_the_first_epoch(teachers, tmp_path):
+    other = dataclasses.replace(SETTINGS, temperature=5.0)
+    distillation._write_settings(tmp_path, teachers[:1], SETTINGS)
+    for runs in (teachers, teachers[:1]):
+        assert distillation._combine_settings(tmp_path, runs, other) == other
+    distillation._write_settings(tmp_path, teachers[:1], other)
+    (tmp_path / "best.weights.h5").write_bytes(b"of the first epoch")
+    assert distillation._combine_settings(tmp_path, teachers[:1], None) == other
+    with pytest.raises(ValueError, match="resumed with the teachers and the settings"):
+        distillation._combine_settings(tmp_path, teachers[:1], SETTINGS)
+
+
 def test_teachers_of_two_splits_are_refused(teachers, fabricated_advance, tmp_path):
     other = factories.build_manifest(fabricated_advance, pairs=1)
     stranger = dataclasses.replace(teachers[1], manifest=other)

@@ -108,6 +108,11 @@ def test_jobs_without_relevance_need_none(study, manifest, embeddings, knowledge
     other = dataclasses.replace(knowledge, relevances=undefined)
     shared = SharedHeads(plain, embeddings, *rows, other)
     assert shared.train(plain).history[0].keys().isdisjoint({"relevance_loss"})
+    # The graph has L_E2 whatever α the configuration has.
+    zero = study.job("table1_event", 0, changes={"alpha": 0.0}).config
+    both = SharedHeads(zero, embeddings, *rows, knowledge)
+    weighted = replace_fields(zero, {"alpha": 1.0, "beta": 1.0})
+    assert both.train(weighted).history[0]["relevance_loss"] > 0
     with pytest.raises(ValueError, match="beta must be 0 as in the configuration"):
         shared.train(job.config)
     jobs = tuple(

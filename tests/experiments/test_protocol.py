@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from advance_tf.data.manifest import Manifest
+from advance_tf.config import DataConfig
+from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.experiments import frozen_heads, protocol
 from advance_tf.experiments.protocol import Grid, Resources, run_grid, run_tables
 from advance_tf.experiments.repeated_splits import open_splits
@@ -112,6 +113,14 @@ def test_a_manifest_and_repeated_splits_contradict_each_other(
             grid=Grid(recipe="table1_kl_audio"),
             row_alphas=alphas,
         )
+
+
+def test_a_manifest_of_another_split_is_refused(tmp_path, fabricated_advance):
+    study = open_small_study(tmp_path, fabricated_advance, split_seed=5)
+    path = tmp_path / "split.csv"
+    make_manifest(DataConfig(data_dir=str(fabricated_advance))).save(path)
+    with pytest.raises(ValueError, match="its `split_seed` is 0, received `split_seed"):
+        run_tables(study, [1], 1, manifest_path=str(path))
 
 
 def test_every_split_must_have_pairs(tmp_path, fabricated_advance):

@@ -96,6 +96,11 @@ def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_ad
     assert reopen(batch_size=3).config.training.batch_size == 3
     with pytest.raises(ValueError, match="split_seed`? was"):
         reopen(split_seed=7)
+    cosine = {"learning_rate_schedule": "cosine"}
+    assert reopen(epochs=7, **cosine).config.training.epochs == 7
+    prepare_study(reopen(**cosine), [])
+    assert reopen(epochs=7).config.training.epochs == 7
+    prepare_study(reopen(learning_rate_schedule="drops"), [])
     write_progress(study.job("table1_both", 0), epochs=1)
     for other in ({"learning_rate": 0.1}, {"split_seed": 7}, {"patience": 1}):
         with pytest.raises(ValueError, match=f"{next(iter(other))}`? was"):

@@ -22,7 +22,7 @@ from advance_tf.models.weights import (
     save_arrays,
     without_head,
 )
-from advance_tf.runs.converted import build_converted_recognizer
+from advance_tf.runs.conversion import build_converted_recognizer
 from tests.models.torch_resnet import (
     AUDIO,
     IMAGE,

@@ -221,9 +221,9 @@ def test_a_run_keeps_its_log_mel_statistics(dataset, tmp_path):
     source.unlink()
     moved = copy(trained, tmp_path / "moved")
     more = build_config("none", epochs=2).training
-    advance_tf.train(
-        dataclasses.replace(config, training=more), dataset, trained.workdir
-    )
+    # The configuration of the loaded run names the copy.
+    more_of_run = dataclasses.replace(trained.config, training=more)
+    advance_tf.train(more_of_run, dataset, trained.workdir)
     run = load_run(moved)
     np.testing.assert_array_equal(predict_pairs(run, pairs).scene_probs, expected)
     # Stored outputs have the contents in their key: those of other statistics differ.

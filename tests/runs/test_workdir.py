@@ -7,8 +7,9 @@ import pytest
 
 from advance_tf.config import Config, DataConfig, TrainingConfig, TransferConfig
 from advance_tf.config_io import check_resume, replace_fields
-from advance_tf.data.manifest import make_manifest
+from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.runs import training, workdir
+from advance_tf.runs.split_settings import check_split_settings
 from tests.training import factories
 
 
@@ -76,6 +77,15 @@ def test_a_run_is_resumed_from_its_folder_alone(started):
     assert prepared.manifest.sha256 == manifest.sha256
 
 
+def test_knowledge_of_earlier_audio_weights_is_refused(started):
+    folder, config, manifest = started
+    workdir.write_config(folder, config, manifest, teacher_sha256="0a" * 32)
+    (folder / workdir.KNOWLEDGE).mkdir()
+    with pytest.raises(ValueError, match="`audio_weights='b.npz'`, and .* with ''"):
+        training.prepare(folder, {"audio_weights": "b.npz"})
+    assert training.prepare(folder, {"batch_size": 2}).config != config
+
+
 def test_a_new_run_gets_a_split_and_a_folder_of_knowledge(tmp_path, fabricated_advance):
     data = {"data_dir": str(fabricated_advance)}
     prepared = training.prepare(tmp_path / "new", data)
@@ -104,7 +114,7 @@ def test_no_data_is_refused(tmp_path):
 
 
 def test_scenes_are_balanced_once_in_a_new_run(tmp_path, fabricated_advance):
-    """A run of both that has been started is still read and resumed."""
+    """A run of both that has trained an epoch is still read and resumed."""
     config = factories.build_config(
         fabricated_advance, class_weights="balanced", sampling="shuffled"
     )
@@ -114,6 +124,9 @@ def test_scenes_are_balanced_once_in_a_new_run(tmp_path, fabricated_advance):
     started = training.prepare(tmp_path, start=config)
     both = replace_fields(config, twice)
     dataclasses.replace(started, config=both).write()
+    with pytest.raises(ValueError, match="received 'balanced' for both"):
+        training.prepare(tmp_path)
+    (tmp_path / "best.weights.h5").write_bytes(b"of the first epoch")
     assert training.prepare(tmp_path).config == both
 
 
@@ -144,6 +157,9 @@ def test_given_settings_of_another_split_are_refused(tmp_path, fabricated_advanc
     ):
         with pytest.raises(ValueError, match=stated):
             training.prepare(tmp_path, {**data, **given})
+    # Of a data set with other files, fractions cannot be checked.
+    fewer = Manifest(split.pairs[1:], split.splits[1:], "site", split_seed=5)
+    check_split_settings(fewer, DataConfig(**data), {"train_fraction": 0.6})
     # The same rule for a manifest in another folder, and for a run that is resumed.
     path = tmp_path / workdir.MANIFEST
     with pytest.raises(ValueError, match="is 5, received `split_seed=6`"):

@@ -122,7 +122,15 @@ def test_settings_without_effect_are_refused(
     # Those of a run that an earlier version has started have had no effect.
     config, settings = combine_settings(tmp_path, {"data_dir": "data"}, BASE, given)
     write_settings(tmp_path, replace_fields(config, changes), settings)
+    with pytest.raises(ValueError, match=message):
+        combine_settings(tmp_path, {}, BASE, {})
+    (tmp_path / BEST_WEIGHTS).write_bytes(b"of the first epoch")
     assert combine_settings(tmp_path, {}, BASE, {})[1] == settings
+
+
+def test_values_of_earlier_versions_are_no_settings_without_effect(tmp_path):
+    earlier = replace_fields(BASE, {"data_dir": "data", "cached_views": 0})
+    assert combine_settings(tmp_path, {}, earlier, {"tower": "image"})[0] == earlier
 
 
 @pytest.mark.parametrize("name", ["aid", "audioset"])
