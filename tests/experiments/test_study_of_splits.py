@@ -36,8 +36,8 @@ def test_the_settings_of_the_whole_are_stored(
     assert stored == json.loads(json.dumps(study.settings))
     # The same command without its flags resumes; other settings are refused.
     assert open_study(study.workdir, {}).config == study.config
-    with pytest.raises(ValueError, match="`learning_rate` was 1e-05, now 0.5"):
-        open_study(study.workdir, {"learning_rate": 0.5})
+    with pytest.raises(ValueError, match="`image_size` was 32, now 64"):
+        open_study(study.workdir, {"image_size": 64})
 
 
 def test_the_bar_counts_runs_of_the_same_name_in_every_split(

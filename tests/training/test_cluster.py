@@ -127,8 +127,9 @@ def lines(workdir):
 def test_two_processes_of_which_each_was_killed_train_like_one(setup, tmp_path):
     """A run resumes after its last finished epoch, whichever process was killed.
 
-    A process alone sums the gradients in another order. A step with another state of
-    Adam, or on other pairs, differs by the learning rate, 0.003.
+    A process alone sums the gradients in another order, which changed a weight by up to
+    1.1e-5 on a busy machine. A step with another state of Adam, or on other pairs,
+    differs by the learning rate, 0.003.
     """
     folder, config, manifest = setup
     workdir, resumed = tmp_path / "run", []
@@ -151,8 +152,9 @@ def test_two_processes_of_which_each_was_killed_train_like_one(setup, tmp_path):
     found, found_rows = read_state(workdir)
     _, expected, rows = train(tmp_path / "alone", config, manifest)
     assert found.keys() == expected.keys()
-    for name in expected.keys() - {"progress"}:
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=1e-5)
+    assert found["precision"] == expected["precision"] == "float32"
+    for name in expected.keys() - {"precision", "progress"}:
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=5e-5)
     assert len(found_rows) == len(rows) == EPOCHS
     for own, row in zip(found_rows, rows, strict=True):
         assert own.keys() == row.keys()
