@@ -54,6 +54,25 @@ def find_or_compute_knowledge(
     return load_knowledge(path, manifest)
 
 
+def check_teacher_weights(folder: pathlib.Path, before: str, now: str) -> None:
+    """Checks that event knowledge of earlier audio weights is not used for others.
+
+    Args:
+        folder: folder of the event knowledge of a run without a trained epoch.
+        before: the audio weights that it was computed with.
+        now: the audio weights of the run.
+
+    Raises:
+        ValueError: the folder exists and the weights differ.
+    """
+    if before != now and folder.exists():
+        raise ValueError(
+            "Event knowledge must be that of the teacher of a run; received "
+            f"`audio_weights={now!r}`, and {folder} was computed with {before!r}. "
+            "Remove this folder, or use another `workdir`."
+        )
+
+
 def check_clip(knowledge: EventKnowledge, features: FeatureConfig) -> None:
     """Checks that event knowledge is of clips with the rate and length of the run.
 

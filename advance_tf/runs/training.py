@@ -34,6 +34,7 @@ from advance_tf.runs.calibration import (
 )
 from advance_tf.runs.event_knowledge import (
     check_knowledge,
+    check_teacher_weights,
     find_or_compute_knowledge,
     save_run_knowledge,
 )
@@ -123,8 +124,9 @@ def prepare(
             config = dataclasses.replace(config, features=stored.features)
         if trained:
             check_resume(stored, config)
-        else:
-            _check_teacher_weights(stored, config, contents, workdir)
+        elif contents["teacher_sha256"]:
+            names = stored.model.audio_weights, config.model.audio_weights
+            check_teacher_weights(workdir / workdir_module.KNOWLEDGE, *names)
         # What the run states already is no contradiction.
         own = dataclasses.asdict(stored.data)
         changes = {k: v for k, v in changes.items() if own.get(k) != v}
@@ -156,20 +158,6 @@ def prepare(
     if progress.epochs:
         weights, teacher = contents.get("initial_weights"), contents["teacher_sha256"]
     return RunSetup(workdir, config, manifest, knowledge, weights, teacher)
-
-
-def _check_teacher_weights(
-    stored: Config, config: Config, contents: Mapping[str, Any], workdir: pathlib.Path
-) -> None:
-    """ValueError for other audio weights beside event knowledge of the earlier ones."""
-    names = stored.model.audio_weights, config.model.audio_weights
-    folder = workdir / workdir_module.KNOWLEDGE
-    if contents["teacher_sha256"] and names[0] != names[1] and folder.exists():
-        raise ValueError(
-            "Event knowledge must be that of the teacher of a run; received "
-            f"`audio_weights={names[1]!r}`, and {folder} was computed with "
-            f"{names[0]!r}. Remove this folder, or use another `workdir`."
-        )
 
 
 def _with_copies(config: Config, workdir: pathlib.Path, progress: Progress) -> Config:
