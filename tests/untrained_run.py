@@ -96,6 +96,13 @@ def exported_litert(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return path
 
 
+def with_limit(run: Run, pixels: int) -> Run:
+    """The run with that largest number of pixels of an image file."""
+    features = dataclasses.replace(run.config.features, max_image_pixels=pixels)
+    config = dataclasses.replace(run.config, features=features)
+    return dataclasses.replace(run, config=config)
+
+
 def with_validation(run: Run) -> Run:
     """The run with one third of its test pairs as validation pairs."""
     manifest = run.manifest

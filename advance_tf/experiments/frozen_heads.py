@@ -295,7 +295,7 @@ def train_jobs(work: HeadJobs, embeddings_of: EmbeddingsOf) -> int:
 
 def _has_relevance(config: Config) -> bool:
     """Whether L_E2 is in the objective, for an α above 0."""
-    return config.transfer.transfer == "event" and config.transfer.beta > 0
+    return replace_fields(config, {"alpha": 1.0}).transfer.uses_relevance
 
 
 def _select(embeddings: Embeddings, pairs: Sequence[Pair]) -> Embeddings:

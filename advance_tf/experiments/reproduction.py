@@ -1,6 +1,5 @@
 """Reproduces the tables of the paper: their runs, evaluations and files."""
 
-import json
 import pathlib
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -9,13 +8,13 @@ from typing import TypeVar
 import keras
 from tqdm import tqdm
 
-from advance_tf.checksums import file_sha256, verify
+from advance_tf.checksums import file_sha256
 from advance_tf.data.layout import join_labels
 from advance_tf.experiments import paper_tables
 from advance_tf.experiments.paper_tables import PaperRow, TableLine, paper_rows
 from advance_tf.experiments.scheduler import Job
 from advance_tf.experiments.study import Study
-from advance_tf.files import reading, replacing
+from advance_tf.files import replacing
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.metrics.comparison import (
     PREDICTIONS,
@@ -27,6 +26,7 @@ from advance_tf.metrics.epochs import epochs_table
 from advance_tf.metrics.repeated_splits import SplitRow
 from advance_tf.reporting.evaluation_report import (
     METRICS,
+    read_details,
     run_over_epochs,
     write_evaluation,
 )
@@ -130,11 +130,7 @@ def _needs_evaluation(job: Job) -> bool:
     path = predictions_of(job).with_name(METRICS)
     if not path.exists():
         return True
-    verify(path)
-    with reading(
-        path, "hold the metrics of an evaluation", "Remove it to evaluate again."
-    ):
-        details = dict(json.loads(path.read_text(encoding="utf-8"))["details"])
+    details = read_details(path, "Remove it to evaluate again.")
     return (details.get("data_dir"), details.get("weights_sha256")) != (
         job.config.data.data_dir,
         file_sha256(job.workdir / BEST_WEIGHTS),

@@ -38,8 +38,9 @@ _PATHS = ("data_dir", "cache_dir", "image_weights", "audio_weights", "log_mel_st
 _BACKBONES = ("image_backbone", "audio_backbone")
 # Settings that may change when a study is resumed.
 _MAY_CHANGE = ("epochs", "data_dir", "cache_dir", "strategy", "tf_data_service")
-# Settings that may change before the first epoch: what the runs share, such as the
-# event knowledge, does not depend on them.
+# What a run or a job leaves that has trained an epoch. Before, the settings of the
+# training may change: what the runs share, such as the event knowledge, does not depend
+# on them.
 _TRAINED = {BEST_WEIGHTS, CHECKPOINT, RESULT}
 
 

@@ -30,6 +30,24 @@ _PLOTS = ("confusion.png", "curves.png")
 _log = logging.getLogger(__name__)
 
 
+def read_details(path: pathlib.Path, way_out: str) -> dict[str, Any]:
+    """Reads the details of an evaluation, such as the hash of its weights.
+
+    Args:
+        path: path of its metrics.json.
+        way_out: sentence of the error: how to get metrics that are not damaged.
+
+    Returns:
+        `Evaluation.details`, as JSON values.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    verify(path)
+    with reading(path, "hold the metrics of an evaluation", way_out):
+        return dict(json.loads(path.read_text(encoding="utf-8"))["details"])
+
+
 def check_evaluated_weights(workdir: pathlib.Path, split: str) -> None:
     """Checks that the evaluation of a run is that of its weights.
 
@@ -45,11 +63,8 @@ def check_evaluated_weights(workdir: pathlib.Path, split: str) -> None:
     weights = workdir / BEST_WEIGHTS
     if not (path.is_file() and weights.is_file()):
         return
-    verify(path)
     again = "Run `advance evaluate` again."
-    with reading(path, "hold the metrics of an evaluation", again):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        evaluated = stored.get("details", {}).get("weights_sha256")
+    evaluated = read_details(path, again).get("weights_sha256")
     if evaluated and evaluated != (sha256 := file_sha256(weights)):
         raise ValueError(
             f"{path.parent} must be the evaluation of {weights}, of SHA-256 "

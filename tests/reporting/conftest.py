@@ -4,10 +4,28 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from advance_tf.reporting.activation_maps import display_frontend
 from tests.cli.test_report_page import CHROMIUM, DRIVER, FLAGS, _require_browser
 
 # A microphone that beeps, and the consent to record it.
 MICROPHONE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+
+
+@pytest.fixture
+def display_limits(monkeypatch):
+    """Records the settings with which a module displays images."""
+
+    def record(module):
+        limits = []
+
+        def display(**settings):
+            limits.append(settings)
+            return display_frontend(**settings)
+
+        monkeypatch.setattr(module, "display_frontend", display)
+        return limits
+
+    return record
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from advance_tf.reporting.activation_maps import (
 from advance_tf.reporting.canvas import probability
 from advance_tf.runs.calibration import StoredCalibration
 from advance_tf.runs.workdir import load_run, write_config
-from tests.untrained_run import copy_run
+from tests.untrained_run import copy_run, with_limit
 
 
 def fake_pairs(**counts):
@@ -234,14 +234,8 @@ def test_the_probabilities_of_the_figure_are_those_of_the_evaluation(folder, run
         np.testing.assert_allclose(maps.scene_probs, expected.scene_probs, atol=1e-6)
 
 
-def test_images_are_displayed_up_to_the_largest_limit_of_the_runs(runs, monkeypatch):
-    limits = []
-
-    def record(**settings):
-        limits.append(settings)
-        return display_frontend(**settings)
-
-    monkeypatch.setattr(module, "display_frontend", record)
+def test_images_are_displayed_up_to_the_largest_limit_of_the_runs(runs, display_limits):
+    limits = display_limits(module)
     explain([with_limit(runs[0], 70_000_000), runs[1]], "test", pairs=1)
     assert limits == [{"max_image_pixels": 70_000_000}]
     image = np.zeros((30, 30, 3), np.uint8)
@@ -249,12 +243,6 @@ def test_images_are_displayed_up_to_the_largest_limit_of_the_runs(runs, monkeypa
     assert display_frontend(32, 900).read_image(png).shape == (32, 32, 3)
     with pytest.raises(ValueError, match="at most 899 pixels"):
         display_frontend(32, 899).read_image(png)
-
-
-def with_limit(run, pixels):
-    features = dataclasses.replace(run.config.features, max_image_pixels=pixels)
-    config = dataclasses.replace(run.config, features=features)
-    return dataclasses.replace(run, config=config)
 
 
 def test_rejects_runs_of_different_manifests(folder, tmp_path):

@@ -1,6 +1,5 @@
 """Answers with their reasons: those of `predict`, with maps and posteriors."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -15,10 +14,10 @@ from advance_tf.inference.prediction import Prediction
 from advance_tf.models.backbones.contract import CellCentres
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.reporting import answers, overlay
-from advance_tf.reporting.activation_maps import compute_maps, display_frontend
+from advance_tf.reporting.activation_maps import compute_maps
 from advance_tf.reporting.answers import AnswerExplainer, compare_events
 from advance_tf.runs.workdir import Run, load_run
-from tests.untrained_run import copy_run
+from tests.untrained_run import copy_run, with_limit
 
 # The first pair of the second scene.
 STEM, SCENE = "00002", "beach"
@@ -95,18 +94,11 @@ def test_the_maps_are_those_of_the_most_probable_scene(explainer, folder, files)
     assert (redder == (at_pixels > 0))[strong].all()
 
 
-def test_the_image_is_displayed_up_to_the_limit_of_the_run(folder, files, monkeypatch):
-    run = load_run(folder)
-    features = dataclasses.replace(run.config.features, max_image_pixels=70_000_000)
-    config = dataclasses.replace(run.config, features=features)
-    limits = []
-
-    def record(**settings):
-        limits.append(settings)
-        return display_frontend(**settings)
-
-    monkeypatch.setattr(answers, "display_frontend", record)
-    explainer = AnswerExplainer(dataclasses.replace(run, config=config))
+def test_the_image_is_displayed_up_to_the_limit_of_the_run(
+    folder, files, display_limits
+):
+    limits = display_limits(answers)
+    explainer = AnswerExplainer(with_limit(load_run(folder), 70_000_000))
     assert explainer.explain(image=files["image"]).image_map is not None
     assert limits == [{"max_image_pixels": 70_000_000}]
 

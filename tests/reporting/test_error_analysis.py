@@ -30,7 +30,7 @@ from advance_tf.reporting.error_analysis import (
 )
 from advance_tf.runs.workdir import load_run
 from advance_tf.teacher.knowledge import EventKnowledge
-from tests.untrained_run import copy_run
+from tests.untrained_run import copy_run, with_limit
 
 
 def divergence(y, p):
@@ -224,17 +224,11 @@ def test_no_evidence_without_knowledge(run, evaluation):
     assert error.evidence is None
 
 
-def test_images_are_displayed_up_to_the_limit_of_the_run(run, evaluation, monkeypatch):
-    features = dataclasses.replace(run.config.features, max_image_pixels=70_000_000)
-    config = dataclasses.replace(run.config, features=features)
-    limits = []
-
-    def record(**settings):
-        limits.append(settings)
-        return display_frontend(**settings)
-
-    monkeypatch.setattr(error_analysis, "display_frontend", record)
-    find_misclassifications(dataclasses.replace(run, config=config), evaluation, 1)
+def test_images_are_displayed_up_to_the_limit_of_the_run(
+    run, evaluation, display_limits
+):
+    limits = display_limits(error_analysis)
+    find_misclassifications(with_limit(run, 70_000_000), evaluation, 1)
     assert limits == [{"max_image_pixels": 70_000_000}]
 
 

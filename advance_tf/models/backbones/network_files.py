@@ -121,7 +121,7 @@ class LiteRTFile(NetworkFile):
             dtype = self._input["dtype"]
             if scale:
                 limits = np.iinfo(dtype)
-                inputs = np.clip(np.rint(inputs / scale + zero), limits.min, limits.max)
+                inputs = np.clip(inputs / scale + zero, limits.min, limits.max)
             interpreter.set_tensor(index, _cast(inputs, dtype))
             interpreter.invoke()
             detail = self._outputs[output]
