@@ -7,7 +7,7 @@
     [".review img", "audio", "canvas", "select", "input"].map(find);
   const store = `advance-review-${data.key}`;
   let decisions = {};
-  try { decisions = JSON.parse(localStorage.getItem(store)) || {}; } catch { /* none */ }
+  load();
   let at = 0;
   const OSM = "https://www.openstreetmap.org";
   const KINDS = { n: "node", w: "way", r: "relation" };
@@ -18,6 +18,10 @@
     review: "corrected in a review",
   };
   const key = pair => `${pair.recording}\n${pair.shift}`;
+
+  function load() {
+    try { decisions = JSON.parse(localStorage.getItem(store)) || {}; } catch { /* none */ }
+  }
 
   function save() {
     try { localStorage.setItem(store, JSON.stringify(decisions)); } catch { /* full */ }
@@ -205,6 +209,12 @@
       decided.remark = remark.value;
       save();
     }
+  });
+  // The page in another tab has written: the next decision here keeps those of the other.
+  addEventListener("storage", event => {
+    if (event.key !== store) return;
+    load();
+    show(at);
   });
   new ResizeObserver(drawMap).observe(canvas);
   show(0);

@@ -5,7 +5,6 @@ import json
 import math
 import re
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import soundfile
 import tensorflow as tf
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from advance_tf import labels
 from advance_tf.data.pairing import Pair
@@ -338,10 +338,48 @@ def test_the_review_writes_corrections_that_are_read_back(
         ("0, a.wav", "north"): ("reject", ""),
         ("1, a.wav", ""): ("correct", "harbour"),
     }
-    browser.refresh()
-    time.sleep(0.1)
-    assert browser.find_element(By.CLASS_NAME, "done").text == "3"
+    wait_for_done(browser, 3)
     assert browser.get_log("browser") == []
+
+
+def wait_for_done(browser, count):
+    """Reloads the page until it states `count` decisions; fails after 10 seconds."""
+
+    def states_count(_):
+        browser.execute_script("window.old = true")
+        browser.refresh()
+        # `refresh` may return while the old document is shown, or the new one loads.
+        new = "return !window.old && document.readyState === 'complete'"
+        WebDriverWait(browser, 10).until(lambda _: browser.execute_script(new))
+        return browser.find_element(By.CLASS_NAME, "done").text == str(count)
+
+    WebDriverWait(browser, 10).until(states_count)
+
+
+def test_a_review_in_two_tabs_keeps_the_decisions_of_both(browser, data_dir):
+    write_review(data_dir)
+    browser.get((data_dir / "review.html").as_uri())
+    browser.execute_script("localStorage.clear()")
+    wait_for_done(browser, 0)
+    first = browser.current_window_handle
+    browser.switch_to.new_window("tab")
+    browser.get((data_dir / "review.html").as_uri())
+    browser.execute_script("review.show(2)")
+    browser.find_element(By.TAG_NAME, "body").send_keys("r")
+    second = browser.current_window_handle
+    browser.switch_to.window(first)
+    done = browser.find_element(By.CLASS_NAME, "done")
+    WebDriverWait(browser, 10).until(lambda _: done.text == "1")
+    browser.find_element(By.TAG_NAME, "body").send_keys("a")
+    assert done.text == "2"
+    assert browser.execute_script("return review.table()").splitlines() == [
+        "recording,shift,decision,scene,remark",
+        '"0, a.wav",,accept,,',
+        '"1, a.wav",,reject,,',
+    ]
+    browser.switch_to.window(second)
+    browser.close()
+    browser.switch_to.window(first)
 
 
 def test_a_large_review_refers_to_the_files(data_dir):
