@@ -58,6 +58,11 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
 
+def part_path(folder: pathlib.Path, start: int, ending: str) -> pathlib.Path:
+    """The file of the rows that begin at `start`: its number in eight digits."""
+    return folder / f"{start:08d}{ending}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Parts:
     """The parts of one table in a folder.
@@ -83,7 +88,7 @@ class Parts:
 
     def path(self, start: int) -> pathlib.Path:
         """The file of the part that begins at a row."""
-        return self.folder / f"{start:08d}{self.ending}"
+        return part_path(self.folder, start, self.ending)
 
     def missing(self, shard: Shard | None = None) -> list[int]:
         """The first row of each part that is not done.

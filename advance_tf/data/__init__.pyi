@@ -14,6 +14,7 @@ from . import places as places
 from . import prepare as prepare
 from . import pretraining as pretraining
 from . import recordings as recordings
+from . import resumable_rows as resumable_rows
 from . import rows as rows
 from . import sampling as sampling
 from . import served as served

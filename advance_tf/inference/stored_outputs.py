@@ -15,6 +15,7 @@ from advance_tf.config_io import key_settings
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
+from advance_tf.data.resumable_rows import ResumableRows, remove_chunks
 from advance_tf.data.rows import ComputedRows, Rows
 from advance_tf.data.shards import media_state
 from advance_tf.features.log_mel import AUTHORS
@@ -24,10 +25,7 @@ from advance_tf.models.heads import embedding_model, with_mask
 from advance_tf.models.recognizer import sound_input_of
 from advance_tf.models.weights import stats_sha256
 from advance_tf.runs.workdir import Run
-from advance_tf.teacher.soft_labels import ResumableRows, remove_chunks
 from advance_tf.training.embeddings import used_towers
-
-_CHUNK_PAIRS = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,7 +77,13 @@ def compute_outputs(
     sizes = {name: int(output.shape[-1]) for name, output in model.output.items()}
     if not path.exists():
         chunks = folder / key
-        rows = ResumableRows(chunks, len(pairs), sum(sizes.values()))
+        rows = ResumableRows(
+            chunks,
+            len(pairs),
+            sum(sizes.values()),
+            content=f"outputs of {run.workdir} for these pairs",
+            remedy="Remove its folder and run the command again.",
+        )
         _append_missing(rows, run, model, pairs, batch_size, progress)
         with replacing_checked(path) as temporary, temporary.open("wb") as file:
             np.save(file, rows.array())
@@ -168,5 +172,5 @@ def _append_missing(
         for inputs, _ in batches:
             found = model.predict_on_batch(with_mask(model, inputs))
             values = [np.asarray(found[name], np.float32) for name in model.output]
-            rows.append(np.concatenate(values, axis=1), _CHUNK_PAIRS)
+            rows.append(np.concatenate(values, axis=1))
             bar.update(len(values[0]))

@@ -11,6 +11,7 @@ from advance_tf.config import RELEVANCE_MODES, FeatureConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.pairing import Pair, rows_of
+from advance_tf.data.resumable_rows import CHUNK_ROWS, remove_chunks
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.data.splits import TRAINING
 from advance_tf.files import replacing
@@ -25,9 +26,7 @@ from advance_tf.teacher.posteriors import (
     event_relevance,
 )
 from advance_tf.teacher.soft_labels import (
-    CHUNK_PAIRS,
     compute_soft_labels,
-    remove_chunks,
     resume_soft_labels,
     soft_labels_key,
 )
@@ -320,7 +319,7 @@ def compute_knowledge(
     features = features or FeatureConfig()
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
     path = soft_labels_path(knowledge_dir, key)
-    chunks_dir = path.with_name(f"{path.stem}-parts")
+    chunks_dir = _parts_folder(path)
     with lock_folder(pathlib.Path(knowledge_dir), "computation"):
         if not path.exists():
             computed = resume_soft_labels(
@@ -351,6 +350,11 @@ def compute_knowledge(
         _save_posteriors(knowledge_dir, knowledge, key)
         remove_chunks(chunks_dir)
         return knowledge
+
+
+def _parts_folder(path: pathlib.Path) -> pathlib.Path:
+    """The folder of the rows of soft labels that are not complete."""
+    return path.with_name(f"{path.stem}-parts")
 
 
 def compute_shard(
@@ -390,10 +394,10 @@ def compute_shard(
     if path.exists():
         return 0
     parts = Parts(
-        path.with_name(f"{path.stem}-parts"),
+        _parts_folder(path),
         {"soft_labels": key, "batch_size": batch_size},
         len(manifest.pairs),
-        -(-CHUNK_PAIRS // batch_size) * batch_size,
+        -(-CHUNK_ROWS // batch_size) * batch_size,
         ".npy",
     )
     parts.begin()

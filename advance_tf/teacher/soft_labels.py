@@ -3,7 +3,6 @@
 import hashlib
 import json
 import pathlib
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,148 +13,11 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
-from advance_tf.data.rows import (
-    ComputedRows,
-    Rows,
-    add_rows,
-    blocks,
-    number_rows,
-    path_rows,
-)
+from advance_tf.data.resumable_rows import ResumableRows
+from advance_tf.data.rows import Rows, add_rows, blocks, number_rows, path_rows
 from advance_tf.features.file_decoders import sound_decoder
 from advance_tf.features.pipelines import as_traced, without_autotuning
-from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
 from advance_tf.teacher.models import Teacher
-
-# Number of pairs in a chunk, the most that an interruption loses.
-CHUNK_PAIRS = 256
-
-
-class ResumableRows:
-    """Rows of float32 that are appended in order and written chunk by chunk.
-
-    With a folder only the rows of the next chunk are in memory.
-
-    Args:
-        folder: folder of the chunks, each named by its first row; existing chunks
-            are read and continued. None keeps the rows in memory only.
-        total: number of rows when complete.
-        columns: number of columns.
-
-    Raises:
-        ValueError: the folder contains chunks of other rows, or damaged ones.
-
-    Example:
-        >>> rows = ResumableRows(None, total=3, columns=2)
-        >>> rows.append(np.zeros((2, 2), np.float32), chunk_rows=10)
-        >>> len(rows), rows.array().shape
-        (2, (2, 2))
-    """
-
-    def __init__(
-        self, folder: str | pathlib.Path | None, total: int, columns: int
-    ) -> None:
-        self._folder = pathlib.Path(folder) if folder else None
-        self._columns = columns
-        self._total = total
-        # The first row of each chunk and the number of rows in all of them.
-        self._starts: list[int] = []
-        self._written = 0
-        # Chunks are in memory only without a folder.
-        self._chunks: list[np.ndarray] = []
-        self._pending: list[np.ndarray] = []
-        self._pending_rows = 0
-        if self._folder:
-            self._find_chunks(self._folder)
-
-    def __len__(self) -> int:
-        return self._written + self._pending_rows
-
-    def append(self, rows: np.ndarray, chunk_rows: int) -> None:
-        """Appends rows; writes a chunk once it is large enough or all rows are there.
-
-        Args:
-            rows: float32 [n, columns].
-            chunk_rows: minimum number of rows in a chunk, except the last.
-        """
-        self._pending.append(rows)
-        self._pending_rows += len(rows)
-        if self._pending_rows < chunk_rows and len(self) < self._total:
-            return
-        chunk = np.concatenate(self._pending)
-        if self._folder:
-            path = _chunk_path(self._folder, self._written)
-            with replacing(path) as temporary:
-                np.save(temporary, chunk)
-        else:
-            self._chunks.append(chunk)
-        self._add_chunk(len(chunk))
-        self._pending, self._pending_rows = [], 0
-
-    def array(self) -> np.ndarray:
-        """All rows appended so far, float32 [rows, columns]."""
-        written = blocks(self.written()) if self._folder else self._chunks
-        empty = np.empty((0, self._columns), np.float32)
-        return np.concatenate([empty, *written, *self._pending])
-
-    def written(self) -> Rows:
-        """The rows in the chunks of the folder, which are read when needed.
-
-        Returns:
-            float32 [rows, columns], all rows once the last one is appended.
-        """
-        shape = (self._written, self._columns)
-        return ComputedRows(self._read, shape, np.float32)
-
-    def _add_chunk(self, rows: int) -> None:
-        self._starts.append(self._written)
-        self._written += rows
-
-    def _read(self, indices: np.ndarray) -> np.ndarray:
-        """Rows of the chunks in the folder."""
-        assert self._folder is not None
-        rows = np.empty((len(indices), self._columns), np.float32)
-        numbers = np.searchsorted(self._starts, indices, side="right") - 1
-        for number in np.unique(numbers):
-            start, chosen = self._starts[number], numbers == number
-            chunk = np.load(_chunk_path(self._folder, start), allow_pickle=False)
-            rows[chosen] = chunk[indices[chosen] - start]
-        return rows
-
-    def _find_chunks(self, folder: pathlib.Path) -> None:
-        """Finds and validates the chunks of a folder, in order."""
-        while (path := _chunk_path(folder, self._written)).exists():
-            try:
-                # The map checks the size of the file and reads only its header.
-                chunk = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (*DAMAGED_FILE_ERRORS, OSError) as error:
-                raise ValueError(_chunk_error(path, str(error))) from error
-            if chunk.dtype != np.float32 or chunk.shape[1:] != (self._columns,):
-                received = f"received {chunk.dtype} of shape {chunk.shape}"
-                raise ValueError(_chunk_error(path, received))
-            if not len(chunk):
-                raise ValueError(_chunk_error(path, "received no row"))
-            self._add_chunk(len(chunk))
-        if self._written > self._total:
-            message = f"received more than {self._total} rows"
-            raise ValueError(_chunk_error(folder, message))
-
-
-def _chunk_path(folder: pathlib.Path, first: int) -> pathlib.Path:
-    return folder / f"{first:08d}.npy"
-
-
-def _chunk_error(path: pathlib.Path, reason: str) -> str:
-    return (
-        f"{path} must contain soft labels of an interrupted `advance teach` for these "
-        f"pairs; {reason}. Remove its folder and run `advance teach` again."
-    )
-
-
-def remove_chunks(folder: str | pathlib.Path) -> None:
-    """Removes the chunks of `ResumableRows`, if the folder exists."""
-    if pathlib.Path(folder).is_dir():
-        shutil.rmtree(folder)
 
 
 def soft_labels_key(
@@ -277,7 +139,13 @@ def resume_soft_labels(
     Raises:
         ValueError: as in `compute_soft_labels`.
     """
-    rows = ResumableRows(chunks_dir, len(pairs), len(labels.events()))
+    rows = ResumableRows(
+        chunks_dir,
+        len(pairs),
+        len(labels.events()),
+        content="soft labels of an interrupted `advance teach` for these pairs",
+        remedy="Remove its folder and run `advance teach` again.",
+    )
     bar = tqdm(
         total=len(pairs),
         initial=len(rows),
@@ -290,7 +158,7 @@ def resume_soft_labels(
         for batch in _clips(missing, data_dir, features, batch_size):
             logits = np.asarray(teacher.logits(batch.numpy()), np.float32)  # [B, 527]
             _check_logits(logits, pairs[len(rows) : len(rows) + len(batch)])
-            rows.append(logits, CHUNK_PAIRS)
+            rows.append(logits)
             bar.update(len(logits))
     return rows
 

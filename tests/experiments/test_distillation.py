@@ -8,6 +8,7 @@ import pytest
 
 from advance_tf.checksums import replacing_checked
 from advance_tf.config import TransferConfig
+from advance_tf.data import resumable_rows
 from advance_tf.data.dataset import make_dataset
 from advance_tf.experiments import distillation
 from advance_tf.inference import stored_outputs
@@ -135,15 +136,15 @@ def test_outputs_are_computed_once_and_resumed(
         )
         return np.asarray(found.scene_logits)
 
-    monkeypatch.setattr(stored_outputs, "_CHUNK_PAIRS", 8)
+    monkeypatch.setattr(resumable_rows, "CHUNK_ROWS", 8)
     sizes = []
     append = stored_outputs.ResumableRows.append
 
-    def interrupted(self, rows, chunk_rows):
+    def interrupted(self, rows):
         if len(sizes) == 4:
             raise KeyboardInterrupt
         sizes.append(len(rows))
-        append(self, rows, chunk_rows)
+        append(self, rows)
 
     monkeypatch.setattr(stored_outputs.ResumableRows, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -160,6 +161,12 @@ def test_outputs_are_computed_once_and_resumed(
     contents[len(contents) // 2] ^= 1
     path.write_bytes(contents)
     with pytest.raises(ValueError, match=f"{path.name} is damaged: its SHA-256"):
+        compute()
+    path.unlink()
+    chunk = tmp_path / path.stem / "00000000.npy"
+    chunk.parent.mkdir()
+    chunk.write_bytes(b"no array")
+    with pytest.raises(ValueError, match=r"must contain outputs of .*the command"):
         compute()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.config import FeatureConfig
+from advance_tf.data import resumable_rows
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.pairing import Pair
 from advance_tf.locks import lock_folder
@@ -171,7 +172,7 @@ def test_missing_posteriors_are_computed_from_stored_soft_labels(data_dir, tmp_p
 def test_an_interrupted_computation_is_resumed_and_chunks_are_removed(
     data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(soft_labels, "CHUNK_PAIRS", 10)
+    monkeypatch.setattr(resumable_rows, "CHUNK_ROWS", 10)
     with pytest.raises(KeyboardInterrupt):
         compute(StatisticTeacher(fail_after=30), data_dir, tmp_path)
     teacher = StatisticTeacher()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from advance_tf.config import FeatureConfig
-from advance_tf.teacher import soft_labels as module
+from advance_tf.data import resumable_rows
 from advance_tf.teacher.soft_labels import compute_soft_labels, soft_labels_key
 from tests.teacher.factories import (
     EVENTS,
@@ -49,7 +49,7 @@ def test_the_central_clip_of_every_pair_is_scored_in_order(data_dir, expected):
 def test_an_interrupted_computation_is_resumed(
     data_dir, expected, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "CHUNK_PAIRS", 10)
+    monkeypatch.setattr(resumable_rows, "CHUNK_ROWS", 10)
     options = {**OPTIONS, "chunks_dir": tmp_path / "chunks"}
     interrupted = StatisticTeacher(fail_after=25)
     with pytest.raises(KeyboardInterrupt):
