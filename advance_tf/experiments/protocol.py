@@ -128,7 +128,7 @@ def run_tables(
         for split, weights in zip(studies, chosen, strict=True)
     ]
     prepare_splits(study, studies, jobs_of, resources.teacher)
-    _train(studies, jobs_of, resources)
+    _train(studies, jobs_of, resources, studies)
     for jobs in jobs_of:
         reproduction.evaluate_jobs([job for job in jobs if not job.frozen_towers])
     texts = []
@@ -287,8 +287,10 @@ def _run_searches(
     resources: Resources,
 ) -> None:
     """Trains the jobs of searches; the folds share the soft labels of their split."""
+    # They name what the split shares, and never have a run: a row may have trained at
+    # another α than that of its recipe.
     first_jobs = [
-        [split.study.job(search.recipe, 0) for search in own]
+        [split.study.job(search.recipe, 0, subfolder="grid") for search in own]
         for split, own in zip(studies, searches, strict=True)
     ]
     prepare_splits(study, studies, first_jobs, resources.teacher)
@@ -306,6 +308,7 @@ def _run_searches(
         [fold for fold, _ in folds.values()],
         [jobs for _, jobs in folds.values()],
         resources,
+        studies,
     )
 
 
@@ -313,8 +316,12 @@ def _train(
     studies: Sequence[SplitStudy],
     jobs_of: Sequence[Sequence[Job]],
     resources: Resources,
+    wholes: Sequence[SplitStudy],
 ) -> None:
-    """Trains every job: heads on embeddings in memory where the towers are frozen."""
+    """Trains every job: heads on embeddings in memory where the towers are frozen.
+
+    The manifests of `wholes` have all pairs; those of folds have training pairs alone.
+    """
     work = [
         HeadJobs(
             split.manifest,
@@ -325,10 +332,11 @@ def _train(
     ]
     work = [each for each in work if each.jobs]
     if work:
-        # The folds of a training split have different pairs of the one data set.
-        pairs = {pair.stem: pair for each in work for pair in each.manifest.pairs}
+        # In the order of the manifest, as `advance fit` has them: the augmentation of a
+        # pair depends on its position. All splits have the pairs of the one data set.
+        pairs = {pair.key: pair for each in wholes for pair in each.manifest.pairs}
         of_heads = [job for each in work for job in each.jobs]
-        embeddings_of = load_all(of_heads, [pairs[stem] for stem in sorted(pairs)])
+        embeddings_of = load_all(of_heads, list(pairs.values()))
         run_head_jobs(work, embeddings_of, parallel=resources.parallel)
     others = [job for jobs in jobs_of for job in jobs if not job.frozen_towers]
     run_jobs(others, parallel=resources.parallel, lock=resources.lock)
