@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.experiments.folds import training_folds
-from advance_tf.experiments.frozen_heads import read_result
+from advance_tf.experiments.head_results import read_result
 from advance_tf.experiments.paper_tables import TABLES, paper_rows
 from advance_tf.experiments.repeated_splits import SplitStudy, in_folder
 from advance_tf.experiments.scheduler import Job
