@@ -99,6 +99,7 @@ def test_folds_test_each_site_once(folder, fabricated_advance):
         ({}, {"splits": 1}, "must be at least 2; received 1 and 0"),
         ({}, {"splits": 2, "folds": 2}, "^Either `splits` or `folds`"),
         ({"split_seed": 4}, {"splits": 2}, "received `split_protocol=site` and `spl"),
+        ({"train_fraction": 0.5}, {"folds": 2}, "received `train_fraction=0.5`. Leave"),
         ({"split_protocol": "pair"}, {"folds": 2}, "received `split_protocol=pair`"),
     ],
 )
