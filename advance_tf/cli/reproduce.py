@@ -140,8 +140,8 @@ def _checked_tables(values: FlagValues) -> list[int]:
             "Give --grid, or --table with numbers from 1 to 3 separated by commas, or "
             f"both; received --table={','.join(tables)}."
         )
-    grid_flags = ("grid_recipe", "alphas", "betas")
-    given = [f"--{name}" for name in grid_flags if values[name].value]
+    grid_flags = ("grid_recipe", "grid_folds", "alphas", "betas")
+    given = [f"--{name}" for name in grid_flags if values[name].present]
     if given and not values.grid:
         raise ValueError(
             f"{', '.join(given)} may be given with --grid only; received --table."
