@@ -107,6 +107,9 @@ def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_ad
     for other in ({"learning_rate": 0.1}, {"split_seed": 7}, {"patience": 1}):
         with pytest.raises(ValueError, match=f"{next(iter(other))}`? was"):
             reopen(**other)
+    with pytest.raises(ValueError, match="`precision` was 'auto', now 'float32'"):
+        reopen(precision="float32")
+    assert reopen(precision="auto").config.training.precision == "auto"
     (study.workdir / "settings.json").write_text("[1")
     with pytest.raises(ValueError, match="must hold the settings of a study"):
         reopen()
