@@ -21,6 +21,7 @@ from advance_tf.experiments.study import Study, prepare_study
 from advance_tf.runs.training import find_manifest
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import load_knowledge
+from advance_tf.training.unused_settings import unused_settings
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def run_tables(
     recipes = reproduction.table_recipes(tables, rows)
     given = _given_weights(row_alphas, recipes)
     _warn_of_one_alpha(study, recipes)
+    _warn_of_unused(study, recipes)
     several = bool(splits or folds)
     if several and manifest_path:
         raise ValueError(
@@ -158,6 +160,24 @@ def _warn_of_one_alpha(study: Study, recipes: Sequence[str]) -> None:
         )
 
 
+def _warn_of_unused(study: Study, recipes: Sequence[str]) -> None:
+    """Warns, once each, of settings that have no effect on jobs with frozen towers."""
+    texts: dict[str, None] = {}
+    for job in (study.job(recipe, 0) for recipe in recipes):
+        # Runs in processes of their own warn in their logs.
+        if job.frozen_towers:
+            texts |= dict.fromkeys(unused_settings(job.config))
+            if job.config.training.test_epochs:
+                text = (
+                    "test_epochs has no effect on rows with frozen towers, which are "
+                    "trained in memory and leave no scores of their epochs. Leave it "
+                    "out, or set `cached_views=0`."
+                )
+                texts |= {text: None}
+    for text in texts:
+        _log.warning("%s", text)
+
+
 def _given_weights(texts: Sequence[str], recipes: Sequence[str]) -> Weights:
     """Reads "recipe=α"; ValueError for another form or a row that is not there."""
     weights = {}
@@ -202,6 +222,7 @@ def run_grid(
     manifest = _find_manifest(study, manifest_path)
     whole = SplitStudy(study, manifest)
     search = _plan(whole, grid.recipe, grid)
+    _warn_of_unused(study, [search.recipe])
     _run_searches(study, [whole], [[search]], resources)
     return grid_search.write(study, search)
 

@@ -210,3 +210,17 @@ def test_heads_of_a_job_are_those_of_its_run_on_augmented_views(
     assert [row["stem"] for row in rows] == list(expected.stems)
     probs = [[float(row[scene]) for scene in labels.scenes()] for row in rows]
     np.testing.assert_allclose(probs, expected.scene_probs, rtol=0, atol=1e-5)
+
+
+def test_settings_without_effect_on_frozen_rows_are_named_once(
+    tmp_path, fabricated_advance, caplog
+):
+    rows = ["table1_both", "table1_event"]
+    given = {"test_epochs": True, "precision": "mixed_float16"}
+    trained = open_small_study(tmp_path, fabricated_advance, **given)
+    protocol._warn_of_unused(trained, rows)
+    assert not caplog.text
+    frozen = open_small_study(tmp_path, fabricated_advance, **given, **FROZEN)
+    protocol._warn_of_unused(frozen, rows)
+    assert caplog.text.count("test_epochs has no effect") == 1
+    assert caplog.text.count("precision=mixed_float16 has no effect") == 1
