@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from advance_tf.config import TransferConfig
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.experiments.folds import training_folds
@@ -108,6 +109,17 @@ class Search:
     runs_of: dict[tuple[float, float], list[Job]]
 
 
+def uses_beta(transfer: TransferConfig) -> bool:
+    """Whether a transfer loss has a β: L_E has it, L_E1 alone and the others do not.
+
+    >>> uses_beta(TransferConfig(transfer="event", beta=0.001))
+    True
+    >>> uses_beta(TransferConfig(transfer="event", beta=0.0))
+    False
+    """
+    return transfer.transfer == "event" and transfer.beta > 0
+
+
 def _check_recipe(recipe: str) -> None:
     recipes = sorted({row.recipe for table in TABLES for row in paper_rows(table)})
     if recipe not in recipes:
@@ -153,12 +165,13 @@ def plan(
         )
     over_alpha = tuple(sorted({float(alpha) for alpha in alphas or _ALPHAS}))
     over_beta: tuple[float, ...] = (transfer.beta,)
-    if transfer.transfer == "event":
+    if uses_beta(transfer):
         over_beta = tuple(sorted({float(beta) for beta in betas or _BETAS}))
     elif betas:
         raise ValueError(
             f"betas needs a `grid_recipe` with L_E (Eq. 10); {recipe} has "
-            f"`transfer={transfer.transfer!r}`. Leave `betas` out."
+            f"`transfer={transfer.transfer!r}` and `beta={transfer.beta:g}`. Leave "
+            "`betas` out."
         )
     points = [(alpha, beta) for alpha in over_alpha for beta in over_beta]
     runs_of: dict[tuple[float, float], list[Job]] = {point: [] for point in points}

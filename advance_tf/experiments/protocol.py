@@ -277,18 +277,23 @@ def _search(
             f"{', '.join(twice)}. Leave `row_alphas` of these rows out, or choose the "
             "row to search with `grid_recipe`."
         )
-    searches = []
-    for split in studies:
-        own = []
-        for recipe in searched:
-            transfer = split.study.job(recipe, 0).config.transfer
-            # β is a weight of L_E alone, and 0 in the recipe of L_E1.
-            has_beta = transfer.transfer == "event" and transfer.beta > 0
-            betas = grid.betas if has_beta else ()
-            if transfer.transfer == "event" and not has_beta:
-                betas = (0.0,)
-            own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
-        searches.append(own)
+    betas_of = {
+        recipe: grid.betas
+        for recipe in searched
+        if grid_search.uses_beta(study.job(recipe, 0).config.transfer)
+    }
+    if grid.betas and not betas_of:
+        raise ValueError(
+            "betas needs a row with L_E (Eq. 10), whose β is above 0; received "
+            f"{', '.join(searched)}. Leave `betas` out, or add rows."
+        )
+    grids = [
+        (recipe, dataclasses.replace(grid, betas=betas_of.get(recipe, ())))
+        for recipe in searched
+    ]
+    searches = [
+        [_plan(split, recipe, own) for recipe, own in grids] for split in studies
+    ]
     _run_searches(study, studies, searches, resources)
     chosen: list[Weights] = []
     for split, own in zip(studies, searches, strict=True):

@@ -78,6 +78,14 @@ def test_without_the_event_loss_beta_is_not_searched(study, manifest):
         grid_search.plan(study, manifest, "table1_kl_audio", [1], [0], 1)
 
 
+def test_beta_of_l_e1_alone_is_not_searched(study, manifest):
+    search = grid_search.plan(study, manifest, "table3_event_kl", [1, 10], [], 1)
+    assert search.betas == (0.0,)
+    assert [len(jobs) for jobs in search.jobs] == [2] * 5
+    with pytest.raises(ValueError, match="table3_event_kl has .* and `beta=0`. Leave"):
+        grid_search.plan(study, manifest, "table3_event_kl", [1], [0.1], 1)
+
+
 def test_close_values_have_different_folders(study, manifest):
     alphas = [0.1234567, 0.1234568]
     search = grid_search.plan(study, manifest, "table1_kl_audio", alphas, [], 1)

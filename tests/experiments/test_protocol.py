@@ -114,6 +114,9 @@ def test_a_manifest_and_repeated_splits_contradict_each_other(
         run_tables(study, [3], 1, splits=2, grid=Grid(recipe="table1_event"))
     with pytest.raises(ValueError, match="with a transfer loss; received table1_both"):
         run_tables(study, [1], 1, splits=2, rows=["table1_both"], grid=Grid())
+    rows = ["table1_kl_audio", "table1_sq_audio"]
+    with pytest.raises(ValueError, match="^betas needs a row with L_E .* received "):
+        run_tables(study, [1], 1, splits=2, rows=rows, grid=Grid(betas=(0.1,)))
     alphas = ["table1_event=0.1", "table1_kl_audio=1"]
     with pytest.raises(ValueError, match="received both for table1_kl_audio. Leave"):
         run_tables(
