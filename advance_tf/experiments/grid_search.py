@@ -6,9 +6,11 @@ once, and a point has the mean score over folds and seeds. The validation and th
 split have no part in the choice.
 """
 
+import collections
 import csv
 import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,7 +36,7 @@ with requires_extra("report"):
 
 # The sum over 527 events makes a squared distance of logits (Eq. 4, 6) hundreds of
 # times L_s, and the compound loss (Eq. 8) a few times.
-_ALPHAS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
+_ALPHAS = (0.00001, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 _BETAS = (0.0, 0.001, 0.1, 10.0)
 FOLDS = 5
 
@@ -144,7 +146,7 @@ def plan(
         manifest: its pairs and splits; the training split is divided into folds.
         grid_recipe: name of a recipe with a transfer loss; β is searched only
             with L_E. None for "table1_event", both inputs with L_s + L_E.
-        alphas: values of α; empty for 0.0001 to 1.
+        alphas: values of α; empty for 0.00001 to 1.
         betas: values of β; empty for 0 to 10.
         runs: number of seeds of each point and fold, 0 to runs − 1.
         folds: number of folds of the training split.
@@ -232,6 +234,59 @@ def best_point(search: Search) -> tuple[float, float]:
     return search.alphas[i], search.betas[j]
 
 
+def edges(search: Search) -> list[str]:
+    """States where the best point is at the edge of the grid, so that it may be beyond.
+
+    Args:
+        search: a search whose jobs are trained.
+
+    Returns:
+        A sentence for α, for β, for both or for none. A value of 0 is no edge, as there
+        is no smaller one.
+    """
+    mean = surface(search).mean(axis=2)
+    i, j = np.unravel_index(mean.argmax(), mean.shape)
+    found = []
+    for name, values, place, scores in (
+        ("α", search.alphas, int(i), mean[:, j]),
+        ("β", search.betas, int(j), mean[i]),
+    ):
+        if len(values) > 1 and np.all(scores == scores[0]):
+            found.append(f"every {name} of the grid has the same score")
+        elif place == len(values) - 1 > 0:
+            found.append(_edge(name, values[place], "larger"))
+        elif place == 0 < len(values) - 1 and values[0] > 0:
+            found.append(_edge(name, values[place], "smaller"))
+    return found
+
+
+def _edge(name: str, value: float, side: str) -> str:
+    return f"{name} = {value:g} is at the edge of the grid: add {side} values"
+
+
+def edge_notes(searches: Sequence[Sequence[Search]]) -> dict[str, str]:
+    """What `edges` states of the searches of one study or of several splits.
+
+    Args:
+        searches: those of each split, whose jobs are trained.
+
+    Returns:
+        Recipe → a sentence, of recipes with one.
+    """
+    counts: dict[str, collections.Counter[str]] = {}
+    for search in itertools.chain.from_iterable(searches):
+        counts.setdefault(search.recipe, collections.Counter()).update(edges(search))
+    several = len(searches) > 1
+    return {
+        recipe: "; ".join(
+            f"{text} (in {count} of {len(searches)} splits)" if several else text
+            for text, count in own.items()
+        )
+        for recipe, own in counts.items()
+        if own
+    }
+
+
 def write(study: Study, search: Search) -> str:
     """Writes grid-<recipe>.csv and .png of a study.
 
@@ -240,7 +295,7 @@ def write(study: Study, search: Search) -> str:
         search: a search whose jobs are trained.
 
     Returns:
-        A sentence with the best point and its score.
+        The best point and its score, and whether it is at the edge of the grid.
     """
     scores = surface(search)
     mean = scores.mean(axis=2)
@@ -279,4 +334,5 @@ def write(study: Study, search: Search) -> str:
         f"{search.recipe}: best on {len(search.folds)} folds of the training split: "
         f"`alpha={alpha}` `beta={beta}` with weighted F {100 * mean.max():.2f} %, "
         f"{scores.shape[2]} run(s) per grid point."
+        + "".join(f" {text[0].upper()}{text[1:]}." for text in edges(search))
     )

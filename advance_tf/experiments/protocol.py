@@ -9,6 +9,7 @@ from advance_tf.data.splits import SPLITS
 from advance_tf.experiments import grid_search, reproduction
 from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
 from advance_tf.experiments.grid_search import Search
+from advance_tf.experiments.paper_tables import paper_rows
 from advance_tf.experiments.repeated_splits import (
     SplitStudy,
     open_splits,
@@ -122,9 +123,11 @@ def run_tables(
             # ValueError for a split without pairs, before anything is trained.
             split.manifest.pairs_of(name)
     chosen: list[Weights] = [given for _ in studies]
+    notes: Mapping[str, str] = {}
     if grid is not None:
-        searched = _search(study, studies, recipes, grid, given, resources)
-        chosen = [{**given, **own} for own in searched]
+        searches = _search(study, studies, recipes, grid, given, resources)
+        chosen = [{**given, **_best_weights(own)} for own in searches]
+        notes = grid_search.edge_notes(searches)
     jobs_of = [
         reproduction.table_jobs(split.study, tables, runs, weights, rows)
         for split, weights in zip(studies, chosen, strict=True)
@@ -135,14 +138,22 @@ def run_tables(
         reproduction.evaluate_jobs([job for job in jobs if not job.frozen_towers])
     texts = []
     for table in tables:
+        of_table = {row.recipe for row in paper_rows(table, rows)}
+        note = _search_note({r: text for r, text in notes.items() if r in of_table})
         if several:
             name = f"splits{splits}" if splits else f"folds{folds}"
             found = split_table(studies, table, jobs_of)
             path = f"table{table}_{name}"
-            texts.append(write_split_table(study.workdir, path, found))
+            texts.append(write_split_table(study.workdir, path, found, note))
         else:
-            texts.append(reproduction.write_table(study, table, runs, rows))
+            texts.append(reproduction.write_table(study, table, runs, rows, note))
     return texts
+
+
+def _search_note(notes: Mapping[str, str]) -> str:
+    """What a table states of its searches; "" for nothing."""
+    texts = [f"{recipe}: {text}." for recipe, text in notes.items()]
+    return f"Searched weights. {' '.join(texts)}" if texts else ""
 
 
 def _warn_of_one_alpha(study: Study, recipes: Sequence[str]) -> None:
@@ -252,7 +263,7 @@ def _search(
     grid: Grid,
     given: Weights,
     resources: Resources,
-) -> list[Weights]:
+) -> list[list[Search]]:
     """Searches the weights of recipes with a transfer loss in every split."""
     if grid.recipe not in (None, *recipes):
         raise ValueError(
@@ -295,15 +306,16 @@ def _search(
         [_plan(split, recipe, own) for recipe, own in grids] for split in studies
     ]
     _run_searches(study, studies, searches, resources)
-    chosen: list[Weights] = []
-    for split, own in zip(studies, searches, strict=True):
-        weights = {}
-        for search in own:
+    for split, trained in zip(studies, searches, strict=True):
+        for search in trained:
             grid_search.write(split.study, search)
-            alpha, beta = grid_search.best_point(search)
-            weights[search.recipe] = {"alpha": alpha, "beta": beta}
-        chosen.append(weights)
-    return chosen
+    return searches
+
+
+def _best_weights(searches: Sequence[Search]) -> Weights:
+    """The best point of each search of a split."""
+    points = {s.recipe: grid_search.best_point(s) for s in searches}
+    return {recipe: {"alpha": a, "beta": b} for recipe, (a, b) in points.items()}
 
 
 def _run_searches(

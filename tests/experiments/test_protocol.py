@@ -57,7 +57,7 @@ def used(monkeypatch):
 
     monkeypatch.setattr(protocol, "run_head_jobs", record)
     monkeypatch.setattr(protocol, "split_table", lambda splits, table, jobs: jobs)
-    monkeypatch.setattr(protocol, "write_split_table", lambda folder, name, jobs: jobs)
+    monkeypatch.setattr(protocol, "write_split_table", lambda *given: given[2:])
     return found
 
 
@@ -68,8 +68,12 @@ def test_every_split_is_searched_inside_its_training_split(
         tmp_path, fabricated_advance, audio_weights=teacher, **FROZEN
     )
     grid = Grid(alphas=(0.1, 0.3), betas=(0.01,), folds=2, recipe="table1_event")
-    (jobs_of,) = run_tables(
+    ((jobs_of, note),) = run_tables(
         study, [1], 1, splits=2, grid=grid, resources=Resources(teacher)
+    )
+    assert note == (
+        "Searched weights. table1_event: α = 0.3 is at the edge of the grid: add "
+        "larger values (in 2 of 2 splits)."
     )
     splits = open_splits(study, splits=2)
     searched = [(j, m) for j, m in used if "/grid/" in str(j.workdir)]

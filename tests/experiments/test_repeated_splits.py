@@ -132,7 +132,8 @@ def test_differences_are_paired_by_split(splits, table):
 
 
 def test_three_files_have_the_same_numbers(folder, table):
-    text = write_split_table(folder, "table3_splits3", table)
+    text = write_split_table(folder, "table3_splits3", table, "A note.")
+    assert text.endswith("\n\nA note.\n")
     assert (folder / "table3_splits3.md").read_text() == text
     assert text.startswith("## Table 3 over 3 splits: the transfer loss alone")
     assert "> **random predictions**" in text
