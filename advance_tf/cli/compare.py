@@ -72,5 +72,11 @@ def _workdirs(methods: str) -> dict[str, list[pathlib.Path]]:
                 "--methods must be name=pattern of existing run folders, separated by "
                 f"semicolons; received {part!r}."
             )
+        if name.strip() in found:
+            raise ValueError(
+                "--methods must name each method once; received "
+                f"{name.strip()!r} twice. Use one pattern for all of its runs, or "
+                "another name."
+            )
         found[name.strip()] = folders
     return found

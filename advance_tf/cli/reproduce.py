@@ -57,7 +57,7 @@ def define(values: FlagValues) -> None:
         ("table", "Tables: 1, 2, 3."),
         ("rows", "Recipes of the rows to train; their L_s is added. (default: all)"),
         ("row_alphas", "Alpha of rows, such as table1_kl_audio=0.01, for --table."),
-        ("alphas", "Values of alpha for --grid. (default: 0.0001 to 1)"),
+        ("alphas", "Values of alpha for --grid. (default: 0.00001 to 1)"),
         ("betas", "Values of beta for --grid. (default: 0 to 10)"),
     ):
         flags.DEFINE_list(name, None, help, flag_values=values)
@@ -140,8 +140,8 @@ def _checked_tables(values: FlagValues) -> list[int]:
             "Give --grid, or --table with numbers from 1 to 3 separated by commas, or "
             f"both; received --table={','.join(tables)}."
         )
-    grid_flags = ("grid_recipe", "alphas", "betas")
-    given = [f"--{name}" for name in grid_flags if values[name].value]
+    grid_flags = ("grid_recipe", "grid_folds", "alphas", "betas")
+    given = [f"--{name}" for name in grid_flags if values[name].present]
     if given and not values.grid:
         raise ValueError(
             f"{', '.join(given)} may be given with --grid only; received --table."

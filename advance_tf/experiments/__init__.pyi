@@ -3,6 +3,7 @@ from . import distillation as distillation
 from . import folds as folds
 from . import frozen_heads as frozen_heads
 from . import grid_search as grid_search
+from . import head_results as head_results
 from . import paper_tables as paper_tables
 from . import protocol as protocol
 from . import recipes as recipes

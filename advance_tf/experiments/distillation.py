@@ -300,13 +300,11 @@ def _combine_settings(
     way_out = "Restore it, or use another `workdir`."
     with reading(path, "hold the settings of a distillation", way_out):
         stored = dict(json.loads(path.read_text(encoding="utf-8")))
-        combined = _replaced(DistillationSettings(**stored["settings"]), settings)
-        given = _record(runs, combined)
-        hashes = [
-            [teacher["weights_sha256"] for teacher in record["teachers"]]
-            for record in (stored, given)
-        ]
-    differs = hashes[0] != hashes[1] or stored["settings"] != given["settings"]
+        own = DistillationSettings(**stored["settings"])
+        hashes = [teacher["weights_sha256"] for teacher in stored["teachers"]]
+    # Outside the block: an error in what is given is none of the file.
+    combined = _replaced(own, settings)
+    differs = hashes != [run.weights_sha256 for run in runs] or combined != own
     if differs and has_trained(workdir):
         raise ValueError(
             "A student is resumed with the teachers and the settings that it was "

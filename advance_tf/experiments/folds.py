@@ -1,8 +1,11 @@
 """Folds by site: of a whole data set, and inside a training split."""
 
+import collections
 import dataclasses
+import math
 import warnings
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -15,20 +18,23 @@ with requires_extra("report"):
     from sklearn.model_selection import StratifiedGroupKFold
 
 
-def split_into_folds(pairs: Sequence[Pair], folds: int, seed: int = 0) -> np.ndarray:
+def split_into_folds(
+    pairs: Sequence[Pair], folds: int, seed: int = 0, *, setting: str = "folds"
+) -> np.ndarray:
     """Assigns the sites to folds, so that the scenes are spread evenly over them.
 
     Args:
         pairs: pairs of a data set or of a split.
         folds: number of folds, at least 2.
         seed: seed of the order in which sites are assigned.
+        setting: name of the setting of the number of folds, for errors.
 
     Returns:
         The fold of each pair, int64 [n] in [0, folds). No site is in two folds.
 
     Raises:
-        ValueError: there are fewer than 2 folds, or all sites of a scene are in one
-            fold, so that without it the scene cannot be trained.
+        ValueError: there are fewer than 2 folds, too few sites or pairs, or all sites
+            of a scene are in one fold, so that without it the scene cannot be trained.
 
     Source: scikit-learn's StratifiedGroupKFold with sites as groups.
 
@@ -38,13 +44,19 @@ def split_into_folds(pairs: Sequence[Pair], folds: int, seed: int = 0) -> np.nda
         [2, 2, 2]
     """
     if folds < 2:
-        raise ValueError(f"folds must be at least 2; received {folds}.")
+        raise ValueError(f"{setting} must be at least 2; received {folds}.")
     scenes = np.array([pair.scene for pair in pairs])
     sites = np.array([pair.site for pair in pairs])
     if len(set(sites.tolist())) < folds:
         raise ValueError(
             f"Each fold must have a site; received {len(set(sites.tolist()))} sites "
-            f"for {folds} folds. Lower `folds`."
+            f"for {folds} folds. Lower `{setting}`."
+        )
+    largest, count = collections.Counter(scenes.tolist()).most_common(1)[0]
+    if count < folds:
+        raise ValueError(
+            f"At least one scene must have a pair for each of {folds} folds; the "
+            f"largest, {largest}, has {count}. Lower `{setting}`."
         )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(pairs), np.int64)
@@ -57,8 +69,8 @@ def split_into_folds(pairs: Sequence[Pair], folds: int, seed: int = 0) -> np.nda
         if len(set(fold_of[scenes == scene].tolist())) < 2:
             raise ValueError(
                 f"Each scene must have sites in at least two folds; all sites of "
-                f"{scene} are in one of {folds}. Add sites of the scene or use another "
-                "`split_seed`."
+                f"{scene} are in one of {folds}. Add sites of the scene, or use "
+                f"another number of `{setting}`."
             )
     return fold_of
 
@@ -84,7 +96,9 @@ def cross_validation(
         ValueError: see `split_into_folds`.
     """
     fold_of = split_into_folds(manifest.pairs, folds, seed)
-    part = round(validation_fraction * folds / (folds - 1), 6)
+    # Rounded up, so that 1/9 of 9 sites is one. The floors are those of decimals.
+    exact = Fraction(repr(float(validation_fraction))) * folds / (folds - 1)
+    part = math.ceil(exact * 10**6) / 10**6
     manifests = []
     for fold in range(folds):
         others = [
@@ -123,7 +137,7 @@ def training_folds(manifest: Manifest, folds: int, seed: int = 0) -> list[Manife
         ValueError: see `split_into_folds`.
     """
     pairs = manifest.pairs_of(splits.TRAINING)
-    fold_of = split_into_folds(pairs, folds, seed)
+    fold_of = split_into_folds(pairs, folds, seed, setting="grid_folds")
     return [
         _audited(
             manifest,

@@ -17,14 +17,14 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from advance_tf.checksums import replacing_checked, verify
+from advance_tf.checksums import replacing_checked
 from advance_tf.config import Config
 from advance_tf.config_io import replace_fields, to_dict
 from advance_tf.data.dataset import scene_numbers
@@ -37,9 +37,9 @@ from advance_tf.experiments.activation_jobs import (
     train_activation_job,
     write_activations,
 )
+from advance_tf.experiments.head_results import is_trained, write_result
 from advance_tf.experiments.reproduction import predictions_of
-from advance_tf.experiments.scheduler import RESULT, Job, thread_settings
-from advance_tf.files import reading
+from advance_tf.experiments.scheduler import Job, thread_settings
 from advance_tf.metrics.evaluation import evaluate_predictions
 from advance_tf.metrics.tables import predictions_csv
 from advance_tf.models.heads import build_heads
@@ -49,7 +49,6 @@ from advance_tf.training.embeddings import Embeddings
 from advance_tf.training.frozen import embedding_folder, load_embeddings
 from advance_tf.training.heads import HeadModel, HeadTrainer, fit_best
 
-_RESULT_KEYS = ("config", "manifest_sha256", "best_score")
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
@@ -155,46 +154,6 @@ class HeadJobs:
     manifest: Manifest
     jobs: tuple[Job, ...]
     knowledge_dir: pathlib.Path | None
-
-
-def read_result(job: Job) -> dict[str, Any]:
-    """Reads what `run_head_jobs` wrote for a job.
-
-    Args:
-        job: a job.
-
-    Returns:
-        The contents of its heads.json; empty if there is none.
-    """
-    path = job.workdir / RESULT
-    if not path.exists():
-        return {}
-    verify(path)
-    way_out = "Remove it to train these heads again."
-    with reading(path, "hold the result of trained heads", way_out):
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-        missing = [name for name in _RESULT_KEYS if name not in found]
-        if missing:
-            raise KeyError(missing[0])
-    return found
-
-
-def is_trained(job: Job, manifest: Manifest) -> bool:
-    """Whether a job has a result of its configuration on this split."""
-    found = read_result(job)
-    return bool(found) and (
-        (found["config"], found["manifest_sha256"])
-        == (_comparable(job.config), manifest.sha256)
-    )
-
-
-def _comparable(config: Config) -> dict[str, Any]:
-    """The configuration as JSON, without the folders of the data."""
-    # JSON has lists instead of tuples.
-    values: dict[str, Any] = json.loads(json.dumps(to_dict(config)))
-    for name in ("data_dir", "cache_dir"):
-        del values["data"][name]
-    return values
 
 
 EmbeddingsOf = Mapping[str, Embeddings | ActivationFiles]
@@ -327,13 +286,7 @@ def _write(job: Job, manifest: Manifest, model: HeadModel, rows: list[int]) -> N
         )
         with replacing_checked(predictions_of(job)) as temporary:
             temporary.write_text(predictions_csv(evaluation), encoding="utf-8")
-    contents = {
-        "config": _comparable(job.config),
-        "manifest_sha256": manifest.sha256,
-        **dataclasses.asdict(model.progress),
-    }
-    with replacing_checked(job.workdir / RESULT) as temporary:
-        temporary.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    write_result(job, manifest, model.progress)
 
 
 def run_head_jobs(

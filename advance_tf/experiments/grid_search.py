@@ -6,18 +6,21 @@ once, and a point has the mean score over folds and seeds. The validation and th
 split have no part in the choice.
 """
 
+import collections
 import csv
 import dataclasses
 import io
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from advance_tf.config import TransferConfig
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest
 from advance_tf.experiments.folds import training_folds
-from advance_tf.experiments.frozen_heads import read_result
+from advance_tf.experiments.head_results import read_result
 from advance_tf.experiments.paper_tables import TABLES, paper_rows
 from advance_tf.experiments.repeated_splits import SplitStudy, in_folder
 from advance_tf.experiments.scheduler import Job
@@ -33,7 +36,7 @@ with requires_extra("report"):
 
 # The sum over 527 events makes a squared distance of logits (Eq. 4, 6) hundreds of
 # times L_s, and the compound loss (Eq. 8) a few times.
-_ALPHAS = (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
+_ALPHAS = (0.00001, 0.0001, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 _BETAS = (0.0, 0.001, 0.1, 10.0)
 FOLDS = 5
 
@@ -108,6 +111,17 @@ class Search:
     runs_of: dict[tuple[float, float], list[Job]]
 
 
+def uses_beta(transfer: TransferConfig) -> bool:
+    """Whether a transfer loss has a β: L_E has it, L_E1 alone and the others do not.
+
+    >>> uses_beta(TransferConfig(transfer="event", beta=0.001))
+    True
+    >>> uses_beta(TransferConfig(transfer="event", beta=0.0))
+    False
+    """
+    return transfer.transfer == "event" and transfer.beta > 0
+
+
 def _check_recipe(recipe: str) -> None:
     recipes = sorted({row.recipe for table in TABLES for row in paper_rows(table)})
     if recipe not in recipes:
@@ -132,7 +146,7 @@ def plan(
         manifest: its pairs and splits; the training split is divided into folds.
         grid_recipe: name of a recipe with a transfer loss; β is searched only
             with L_E. None for "table1_event", both inputs with L_s + L_E.
-        alphas: values of α; empty for 0.0001 to 1.
+        alphas: values of α; empty for 0.00001 to 1.
         betas: values of β; empty for 0 to 10.
         runs: number of seeds of each point and fold, 0 to runs − 1.
         folds: number of folds of the training split.
@@ -153,12 +167,13 @@ def plan(
         )
     over_alpha = tuple(sorted({float(alpha) for alpha in alphas or _ALPHAS}))
     over_beta: tuple[float, ...] = (transfer.beta,)
-    if transfer.transfer == "event":
+    if uses_beta(transfer):
         over_beta = tuple(sorted({float(beta) for beta in betas or _BETAS}))
     elif betas:
         raise ValueError(
             f"betas needs a `grid_recipe` with L_E (Eq. 10); {recipe} has "
-            f"`transfer={transfer.transfer!r}`. Leave `betas` out."
+            f"`transfer={transfer.transfer!r}` and `beta={transfer.beta:g}`. Leave "
+            "`betas` out."
         )
     points = [(alpha, beta) for alpha in over_alpha for beta in over_beta]
     runs_of: dict[tuple[float, float], list[Job]] = {point: [] for point in points}
@@ -219,6 +234,59 @@ def best_point(search: Search) -> tuple[float, float]:
     return search.alphas[i], search.betas[j]
 
 
+def edges(search: Search) -> list[str]:
+    """States where the best point is at the edge of the grid, so that it may be beyond.
+
+    Args:
+        search: a search whose jobs are trained.
+
+    Returns:
+        A sentence for α, for β, for both or for none. A value of 0 is no edge, as there
+        is no smaller one.
+    """
+    mean = surface(search).mean(axis=2)
+    i, j = np.unravel_index(mean.argmax(), mean.shape)
+    found = []
+    for name, values, place, scores in (
+        ("α", search.alphas, int(i), mean[:, j]),
+        ("β", search.betas, int(j), mean[i]),
+    ):
+        if len(values) > 1 and np.all(scores == scores[0]):
+            found.append(f"every {name} of the grid has the same score")
+        elif place == len(values) - 1 > 0:
+            found.append(_edge(name, values[place], "larger"))
+        elif place == 0 < len(values) - 1 and values[0] > 0:
+            found.append(_edge(name, values[place], "smaller"))
+    return found
+
+
+def _edge(name: str, value: float, side: str) -> str:
+    return f"{name} = {value:g} is at the edge of the grid: add {side} values"
+
+
+def edge_notes(searches: Sequence[Sequence[Search]]) -> dict[str, str]:
+    """What `edges` states of the searches of one study or of several splits.
+
+    Args:
+        searches: those of each split, whose jobs are trained.
+
+    Returns:
+        Recipe → a sentence, of recipes with one.
+    """
+    counts: dict[str, collections.Counter[str]] = {}
+    for search in itertools.chain.from_iterable(searches):
+        counts.setdefault(search.recipe, collections.Counter()).update(edges(search))
+    several = len(searches) > 1
+    return {
+        recipe: "; ".join(
+            f"{text} (in {count} of {len(searches)} splits)" if several else text
+            for text, count in own.items()
+        )
+        for recipe, own in counts.items()
+        if own
+    }
+
+
 def write(study: Study, search: Search) -> str:
     """Writes grid-<recipe>.csv and .png of a study.
 
@@ -227,7 +295,7 @@ def write(study: Study, search: Search) -> str:
         search: a search whose jobs are trained.
 
     Returns:
-        A sentence with the best point and its score.
+        The best point and its score, and whether it is at the edge of the grid.
     """
     scores = surface(search)
     mean = scores.mean(axis=2)
@@ -266,4 +334,5 @@ def write(study: Study, search: Search) -> str:
         f"{search.recipe}: best on {len(search.folds)} folds of the training split: "
         f"`alpha={alpha}` `beta={beta}` with weighted F {100 * mean.max():.2f} %, "
         f"{scores.shape[2]} run(s) per grid point."
+        + "".join(f" {text[0].upper()}{text[1:]}." for text in edges(search))
     )

@@ -9,6 +9,7 @@ from advance_tf.data.splits import SPLITS
 from advance_tf.experiments import grid_search, reproduction
 from advance_tf.experiments.frozen_heads import HeadJobs, load_all, run_head_jobs
 from advance_tf.experiments.grid_search import Search
+from advance_tf.experiments.paper_tables import paper_rows
 from advance_tf.experiments.repeated_splits import (
     SplitStudy,
     open_splits,
@@ -21,6 +22,7 @@ from advance_tf.experiments.study import Study, prepare_study
 from advance_tf.runs.training import find_manifest
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import load_knowledge
+from advance_tf.training.unused_settings import unused_settings
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ def run_tables(
     recipes = reproduction.table_recipes(tables, rows)
     given = _given_weights(row_alphas, recipes)
     _warn_of_one_alpha(study, recipes)
+    _warn_of_unused(study, recipes)
     several = bool(splits or folds)
     if several and manifest_path:
         raise ValueError(
@@ -120,27 +123,37 @@ def run_tables(
             # ValueError for a split without pairs, before anything is trained.
             split.manifest.pairs_of(name)
     chosen: list[Weights] = [given for _ in studies]
+    notes: Mapping[str, str] = {}
     if grid is not None:
-        searched = _search(study, studies, recipes, grid, given, resources)
-        chosen = [{**given, **own} for own in searched]
+        searches = _search(study, studies, recipes, grid, given, resources)
+        chosen = [{**given, **_best_weights(own)} for own in searches]
+        notes = grid_search.edge_notes(searches)
     jobs_of = [
         reproduction.table_jobs(split.study, tables, runs, weights, rows)
         for split, weights in zip(studies, chosen, strict=True)
     ]
     prepare_splits(study, studies, jobs_of, resources.teacher)
-    _train(studies, jobs_of, resources)
+    _train(studies, jobs_of, resources, studies)
     for jobs in jobs_of:
         reproduction.evaluate_jobs([job for job in jobs if not job.frozen_towers])
     texts = []
     for table in tables:
+        of_table = {row.recipe for row in paper_rows(table, rows)}
+        note = _search_note({r: text for r, text in notes.items() if r in of_table})
         if several:
             name = f"splits{splits}" if splits else f"folds{folds}"
             found = split_table(studies, table, jobs_of)
             path = f"table{table}_{name}"
-            texts.append(write_split_table(study.workdir, path, found))
+            texts.append(write_split_table(study.workdir, path, found, note))
         else:
-            texts.append(reproduction.write_table(study, table, runs, rows))
+            texts.append(reproduction.write_table(study, table, runs, rows, note))
     return texts
+
+
+def _search_note(notes: Mapping[str, str]) -> str:
+    """What a table states of its searches; "" for nothing."""
+    texts = [f"{recipe}: {text}." for recipe, text in notes.items()]
+    return f"Searched weights. {' '.join(texts)}" if texts else ""
 
 
 def _warn_of_one_alpha(study: Study, recipes: Sequence[str]) -> None:
@@ -156,6 +169,24 @@ def _warn_of_one_alpha(study: Study, recipes: Sequence[str]) -> None:
             study.settings["alpha"],
             ", ".join(sorted(losses)),
         )
+
+
+def _warn_of_unused(study: Study, recipes: Sequence[str]) -> None:
+    """Warns, once each, of settings that have no effect on jobs with frozen towers."""
+    texts: dict[str, None] = {}
+    for job in (study.job(recipe, 0) for recipe in recipes):
+        # Runs in processes of their own warn in their logs.
+        if job.frozen_towers:
+            texts |= dict.fromkeys(unused_settings(job.config))
+            if job.config.training.test_epochs:
+                text = (
+                    "test_epochs has no effect on rows with frozen towers, which are "
+                    "trained in memory and leave no scores of their epochs. Leave it "
+                    "out, or set `cached_views=0`."
+                )
+                texts |= {text: None}
+    for text in texts:
+        _log.warning("%s", text)
 
 
 def _given_weights(texts: Sequence[str], recipes: Sequence[str]) -> Weights:
@@ -202,6 +233,7 @@ def run_grid(
     manifest = _find_manifest(study, manifest_path)
     whole = SplitStudy(study, manifest)
     search = _plan(whole, grid.recipe, grid)
+    _warn_of_unused(study, [search.recipe])
     _run_searches(study, [whole], [[search]], resources)
     return grid_search.write(study, search)
 
@@ -231,7 +263,7 @@ def _search(
     grid: Grid,
     given: Weights,
     resources: Resources,
-) -> list[Weights]:
+) -> list[list[Search]]:
     """Searches the weights of recipes with a transfer loss in every split."""
     if grid.recipe not in (None, *recipes):
         raise ValueError(
@@ -256,28 +288,34 @@ def _search(
             f"{', '.join(twice)}. Leave `row_alphas` of these rows out, or choose the "
             "row to search with `grid_recipe`."
         )
-    searches = []
-    for split in studies:
-        own = []
-        for recipe in searched:
-            transfer = split.study.job(recipe, 0).config.transfer
-            # β is a weight of L_E alone, and 0 in the recipe of L_E1.
-            has_beta = transfer.transfer == "event" and transfer.beta > 0
-            betas = grid.betas if has_beta else ()
-            if transfer.transfer == "event" and not has_beta:
-                betas = (0.0,)
-            own.append(_plan(split, recipe, dataclasses.replace(grid, betas=betas)))
-        searches.append(own)
+    betas_of = {
+        recipe: grid.betas
+        for recipe in searched
+        if grid_search.uses_beta(study.job(recipe, 0).config.transfer)
+    }
+    if grid.betas and not betas_of:
+        raise ValueError(
+            "betas needs a row with L_E (Eq. 10), whose β is above 0; received "
+            f"{', '.join(searched)}. Leave `betas` out, or add rows."
+        )
+    grids = [
+        (recipe, dataclasses.replace(grid, betas=betas_of.get(recipe, ())))
+        for recipe in searched
+    ]
+    searches = [
+        [_plan(split, recipe, own) for recipe, own in grids] for split in studies
+    ]
     _run_searches(study, studies, searches, resources)
-    chosen: list[Weights] = []
-    for split, own in zip(studies, searches, strict=True):
-        weights = {}
-        for search in own:
+    for split, trained in zip(studies, searches, strict=True):
+        for search in trained:
             grid_search.write(split.study, search)
-            alpha, beta = grid_search.best_point(search)
-            weights[search.recipe] = {"alpha": alpha, "beta": beta}
-        chosen.append(weights)
-    return chosen
+    return searches
+
+
+def _best_weights(searches: Sequence[Search]) -> Weights:
+    """The best point of each search of a split."""
+    points = {s.recipe: grid_search.best_point(s) for s in searches}
+    return {recipe: {"alpha": a, "beta": b} for recipe, (a, b) in points.items()}
 
 
 def _run_searches(
@@ -287,8 +325,10 @@ def _run_searches(
     resources: Resources,
 ) -> None:
     """Trains the jobs of searches; the folds share the soft labels of their split."""
+    # They name what the split shares, and never have a run: a row may have trained at
+    # another α than that of its recipe.
     first_jobs = [
-        [split.study.job(search.recipe, 0) for search in own]
+        [split.study.job(search.recipe, 0, subfolder="grid") for search in own]
         for split, own in zip(studies, searches, strict=True)
     ]
     prepare_splits(study, studies, first_jobs, resources.teacher)
@@ -306,6 +346,7 @@ def _run_searches(
         [fold for fold, _ in folds.values()],
         [jobs for _, jobs in folds.values()],
         resources,
+        studies,
     )
 
 
@@ -313,8 +354,12 @@ def _train(
     studies: Sequence[SplitStudy],
     jobs_of: Sequence[Sequence[Job]],
     resources: Resources,
+    wholes: Sequence[SplitStudy],
 ) -> None:
-    """Trains every job: heads on embeddings in memory where the towers are frozen."""
+    """Trains every job: heads on embeddings in memory where the towers are frozen.
+
+    The manifests of `wholes` have all pairs; those of folds have training pairs alone.
+    """
     work = [
         HeadJobs(
             split.manifest,
@@ -325,10 +370,11 @@ def _train(
     ]
     work = [each for each in work if each.jobs]
     if work:
-        # The folds of a training split have different pairs of the one data set.
-        pairs = {pair.stem: pair for each in work for pair in each.manifest.pairs}
+        # In the order of the manifest, as `advance fit` has them: the augmentation of a
+        # pair depends on its position. All splits have the pairs of the one data set.
+        pairs = {pair.key: pair for each in wholes for pair in each.manifest.pairs}
         of_heads = [job for each in work for job in each.jobs]
-        embeddings_of = load_all(of_heads, [pairs[stem] for stem in sorted(pairs)])
+        embeddings_of = load_all(of_heads, list(pairs.values()))
         run_head_jobs(work, embeddings_of, parallel=resources.parallel)
     others = [job for jobs in jobs_of for job in jobs if not job.frozen_towers]
     run_jobs(others, parallel=resources.parallel, lock=resources.lock)

@@ -47,7 +47,8 @@ def open_splits(study: Study, *, splits: int = 0, folds: int = 0) -> list[SplitS
 
     Raises:
         ValueError: there are not at least 2 splits, both or neither are given, the
-            study sets a split of its own, or the data are not valid.
+            study sets a split of its own or, with folds, a train_fraction, or the
+            data are not valid.
     """
     if bool(splits) == bool(folds) or max(splits, folds) < 2:
         raise ValueError(
@@ -60,6 +61,12 @@ def open_splits(study: Study, *, splits: int = 0, folds: int = 0) -> list[SplitS
             "Repeated splits are by site and set `split_seed` themselves; received "
             f"`split_protocol={data.split_protocol}` and `split_seed="
             f"{data.split_seed}`. Leave them out."
+        )
+    if folds and "train_fraction" in study.settings:
+        raise ValueError(
+            "With `folds`, training are the sites that are neither a fold nor in "
+            f"`validation_fraction`; received `train_fraction={data.train_fraction}`. "
+            "Leave it out; if the study in the folder has it, use another `workdir`."
         )
     if splits:
         return [

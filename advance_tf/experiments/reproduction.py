@@ -196,7 +196,11 @@ def table_lines(
 
 
 def write_table(
-    study: Study, table: int, runs: int, recipes: Collection[str] = ()
+    study: Study,
+    table: int,
+    runs: int,
+    recipes: Collection[str] = (),
+    note: str = "",
 ) -> str:
     """Writes table<N>.md, .csv and .tex of a study.
 
@@ -207,6 +211,7 @@ def write_table(
         table: 1, 2 or 3.
         runs: number of seeds, 0 to runs − 1.
         recipes: recipes of the rows, see `table_recipes`; empty for all rows.
+        note: a paragraph below the Markdown table, "" for none.
 
     Returns:
         The contents of the Markdown file.
@@ -216,6 +221,7 @@ def write_table(
     heading = f"Table {table}: {title}"
     texts = {
         "md": paper_tables.markdown(lines, heading, label)
+        + (f"\n{note}\n" if note else "")
         + over_epochs(study, table, recipes),
         "csv": paper_tables.to_csv(lines, label),
         "tex": paper_tables.latex(lines, title, label, key=f"table{table}"),

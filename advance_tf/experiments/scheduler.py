@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
-from advance_tf.config import Config
+from advance_tf.config import Config, ModelConfig
 from advance_tf.config_io import check_resume, to_dict
 from advance_tf.data.manifest import Manifest
 from advance_tf.files import remove_partial_files, replacing
-from advance_tf.models.backbones.registry import check_weights
+from advance_tf.models.backbones.registry import check_weights, file_hashes
 from advance_tf.runs.workdir import CONFIG, read_config
 from advance_tf.training.activations import trains_on_stored
+from advance_tf.training.embeddings import used_towers
 from advance_tf.training.session import has_trained, is_finished, run_progress
 
 # What `frozen_heads` leaves of a job.
@@ -92,7 +94,7 @@ class Job:
         Raises:
             ValueError: a tower cannot start from its weights, or the folder holds a
                 run of another split, with more epochs or, once it has trained an
-                epoch, with other settings.
+                epoch, with other settings or from other weights.
         """
         check_weights(self.config.model)
         if not (self.workdir / CONFIG).exists():
@@ -106,6 +108,8 @@ class Job:
             raise ValueError(
                 f"{self.workdir} holds a run of this study with other settings. {error}"
             ) from error
+        if trained:
+            self._check_initial_weights(contents.get("initial_weights") or {})
         if contents["manifest_sha256"] != manifest.sha256:
             raise ValueError(
                 f"All runs of a study must have one split; {self.workdir} was trained "
@@ -121,6 +125,32 @@ class Job:
                 f"{self.workdir} has {finished}, more than `epochs={epochs}`. Raise "
                 "`epochs` or use another `workdir`."
             )
+
+    def _check_initial_weights(self, stored: Mapping[str, Any]) -> None:
+        """ValueError if a file of weights was replaced since the run has started."""
+        for tower, sha256 in initial_hashes(self.config.model).items():
+            recorded = stored.get(tower, {}).get("sha256", "")
+            if recorded and recorded != sha256:
+                raise ValueError(
+                    "All runs of a study must start from the same weights; the file of "
+                    f"`{tower}_weights` has the SHA-256 {sha256[:16]}, and "
+                    f"{self.workdir} was trained from {recorded[:16]}. Restore the "
+                    "file, or use another `workdir`."
+                )
+
+
+def initial_hashes(model: ModelConfig) -> dict[str, str]:
+    """The hashes of the files that the towers of a job start from.
+
+    Args:
+        model: modality, backbones and weights are used.
+
+    Returns:
+        "image" and "audio" → SHA-256 of the file; without a tower that is not in use,
+        has no file or whose file does not exist.
+    """
+    found, used = file_hashes(model), used_towers(model)
+    return {tower: sha256 for tower, sha256 in found.items() if tower in used}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -267,18 +267,22 @@ def to_json(table: SplitTable) -> str:
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_split_table(workdir: pathlib.Path, name: str, table: SplitTable) -> str:
+def write_split_table(
+    workdir: pathlib.Path, name: str, table: SplitTable, note: str = ""
+) -> str:
     """Writes a table over splits as Markdown, CSV and JSON.
 
     Args:
         workdir: folder to write to.
         name: name of the files without ending, such as "table1_splits10".
         table: as returned by `split_table`.
+        note: a paragraph below the Markdown table, "" for none.
 
     Returns:
         The contents of the Markdown file.
     """
-    texts = {"md": markdown(table), "csv": to_csv(table), "json": to_json(table)}
+    shown = markdown(table) + (f"\n{note}\n" if note else "")
+    texts = {"md": shown, "csv": to_csv(table), "json": to_json(table)}
     for ending, text in texts.items():
         with replacing(workdir / f"{name}.{ending}") as temporary:
             temporary.write_text(text, encoding="utf-8")

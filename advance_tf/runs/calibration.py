@@ -209,7 +209,9 @@ def fit_calibration(
         return uncalibrated(count)
     rows = np.flatnonzero(np.isin(splits, ("training", "validation")))
     training = splits[rows] == "training"
-    single = dataclasses.replace(config.training, cached_views=1)
+    # Not augmented; 0 stays 0, with which no activations are stored.
+    views = min(1, config.training.cached_views)
+    single = dataclasses.replace(config.training, cached_views=views)
     with tempfile.TemporaryDirectory() as temporary:
         frozen = trains_on_stored(config)
         embeddings = stored_embeddings(

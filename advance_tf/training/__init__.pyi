@@ -19,6 +19,7 @@ from . import session as session
 from . import term_shares as term_shares
 from . import terms as terms
 from . import trainer as trainer
+from . import unused_settings as unused_settings
 from .activations import Activations as Activations
 from .activations import compute_activations as compute_activations
 from .callbacks import RunRecord as RunRecord

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from advance_tf.config import WHOLE_TOWER, Config
+from advance_tf.config import Config
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset, scene_numbers
 from advance_tf.data.manifest import Manifest
@@ -36,6 +36,7 @@ from advance_tf.training.optimizer import scale_rates
 from advance_tf.training.term_shares import SHARE_PAIRS, TermShares
 from advance_tf.training.terms import build_terms, modality_dropout_of
 from advance_tf.training.trainer import Score, Trainer
+from advance_tf.training.unused_settings import unused_settings
 
 _log = logging.getLogger(__name__)
 
@@ -299,7 +300,8 @@ def train_recognizer(
     worker = join(config.training.strategy)
     if trains_on_stored(config):
         _check_one_process(config)
-        _warn_of_unused_rate(config)
+        for text in unused_settings(config):
+            _log.warning("%s", text)
         return train_frozen(config, manifest, workdir, knowledge=knowledge)
     trained = session.run_precision(workdir)
     strategy = runtime.start(config.training, worker, trained=trained)
@@ -342,18 +344,6 @@ def train_recognizer(
             monitor="val_f_score",
             diagnostics=of_chief,
             worker=worker,
-        )
-
-
-def _warn_of_unused_rate(config: Config) -> None:
-    """Warns of a learning rate of the towers where none is trained."""
-    rate, model = config.training.tower_learning_rate, config.model
-    stages = [getattr(model, f"{t}_frozen_stages") for t in used_towers(model)]
-    if rate and set(stages) == {WHOLE_TOWER}:
-        _log.warning(
-            "tower_learning_rate=%g has no effect: every tower in use is frozen. Leave "
-            "it out, or lower `image_frozen_stages` or `audio_frozen_stages`.",
-            rate,
         )
 
 

@@ -147,6 +147,10 @@ def test_finished_runs_become_tables(tmp_path, fabricated_advance, teacher):
             ["--workdir=x", "--table=1", "--alphas=1"],
             "--alphas may be given with --grid only",
         ),
+        (
+            ["--workdir=x", "--table=1", "--grid_folds=5"],
+            "--grid_folds may be given with --grid only",
+        ),
     ],
 )
 def test_errors_name_the_remedy(given, message):

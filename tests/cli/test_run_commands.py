@@ -130,6 +130,13 @@ def test_errors_name_the_remedy(workdir, program, flags, message):
     assert message in error
 
 
+def test_compare_refuses_a_name_that_is_given_twice(workdir):
+    methods = f"--methods=a={workdir};b={workdir}; a ={workdir}"
+    status, printed, error = run_command("compare", methods)
+    assert (status, printed) == (1, "")
+    assert "--methods must name each method once; received 'a' twice" in error
+
+
 def test_compare_refuses_an_evaluation_of_other_weights(evaluated, workdir, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("data"))

@@ -7,11 +7,10 @@ from advance_tf import config as config_module
 from advance_tf.data.manifest import make_manifest
 from advance_tf.experiments.frozen_heads import (
     HeadJobs,
-    is_trained,
     load_all,
-    read_result,
     train_jobs,
 )
+from advance_tf.experiments.head_results import is_trained, read_result
 from advance_tf.experiments.reproduction import predictions_of
 from advance_tf.metrics.comparison import read_predictions
 from advance_tf.models.backbones.registry import FAMILIES

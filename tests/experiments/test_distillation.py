@@ -241,6 +241,9 @@ def test_settings_are_final_after_the_first_epoch(teachers, tmp_path):
     distillation._write_settings(tmp_path, teachers[:1], other)
     (tmp_path / "best.weights.h5").write_bytes(b"of the first epoch")
     assert distillation._combine_settings(tmp_path, teachers[:1], None) == other
+    # What is wrong in given settings is none of the file.
+    with pytest.raises(ValueError, match="^temperature must be greater than 0"):
+        distillation._combine_settings(tmp_path, teachers[:1], {"temperature": -1.0})
     with pytest.raises(ValueError, match="resumed with the teachers and the settings"):
         distillation._combine_settings(tmp_path, teachers[:1], SETTINGS)
 

@@ -6,7 +6,7 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.splits import split_by_site
+from advance_tf.data.splits import TRAINING, split_by_site
 from advance_tf.experiments.folds import (
     cross_validation,
     site_ratio,
@@ -88,5 +88,22 @@ def test_impossible_folds_are_refused():
         split_into_folds(pairs, 1)
     with pytest.raises(ValueError, match="received 3 sites for 4 folds"):
         split_into_folds(pairs, 4)
-    with pytest.raises(ValueError, match="all sites of beach are in one of 2"):
+    text = "beach are in one of 2. Add sites of the scene, or use another number of `f"
+    with pytest.raises(ValueError, match=f"all sites of {text}olds`"):
         split_into_folds(pairs, 2)
+    pairs = create_pairs({"lake": ["00001", "00002"], "beach": ["00003", "00004"]})
+    with pytest.raises(ValueError, match=r"the largest, \w+, has 2. Lower `folds`"):
+        split_into_folds(pairs, 3)
+    manifest = Manifest(tuple(pairs), (TRAINING,) * 4, "site", 0)
+    with pytest.raises(ValueError, match="has 2. Lower `grid_folds`"):
+        training_folds(manifest, 3)
+
+
+@pytest.mark.parametrize("count", [10, 28])
+def test_no_validation_site_is_lost_by_rounding(count):
+    """1/9 of the 9 other sites is one, of 25 or 26 it is two."""
+    pairs = tuple(create_pairs({"lake": [f"{n:05d}" for n in range(count)]}))
+    manifest = Manifest(pairs, (TRAINING,) * count, "site", 0)
+    for each in cross_validation(manifest, 10):
+        others = count - each.splits.count("test")
+        assert each.splits.count("validation") == others // 9

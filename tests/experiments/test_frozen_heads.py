@@ -18,13 +18,13 @@ from advance_tf.experiments.frozen_heads import (
     HeadJobs,
     SharedHeads,
     embedding_key,
-    is_trained,
-    read_result,
     run_head_jobs,
     train_jobs,
 )
+from advance_tf.experiments.head_results import is_trained, read_result
 from advance_tf.experiments.repeated_splits import in_folder, share_knowledge
 from advance_tf.experiments.reproduction import predictions_of
+from advance_tf.experiments.scheduler import RESULT
 from advance_tf.metrics.comparison import read_predictions
 from advance_tf.runs.workdir import KNOWLEDGE
 from advance_tf.teacher.knowledge import save_knowledge
@@ -257,8 +257,7 @@ def test_processes_train_the_splits(study, manifest, embeddings):
     by_key = {embedding_key(works[0].jobs[0].config): embeddings}
     run_head_jobs(works, by_key, parallel=2)
     first, second = (
-        json.loads((work.jobs[0].workdir / frozen_heads.RESULT).read_text())
-        for work in works
+        json.loads((work.jobs[0].workdir / RESULT).read_text()) for work in works
     )
     assert first == second
     assert first["epochs"] == 3

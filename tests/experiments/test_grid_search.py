@@ -78,6 +78,14 @@ def test_without_the_event_loss_beta_is_not_searched(study, manifest):
         grid_search.plan(study, manifest, "table1_kl_audio", [1], [0], 1)
 
 
+def test_beta_of_l_e1_alone_is_not_searched(study, manifest):
+    search = grid_search.plan(study, manifest, "table3_event_kl", [1, 10], [], 1)
+    assert search.betas == (0.0,)
+    assert [len(jobs) for jobs in search.jobs] == [2] * 5
+    with pytest.raises(ValueError, match="table3_event_kl has .* and `beta=0`. Leave"):
+        grid_search.plan(study, manifest, "table3_event_kl", [1], [0.1], 1)
+
+
 def test_close_values_have_different_folders(study, manifest):
     alphas = [0.1234567, 0.1234568]
     search = grid_search.plan(study, manifest, "table1_kl_audio", alphas, [], 1)
@@ -87,7 +95,7 @@ def test_close_values_have_different_folders(study, manifest):
 def test_by_default_both_weights_of_the_event_loss_are_searched(study, manifest):
     search = grid_search.plan(study, manifest, None, [], [], 1)
     assert search.recipe == "table1_event"
-    assert (len(search.alphas), len(search.betas)) == (7, 4)
+    assert (len(search.alphas), len(search.betas)) == (8, 4)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,7 @@ def test_the_surface_consists_of_the_scores_of_the_folds(study, manifest):
     np.testing.assert_allclose(grid_search.surface(search), expected)
     assert grid_search.best_point(search) == (10.0, 1.0)
     text = grid_search.write(study, search)
+    assert text.endswith("grid: add larger values.")
     assert "`alpha=10.0` `beta=1.0` with weighted F 42.00 %" in text
     with (study.workdir / "grid-table1_event.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -129,3 +138,37 @@ def test_the_surface_consists_of_the_scores_of_the_folds(study, manifest):
     picture = study.workdir / "grid-table1_event.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert not list(study.workdir.rglob("evaluation"))
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (lambda alpha, beta: alpha, ["α = 100 is at the edge of the grid: add larger"]),
+        (
+            lambda alpha, beta: beta - alpha,
+            [
+                "α = 1 is at the edge of the grid: add smaller values",
+                "β = 0.5 is at the edge of the grid: add larger values",
+            ],
+        ),
+        # There is no β below 0.
+        (lambda alpha, beta: -beta - abs(alpha - 10), []),
+        (lambda alpha, beta: beta == 0.1, ["every α of the grid has the same score"]),
+    ],
+)
+def test_a_best_point_at_the_edge_is_named(
+    study, manifest, monkeypatch, score, expected
+):
+    values = [1, 10, 100], [0, 0.1, 0.5]
+    search = grid_search.plan(study, manifest, "table1_event", *values, 1)
+
+    def best(job):
+        return score(job.config.transfer.alpha, job.config.transfer.beta)
+
+    monkeypatch.setattr(grid_search, "best_score", best)
+    found = grid_search.edges(search)
+    if len(expected) == 1 and "larger" in expected[0]:
+        expected = [f"{expected[0]} values", "every β of the grid has the same score"]
+    assert found == expected
+    notes = {"table1_event": "; ".join(expected)} if expected else {}
+    assert grid_search.edge_notes([[search]]) == notes

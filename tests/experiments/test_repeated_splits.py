@@ -99,6 +99,7 @@ def test_folds_test_each_site_once(folder, fabricated_advance):
         ({}, {"splits": 1}, "must be at least 2; received 1 and 0"),
         ({}, {"splits": 2, "folds": 2}, "^Either `splits` or `folds`"),
         ({"split_seed": 4}, {"splits": 2}, "received `split_protocol=site` and `spl"),
+        ({"train_fraction": 0.5}, {"folds": 2}, "received `train_fraction=0.5`. Leave"),
         ({"split_protocol": "pair"}, {"folds": 2}, "received `split_protocol=pair`"),
     ],
 )
@@ -131,7 +132,8 @@ def test_differences_are_paired_by_split(splits, table):
 
 
 def test_three_files_have_the_same_numbers(folder, table):
-    text = write_split_table(folder, "table3_splits3", table)
+    text = write_split_table(folder, "table3_splits3", table, "A note.")
+    assert text.endswith("\n\nA note.\n")
     assert (folder / "table3_splits3.md").read_text() == text
     assert text.startswith("## Table 3 over 3 splits: the transfer loss alone")
     assert "> **random predictions**" in text

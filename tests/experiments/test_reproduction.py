@@ -100,8 +100,9 @@ def test_one_input_is_compared_with_the_same_input(study):
 
 
 def test_three_files_are_written(study):
-    text = reproduction.write_table(study, 3, 2)
+    text = reproduction.write_table(study, 3, 2, note="A note.")
     assert (study.workdir / "table3.md").read_text() == text
+    assert text.endswith("\n\nA note.\n")
     assert "48.65 ± 0.85" in text
     with (study.workdir / "table3.csv").open() as file:
         rows = list(csv.DictReader(file))

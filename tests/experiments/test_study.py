@@ -1,5 +1,6 @@
 """Settings of a study, what its runs share, and the lock of its folder."""
 
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -14,7 +15,8 @@ from advance_tf.experiments.recipes import read_recipe
 from advance_tf.experiments.study import prepare_study
 from advance_tf.labels import asset_path
 from advance_tf.locks import lock_folder
-from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
+from advance_tf.runs.training import find_manifest
+from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST, write_config
 from advance_tf.teacher.storage import POSTERIORS
 from tests.experiments.factories import (
     open_small_study,
@@ -105,6 +107,9 @@ def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_ad
     for other in ({"learning_rate": 0.1}, {"split_seed": 7}, {"patience": 1}):
         with pytest.raises(ValueError, match=f"{next(iter(other))}`? was"):
             reopen(**other)
+    with pytest.raises(ValueError, match="`precision` was 'auto', now 'float32'"):
+        reopen(precision="float32")
+    assert reopen(precision="auto").config.training.precision == "auto"
     (study.workdir / "settings.json").write_text("[1")
     with pytest.raises(ValueError, match="must hold the settings of a study"):
         reopen()
@@ -167,6 +172,27 @@ def test_a_run_with_other_settings_or_another_split_is_refused(
     (job.workdir / "config.json").write_text(json.dumps(contents))
     with pytest.raises(ValueError, match="All runs of a study must have one split"):
         job.check(manifest)
+
+
+def test_a_run_is_not_continued_from_other_weights(tmp_path, fabricated_advance):
+    """A weights file was replaced under its path; one that was removed is not read."""
+    weights = tmp_path / "image.npz"
+    weights.write_bytes(b"first")
+    study = open_small_study(tmp_path, fabricated_advance, image_weights=str(weights))
+    manifest = find_manifest(study.workdir, study.config)
+    jobs = [study.job(recipe, 0) for recipe in ("table1_both", "table1_sound")]
+    for job in jobs:
+        job.workdir.mkdir(parents=True)
+        write_config(job.workdir, job.config, manifest)
+        write_progress(job, epochs=1)
+        job.check(manifest)
+    weights.write_bytes(b"replaced")
+    sha256 = hashlib.sha256(b"replaced").hexdigest()[:16]
+    with pytest.raises(ValueError, match=f"`image_weights` has the SHA-256 {sha256}"):
+        jobs[0].check(manifest)
+    jobs[1].check(manifest)
+    weights.unlink()
+    jobs[0].check(manifest)
 
 
 def test_a_broken_checkpoint_is_named(tmp_path, fabricated_advance):

@@ -19,7 +19,7 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.manifest import Manifest
 from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair
-from advance_tf.experiments import frozen_heads, recipes, study
+from advance_tf.experiments import head_results, recipes, scheduler, study
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import load_stats
@@ -205,7 +205,7 @@ def _read_metadata(path: pathlib.Path) -> None:
 
 
 def _read_heads(path: pathlib.Path) -> None:
-    frozen_heads.read_result(types.SimpleNamespace(workdir=path.parent))
+    head_results.read_result(types.SimpleNamespace(workdir=path.parent))
 
 
 def _read_pretraining(path: pathlib.Path) -> None:
@@ -290,7 +290,7 @@ def targets() -> Mapping[str, Callable[[], Target]]:
             study._read_settings,
         ),
         "heads.json": lambda: Target(
-            frozen_heads.RESULT,
+            scheduler.RESULT,
             [json_file({"config": {}, "manifest_sha256": "", "best_score": 0.5})],
             _read_heads,
         ),

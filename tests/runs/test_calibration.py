@@ -5,10 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from advance_tf import config as config_module
+from advance_tf.config_io import replace_fields
 from advance_tf.metrics.calibration import fit_temperature
 from advance_tf.metrics.probabilities import softmax
+from advance_tf.models.backbones.registry import FAMILIES
 from advance_tf.models.embedding_distance import fit_distance
 from advance_tf.models.heads import heads_model
+from advance_tf.models.recognizer import build_recognizer
 from advance_tf.runs import calibration as calibration_module
 from advance_tf.runs.calibration import (
     StoredCalibration,
@@ -17,7 +21,9 @@ from advance_tf.runs.calibration import (
     uncalibrated,
 )
 from advance_tf.runs.workdir import load_run
+from advance_tf.training.embedding_store import ActivationStore
 from advance_tf.training.embeddings import compute_embeddings
+from tests.models.backbones.tiny import TinyStaged
 from tests.untrained_run import with_validation, write_run
 
 
@@ -52,6 +58,27 @@ def test_temperature_and_threshold_are_those_of_validation(run, tmp_path, monkey
     distances = expected(found.image[rows]).numpy()
     assert stored.distances["image"].threshold == pytest.approx(distances.max(), 1e-3)
     assert stored.distances.keys() == {"image", "sound"}
+
+
+def test_towers_that_run_in_every_epoch_leave_no_activations(run, monkeypatch):
+    monkeypatch.setattr(calibration_module, "MIN_SAMPLES", 2)
+    monkeypatch.setattr("advance_tf.metrics.calibration.MIN_SAMPLES", 2)
+    monkeypatch.setitem(FAMILIES, "tiny", TinyStaged)
+    monkeypatch.setattr(config_module, "STAGED", ("tiny",))
+
+    def refused(*given):
+        raise AssertionError("activations are stored")
+
+    monkeypatch.setattr(ActivationStore, "write", refused)
+    towers = {f"{tower}_backbone": "tiny" for tower in ("image", "audio")}
+    stages = {f"{tower}_frozen_stages": 4 for tower in ("image", "audio")}
+    config = replace_fields(run.config, {**towers, **stages, "cached_views": 0})
+    recognizer = build_recognizer(config.model, config.features, "event")
+    stored = fit_calibration(recognizer, config, run.manifest, run.workdir)
+    assert stored.distances.keys() == {"image", "sound"}
+    with pytest.raises(AssertionError, match="activations are stored"):
+        views = replace_fields(config, {"cached_views": 2})
+        fit_calibration(recognizer, views, run.manifest, run.workdir / "new")
 
 
 def test_it_is_stored_and_a_damaged_file_is_refused(tmp_path):

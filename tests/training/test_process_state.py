@@ -1,7 +1,6 @@
 """What a training leaves in the process, and settings without effect."""
 
 import dataclasses
-import logging
 
 import keras
 import pytest
@@ -14,6 +13,7 @@ from advance_tf.models.weights import TowerMetadata, save_tower
 from advance_tf.teacher.loading import load_teacher
 from advance_tf.training import recognition
 from advance_tf.training.cluster import Worker
+from advance_tf.training.unused_settings import unused_settings
 from tests.training import factories
 
 
@@ -88,14 +88,38 @@ def test_an_incomplete_batch_without_a_pair_for_each_replica_is_refused(
     recognition._check_processes(config, manifest, worker, 1)
 
 
-def test_a_rate_of_towers_that_are_all_frozen_is_named(caplog):
-    config = factories.build_config("", tower_learning_rate=1e-5)
+@pytest.mark.parametrize(
+    ("changes", "texts"),
+    [
+        ({"tower_learning_rate": 1e-5}, ["tower_learning_rate=1e-05 has no effect"]),
+        (
+            {"precision": "mixed_bfloat16", "strategy": "mirrored"},
+            ["precision=mixed_bfloat16 has no effect", "strategy=mirrored has no"],
+        ),
+        ({"precision": "float32", "strategy": "one"}, []),
+    ],
+)
+def test_settings_without_effect_on_stored_towers_are_named(changes, texts):
+    config = factories.build_config("", **changes)
     frozen = dataclasses.replace(
         config.model, image_frozen_stages=5, audio_frozen_stages=5
     )
-    with caplog.at_level(logging.WARNING):
-        recognition._warn_of_unused_rate(config)
-    assert not caplog.text
-    with caplog.at_level(logging.WARNING):
-        recognition._warn_of_unused_rate(dataclasses.replace(config, model=frozen))
-    assert "tower_learning_rate=1e-05 has no effect" in caplog.text
+    assert unused_settings(config) == []
+    every_epoch = dataclasses.replace(config.training, cached_views=0)
+    config = dataclasses.replace(config, model=frozen)
+    found = unused_settings(config)
+    assert len(found) == len(texts)
+    for text, expected in zip(found, texts, strict=True):
+        assert text.startswith(expected)
+    assert unused_settings(dataclasses.replace(config, training=every_epoch)) == []
+
+
+def test_a_run_warns_of_settings_without_effect(caplog, monkeypatch, tmp_path):
+    config = factories.build_config("", precision="mixed_float16")
+    frozen = dataclasses.replace(
+        config.model, image_frozen_stages=5, audio_frozen_stages=5
+    )
+    monkeypatch.setattr(recognition, "train_frozen", lambda *given, **named: None)
+    config = dataclasses.replace(config, model=frozen)
+    recognition.train_recognizer(config, None, tmp_path, knowledge=None)
+    assert "precision=mixed_float16 has no effect" in caplog.text

@@ -1,6 +1,7 @@
 """Backbones by name, such as `resnet`, `yamnet`, `keras:<Name>` and `file:<path>`."""
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 from collections.abc import Mapping
@@ -157,6 +158,44 @@ def weights_sources(model: ModelConfig) -> dict[str, WeightsSource]:
         )
         for tower in TOWERS
     }
+
+
+def file_hashes(model: ModelConfig) -> dict[str, str]:
+    """Hashes the files that the towers start from.
+
+    Args:
+        model: backbones and weights are used.
+
+    Returns:
+        "image" and "audio" → SHA-256, as in `weights_sources`; without a tower that
+        starts from random or named weights, or whose file does not exist.
+
+    >>> file_hashes(ModelConfig(image_weights="nowhere.npz"))
+    {}
+    """
+    found = {}
+    for tower in TOWERS:
+        backbone, weights = tower_backbone(tower, model), initial_weights(tower, model)
+        path = pathlib.Path(weights)
+        if isinstance(backbone, FileTower):
+            path = backbone.path
+        if weights and weights not in backbone.named_weights and path.exists():
+            found[tower] = _file_hash(backbone.name, weights, _file_state(path))
+    return found
+
+
+def _file_state(path: pathlib.Path) -> tuple[tuple[str, int, int], ...]:
+    """What differs between a file or a folder and one that replaces it."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    states = [(str(file), file.stat()) for file in files]
+    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in states)
+
+
+@functools.lru_cache(maxsize=32)
+def _file_hash(name: str, weights: str, state: tuple[tuple[str, int, int], ...]) -> str:
+    """The hash of weights; once for a state of the file, as a study has many runs."""
+    del state
+    return find_backbone(name).weights_source(weights).sha256
 
 
 def initial_weights(tower: str, model: ModelConfig) -> str:
