@@ -160,6 +160,7 @@ class FileTower(Backbone):
     towers = ("image", "audio")
     sound_input = "waveform"
     default_weights = "file"
+    has_variants = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)

@@ -80,6 +80,7 @@ class KerasApplication(Backbone):
         "imagenet": "ImageNet, fetched by keras.applications"
     }
     file_endings = (".weights.h5", ".h5", ".keras")
+    has_variants = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
