@@ -73,6 +73,27 @@ def write_lite(path, batch="any"):
     return path
 
 
+def write_signatures(path, names):
+    """A file with signatures of a waveform: the n-th multiplies frames by 2 ** n."""
+    module = Sound()
+
+    def scaled(factor):
+        signature = [tf.TensorSpec((None, SAMPLES), name="wave")]
+        return tf.function(
+            lambda wave: {"y": factor * module(wave)["frames"]}, signature
+        )
+
+    functions = {name: scaled(2.0**n) for n, name in enumerate(names)}
+    folder = path.with_suffix("")
+    tf.saved_model.save(module, str(folder), signatures=functions)
+    if path.suffix:
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(folder), signature_keys=list(names)
+        )
+        path.write_bytes(converter.convert())
+    return path
+
+
 def write_onnx(path, batch="B"):
     """A network of images with channels first: mean over the pixels, two outputs."""
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
