@@ -25,7 +25,7 @@ from advance_tf.data.rows import (
 from advance_tf.features.file_decoders import sound_decoder
 from advance_tf.features.pipelines import as_traced, without_autotuning
 from advance_tf.files import DAMAGED_FILE_ERRORS, replacing
-from advance_tf.teacher.models import Teacher
+from advance_tf.teacher.models import Teacher, teacher_features
 
 # Number of pairs in a chunk, the most that an interruption loses.
 CHUNK_PAIRS = 256
@@ -166,8 +166,8 @@ def soft_labels_key(
     Args:
         teacher_sha256: hash of the teacher; that of a tower covers its features.
         manifest_sha256: hash of the manifest.
-        features: sampling rate and length of the clip, the input of any teacher,
-            are part of the key.
+        features: those of `teacher_features`: sampling rate and length of the clip,
+            the input of any teacher, are part of the key.
 
     Returns:
         16 hexadecimal digits.
@@ -224,7 +224,8 @@ def compute_soft_labels(
         teacher: frozen audio network.
         pairs: pairs of a manifest.
         data_dir: folder of the data set.
-        features: sampling rate and length of the clip.
+        features: sampling rate and length of the clip; a teacher with a rate of its own
+            scores clips at that rate.
         batch_size: number of clips in a batch.
         progress: show a progress bar.
         chunks_dir: folder of intermediate results, written after every 256 pairs and
@@ -277,6 +278,7 @@ def resume_soft_labels(
     Raises:
         ValueError: as in `compute_soft_labels`.
     """
+    features = teacher_features(teacher, features)
     rows = ResumableRows(chunks_dir, len(pairs), len(labels.events()))
     bar = tqdm(
         total=len(pairs),
