@@ -117,6 +117,34 @@ def write_onnx(path, batch="B"):
     return path
 
 
+def write_onnx_sound(path):
+    """The network of `Sound`: frames [B, blocks, 6] and scores [B, 6] of a waveform."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Reshape", ["wave", "shape"], ["blocks"]),
+        helper.make_node("MatMul", ["blocks", "kernel"], ["product"]),
+        helper.make_node("Tanh", ["product"], ["frames"]),
+        helper.make_node("ReduceMax", ["frames"], ["scores"], axes=[1], keepdims=0),
+    ]
+    shape = np.array([-1, SAMPLES // 100, 100], np.int64)
+    graph = helper.make_graph(
+        nodes,
+        "sound",
+        [helper.make_tensor_value_info("wave", float32, ["B", SAMPLES])],
+        [
+            helper.make_tensor_value_info("frames", float32, ["B", SAMPLES // 100, 6]),
+            helper.make_tensor_value_info("scores", float32, ["B", 6]),
+        ],
+        [
+            onnx.numpy_helper.from_array(BLOCKS, "kernel"),
+            onnx.numpy_helper.from_array(shape, "shape"),
+        ],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    return path
+
+
 def move_weights_beside(path):
     """Moves the weights of an ONNX file to one beside it, as `torch.onnx.export`."""
     weights = path.with_name(f"{path.name}.data")

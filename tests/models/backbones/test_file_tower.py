@@ -18,6 +18,7 @@ from advance_tf.models.backbones.registry import (
 )
 from advance_tf.models.folding import fold_batch_norms
 from tests.models.backbones.network_files import (
+    BLOCKS,
     SAMPLES,
     SIDE,
     image_vectors,
@@ -27,6 +28,7 @@ from tests.models.backbones.network_files import (
     write_bytes_network,
     write_lite,
     write_onnx,
+    write_onnx_sound,
     write_saved_model,
     write_signatures,
 )
@@ -108,6 +110,18 @@ def test_waveform_is_cut_into_windows_and_averaged(tmp_path, write, batch):
     tower = tower_of(path, "audio", output="frames", sample_rate_hz=20_000)
     for found in (tower(CLIPS), tower.predict_on_batch(CLIPS[:2])):
         np.testing.assert_allclose(found, SOUND[: len(found)], rtol=0, atol=1e-5)
+
+
+def test_onnx_file_of_waveforms_with_two_outputs(tmp_path):
+    path = write_onnx_sound(tmp_path / "sound.onnx")
+    with pytest.raises(ValueError, match="output must be one of frames, scores for"):
+        tower_of(path, "audio")
+    found = tower_of(path, "audio", output="frames")(CLIPS)
+    np.testing.assert_allclose(found, SOUND, rtol=0, atol=1e-5)
+    frames = np.tanh(WINDOWS.reshape(3, 3, -1, 100) @ BLOCKS)
+    expected = frames.max(axis=2).mean(axis=1)
+    found = tower_of(path, "audio", output="scores")(CLIPS)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["network", "network.tflite"])
