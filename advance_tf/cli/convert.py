@@ -130,7 +130,9 @@ def _write_recognizer(arrays: Any, values: FlagValues) -> None:
     if converted.model.modality == "both":
         why = f"is for a recognizer of one input; that of {checkpoint} has two"
         refuse(values, ("single_input",), why)
-    write_converted_run(converted, pathlib.Path(workdir), read_config(values).data)
+    write_converted_run(
+        converted, pathlib.Path(workdir), read_config(values).data, checkpoint
+    )
     print(
         f"The recognizer of {checkpoint} is in {workdir}.\n"
         f"Next: advance predict --workdir={workdir} --image=…"

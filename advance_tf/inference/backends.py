@@ -107,8 +107,7 @@ class RunModel(Model):
             row[sound_input] = frontend.encode_clip(clip)
             waveform = tf.constant(clip[None], tf.float32)
             row[PRESENT][1] = 1
-        if self.predictor.calibration is not None:
-            row[_CHECKS] = flag_matrix(input_flags(image, waveform), 1)[0].numpy()
+        row[_CHECKS] = flag_matrix(input_flags(image, waveform), 1)[0].numpy()
         return row
 
     def model_inputs(self, example: Example) -> dict[str, np.ndarray]:
@@ -144,9 +143,7 @@ class RunModel(Model):
         parts = []
         for start in range(0, len(examples), batch_size):
             batch = examples[start : start + batch_size]
-            found, flags = self._predict([self._inputs(example) for example in batch])
-            none = np.zeros((len(batch), len(REASONS) - 1))
-            parts.append((found, none if flags is None else flags))
+            parts.append(self._predict([self._inputs(example) for example in batch]))
         return Measured(
             np.concatenate([found.scene_probs.max(axis=1) for found, _ in parts]),
             {
@@ -163,17 +160,15 @@ class RunModel(Model):
 
     def _predict(
         self, rows: Sequence[dict[str, Any]]
-    ) -> tuple[Probabilities, np.ndarray | None]:
+    ) -> tuple[Probabilities, np.ndarray]:
         """Probabilities and flags of rows."""
         inputs = _stack(rows)
-        checks, present = inputs.pop(_CHECKS, None), inputs[PRESENT]
+        checks, present = inputs.pop(_CHECKS), inputs[PRESENT]
         found = self.predictor.predict(inputs, batch_size=len(rows))
-        flags = None
-        if checks is not None:
-            far = distance_flags(self.predictor.calibration, found.distances)
-            # The distance of a missing input is that of zeros and has no meaning.
-            flags = np.hstack([checks, flag_matrix(far, len(rows)).numpy() * present])
-        return found, flags
+        far = distance_flags(self.predictor.calibration, found.distances)
+        # The distance of a missing input is that of zeros and has no meaning.
+        far_flags = flag_matrix(far, len(rows)).numpy() * present
+        return found, np.hstack([checks, far_flags])
 
     def _embed(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         found = self.predictor.embed(_stack([row]))

@@ -26,7 +26,7 @@ from advance_tf.inference.loading import load_model, model_sha256
 from advance_tf.inference.model import Model
 from advance_tf.inference.prediction import Prediction
 from advance_tf.teacher.loading import load_teacher
-from advance_tf.teacher.models import Teacher
+from advance_tf.teacher.models import Teacher, teacher_features
 
 if TYPE_CHECKING:
     import pyarrow
@@ -262,7 +262,7 @@ def _soft_label_rows(
     teacher: Teacher, examples: Sequence[Example], features: FeatureConfig, sha256: str
 ) -> Iterator[tuple[bool, _Row]]:
     """The teacher's logits of the central clips of a batch."""
-    frontend = Frontend(features, normalized=False)
+    frontend = Frontend(teacher_features(teacher, features), normalized=False)
     clips, names = [], []
     for one in examples:
         try:

@@ -1,17 +1,19 @@
 """Runs of converted models: their recognizer and their folder."""
 
+import dataclasses
 import pathlib
 
 import keras
 
-from advance_tf.checksums import replacing_checked
+from advance_tf.checksums import file_sha256, replacing_checked
 from advance_tf.config import Config, DataConfig, TransferConfig
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import make_manifest
+from advance_tf.models.backbones.contract import TOWERS, WeightsSource
 from advance_tf.models.conversion import ConvertedRecognizer
 from advance_tf.models.recognizer import build_recognizer
 from advance_tf.models.weights import assign_arrays, layer_arrays
-from advance_tf.runs.workdir import CONFIG, MANIFEST, write_config
+from advance_tf.runs.workdir import CONFIG, CONVERTED, MANIFEST, write_config
 from advance_tf.training.callbacks import BEST_WEIGHTS
 
 
@@ -42,6 +44,7 @@ def write_converted_run(
     converted: ConvertedRecognizer,
     workdir: pathlib.Path,
     data: DataConfig,
+    checkpoint: str | pathlib.Path,
 ) -> None:
     """Writes a run that can be loaded for evaluation, prediction and export.
 
@@ -50,6 +53,8 @@ def write_converted_run(
         workdir: folder to write; it must not hold a run.
         data: the data set to evaluate the run on, and its split; without
             `data_dir` the run has no manifest.
+        checkpoint: the file that `converted` was read from; config.json states its
+            path and SHA-256.
 
     Raises:
         ValueError: the folder holds a run already.
@@ -71,4 +76,13 @@ def write_converted_run(
     if manifest is not None:
         manifest.save(workdir / MANIFEST)
     label = read_notice(data.data_dir) if manifest else ""
-    write_config(workdir, config, manifest, label=label)
+    source = dataclasses.asdict(
+        WeightsSource("resnet", str(checkpoint), CONVERTED, file_sha256(checkpoint))
+    )
+    write_config(
+        workdir,
+        config,
+        manifest,
+        label=label,
+        initial_weights=dict.fromkeys(TOWERS, source),
+    )

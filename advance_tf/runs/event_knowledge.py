@@ -74,7 +74,9 @@ def check_teacher_weights(folder: pathlib.Path, before: str, now: str) -> None:
 
 
 def check_clip(knowledge: EventKnowledge, features: FeatureConfig) -> None:
-    """Checks that event knowledge is of clips with the rate and length of the run.
+    """Checks that event knowledge is of clips with the length of the run.
+
+    Their sampling rate is that of the teacher, which need not be that of the run.
 
     Args:
         knowledge: the knowledge.
@@ -83,15 +85,14 @@ def check_clip(knowledge: EventKnowledge, features: FeatureConfig) -> None:
     Raises:
         ValueError: the teacher scored other clips than those of the run.
     """
-    clip = (features.sample_rate_hz, features.clip_seconds)
-    if knowledge.clip not in (None, clip):
-        rate, seconds = knowledge.clip
-        raise ValueError(
-            "The event knowledge must be of the clips of the run, "
-            f"{clip[1]:g} s at {clip[0]} Hz; it is of {seconds:g} s at {rate} Hz. Use "
-            "the `sample_rate_hz` and `clip_seconds` of the run in `advance teach`, or "
-            "as `features` of `compute_knowledge`."
-        )
+    if knowledge.clip is None or knowledge.clip[1] == features.clip_seconds:
+        return
+    raise ValueError(
+        "The event knowledge must be of the clips of the run, "
+        f"{features.clip_seconds:g} s; it is of {knowledge.clip[1]:g} s. Use the "
+        "`clip_seconds` of the run in `advance teach`, or as `features` of "
+        "`compute_knowledge`."
+    )
 
 
 def check_knowledge(

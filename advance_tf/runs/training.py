@@ -109,8 +109,8 @@ def prepare(
 
     Raises:
         ValueError: the settings differ from those of the run in `workdir` or of the
-            manifest, two of a new run exclude each other, or the data, the manifest, a
-            backbone or its weights are not valid.
+            manifest, two of a new run exclude each other, the run is a converted one,
+            or the data, the manifest, a backbone or its weights are not valid.
     """
     changes = changes or {}
     stored_path = workdir / workdir_module.CONFIG
@@ -118,6 +118,7 @@ def prepare(
     trained = has_trained(workdir)
     if stored_path.exists():
         stored, contents = workdir_module.read_config(workdir)
+        workdir_module.check_trainable(workdir, contents)
         config = replace_fields(start or stored, changes)
         if config.features == stored_stats(stored.features, workdir):
             # The configuration of a loaded run refers to the copy of the run.

@@ -30,6 +30,8 @@ from advance_tf.training.runtime import versions
 CONFIG = "config.json"
 MANIFEST = "manifest.csv"
 KNOWLEDGE = "event_knowledge"
+# The origin of the weights of a run of `advance convert`.
+CONVERTED = "converted PyTorch checkpoint"
 # The entries of config.json beside the configuration and the versions.
 _TEXTS = ("knowledge_dir", "label", "manifest_sha256", "teacher_sha256")
 
@@ -105,8 +107,8 @@ def write_config(
         label: text that the data set states about itself.
         knowledge_dir: folder of the event knowledge in use, "" for none.
         teacher_sha256: hash of the teacher of this knowledge, "" for none.
-        initial_weights: origin of the towers' weights in a run that is resumed; None
-            to determine it.
+        initial_weights: origin of the towers' weights in a run that is resumed or
+            converted; None to determine it.
     """
     if initial_weights is None:
         sources = weights_sources(config.model)
@@ -160,6 +162,27 @@ def read_config(workdir: pathlib.Path) -> tuple[Config, dict[str, Any]]:
             f"{path} must hold the configuration of a run; reading it failed: "
             f"{reason} Restore it or train again in another `workdir`."
         ) from error
+
+
+def check_trainable(workdir: pathlib.Path, contents: Mapping[str, Any]) -> None:
+    """Checks that training does not replace the weights of a converted run.
+
+    Args:
+        workdir: folder of a run.
+        contents: the keys of its config.json, see `read_config`.
+
+    Raises:
+        ValueError: the run is one of `advance convert`, which has no epoch to resume
+            after.
+    """
+    sources = contents.get("initial_weights", {})
+    if any(source["source"] == CONVERTED for source in sources.values()):
+        raise ValueError(
+            f"`workdir` must not be a converted run to train; {workdir} holds weights "
+            "of `advance convert`, and training from the start would replace them. "
+            "Use another `workdir`; its towers start from the files of "
+            "`image_weights` and `audio_weights`."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -309,16 +309,17 @@ class InferenceModel:
     ) -> tf.Tensor:
         """The reasons of `rejection.REASONS`, [B, 6]."""
         calibration = self.source.calibration
-        flags: list[tf.Tensor | None] = [None] * (len(REASONS) - 1)
-        if calibration is not None:
-            distances = {
-                kind: distance(embeddings[kind])
-                for kind, distance in calibration.distances.items()
-                if given[kind] is not None
-            }
-            flags = input_flags(given["image"], given["sound"])
-            flags += distance_flags(calibration, distances)
-        flags.append(confidence < self.source.min_confidence)
+        fitted = calibration.distances if calibration is not None else {}
+        distances = {
+            kind: distance(embeddings[kind])
+            for kind, distance in fitted.items()
+            if given[kind] is not None
+        }
+        flags: list[tf.Tensor | None] = [
+            *input_flags(given["image"], given["sound"]),
+            *distance_flags(calibration, distances),
+            confidence < self.source.min_confidence,
+        ]
         return flag_matrix(flags, tf.shape(confidence)[0])
 
     def _embed(self, kind: str, given: tf.Tensor | None, batch: tf.Tensor) -> tf.Tensor:

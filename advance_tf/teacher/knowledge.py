@@ -19,7 +19,7 @@ from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid
 from advance_tf.parts import Parts, Shard
 from advance_tf.teacher.archives import RECOMPUTE
-from advance_tf.teacher.models import Teacher
+from advance_tf.teacher.models import Teacher, teacher_features
 from advance_tf.teacher.posteriors import (
     check_mode,
     event_posteriors,
@@ -296,7 +296,8 @@ def compute_knowledge(
         knowledge_dir: folder of the soft labels and posteriors. It keeps the soft
             labels of other teachers and manifests; the posteriors are replaced.
         features: sampling rate and length of a clip, those of the run that will use
-            the knowledge; the defaults when None.
+            the knowledge; the defaults when None. A teacher with a rate of its own
+            scores clips at that rate.
         batch_size: number of clips in a batch.
         progress: show a progress bar.
 
@@ -316,7 +317,7 @@ def compute_knowledge(
         >>> compute_knowledge(teacher, dataset, "event_knowledge")  # doctest: +SKIP
     """
     manifest, data_dir = dataset.manifest, dataset.data_dir
-    features = features or FeatureConfig()
+    features = teacher_features(teacher, features or FeatureConfig())
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
     path = soft_labels_path(knowledge_dir, key)
     chunks_dir = _parts_folder(path)
@@ -388,7 +389,8 @@ def compute_shard(
         ValueError: a sound cannot be read, or the folder holds the parts of other
             settings.
     """
-    manifest, features = dataset.manifest, features or FeatureConfig()
+    manifest = dataset.manifest
+    features = teacher_features(teacher, features or FeatureConfig())
     key = soft_labels_key(teacher.sha256, manifest.sha256, features)
     path = soft_labels_path(knowledge_dir, key)
     if path.exists():

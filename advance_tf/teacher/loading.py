@@ -20,18 +20,18 @@ def load_teacher(
         path: YAMNet as `.tflite`, which LiteRT runs, as `.h5` or as the folder of a
             SavedModel, which Keras runs; or the weights of an audio tower with its
             event head (`.npz`).
-        features: front-end settings of the tower; the defaults when None.
+        features: front-end settings of the tower, and the length of a clip; the
+            defaults when None. YAMNet scores clips at 16 kHz whatever their rate.
 
     Returns:
         A frozen teacher.
 
     Raises:
-        ValueError: the file is none of these, or YAMNet is used at another rate than
-            16 kHz.
+        ValueError: the file is none of these.
     """
     path, features = pathlib.Path(path), features or FeatureConfig()
     if path.suffix == ".tflite":
-        return Yamnet(path, features.sample_rate_hz)
+        return Yamnet(path)
     if path.suffix == ".h5" or path.is_dir():
         return YamnetTowerTeacher(path, features)
     tagger = load_audio_tagger(str(path), features)

@@ -37,6 +37,9 @@ SMALLEST_SCORE = 1e-4
 class Teacher(Protocol):
     """A frozen audio network that scores AudioSet's events.
 
+    A teacher with the attribute `sample_rate_hz` scores clips at this rate, whatever
+    the rate of the run; one without scores clips at the rate of the run.
+
     Attributes:
         name: short name, for reports.
         sha256: hash of the weights and of the input settings.
@@ -56,6 +59,44 @@ class Teacher(Protocol):
         Returns:
             float32 [B, 527].
         """
+
+
+def features_at(features: FeatureConfig, rate_hz: int) -> FeatureConfig:
+    """Settings that decode clips of the same length at another sampling rate.
+
+    Args:
+        features: settings of a run.
+        rate_hz: the rate in Hz.
+
+    Returns:
+        The same settings where they have this rate; else the settings of a waveform,
+        without those of the run's log-mel, which need not exist at this rate.
+
+    >>> features_at(FeatureConfig(sample_rate_hz=32_000), 16_000).clip_samples
+    160000
+    """
+    if features.sample_rate_hz == rate_hz:
+        return features
+    return FeatureConfig(
+        sample_rate_hz=rate_hz,
+        clip_seconds=features.clip_seconds,
+        hop_samples=1,
+        mel_max_hz=rate_hz / 2,
+    )
+
+
+def teacher_features(teacher: Teacher, features: FeatureConfig) -> FeatureConfig:
+    """The settings that decode the clips of a teacher.
+
+    Args:
+        teacher: the teacher.
+        features: settings of the run that will use its soft labels.
+
+    Returns:
+        Settings with the rate of the teacher and the clip length of the run.
+    """
+    rate_hz: int = getattr(teacher, "sample_rate_hz", features.sample_rate_hz)
+    return features_at(features, rate_hz)
 
 
 def frame_windows(waveforms: np.ndarray) -> np.ndarray:
@@ -132,29 +173,22 @@ class Yamnet:
 
     Args:
         path: path of `yamnet.tflite`, 15,600 samples in, 521 scores out.
-        sample_rate_hz: sampling rate of the waveforms in Hz.
         threads: number of parallel interpreters; None for one per core.
 
+    Attributes:
+        sample_rate_hz: 16,000, the rate of the clips that it scores.
+
     Raises:
-        ValueError: the rate is not 16 kHz, the file is not YAMNet, or its labels are
-            not 521 different events of AudioSet.
+        ValueError: the file is not YAMNet, or its labels are not 521 different events
+            of AudioSet.
 
     Source: Google's YAMNet, a MobileNet v1 trained on AudioSet (Apache-2.0).
     """
 
     name = "yamnet"
+    sample_rate_hz = RATE_HZ
 
-    def __init__(
-        self,
-        path: str | pathlib.Path,
-        sample_rate_hz: int = RATE_HZ,
-        threads: int | None = None,
-    ) -> None:
-        if sample_rate_hz != RATE_HZ:
-            raise ValueError(
-                f"sample_rate_hz must be {RATE_HZ} for YAMNet; received "
-                f"{sample_rate_hz}. Use the default or another teacher."
-            )
+    def __init__(self, path: str | pathlib.Path, threads: int | None = None) -> None:
         self.path = pathlib.Path(path)
         self.sha256 = file_sha256(self.path)
         self._events = _event_indices(self.path)
@@ -243,6 +277,7 @@ class TowerTeacher:
         name: name of the teacher.
 
     Attributes:
+        sample_rate_hz: rate of the clips that it scores, that of `features`.
         sha256: hash of the weights and of the front-end settings.
         event_mask: bool [527], True everywhere.
     """
@@ -256,7 +291,7 @@ class TowerTeacher:
     ) -> None:
         sound_input = sound_input_of(tagger)
         frontend = Frontend(features, sound_input=sound_input)
-        self.name = name
+        self.name, self.sample_rate_hz = name, features.sample_rate_hz
         self.sha256 = _tower_sha256(weights_sha256, features, frontend.stats)
         self.event_mask = np.ones(tagger.output["event_logits"].shape[-1], bool)
 

@@ -17,7 +17,7 @@ from advance_tf.data.resumable_rows import ResumableRows
 from advance_tf.data.rows import Rows, add_rows, blocks, number_rows, path_rows
 from advance_tf.features.file_decoders import sound_decoder
 from advance_tf.features.pipelines import as_traced, without_autotuning
-from advance_tf.teacher.models import Teacher
+from advance_tf.teacher.models import Teacher, teacher_features
 
 
 def soft_labels_key(
@@ -28,8 +28,8 @@ def soft_labels_key(
     Args:
         teacher_sha256: hash of the teacher; that of a tower covers its features.
         manifest_sha256: hash of the manifest.
-        features: sampling rate and length of the clip, the input of any teacher,
-            are part of the key.
+        features: those of `teacher_features`: sampling rate and length of the clip,
+            the input of any teacher, are part of the key.
 
     Returns:
         16 hexadecimal digits.
@@ -86,7 +86,8 @@ def compute_soft_labels(
         teacher: frozen audio network.
         pairs: pairs of a manifest.
         data_dir: folder of the data set.
-        features: sampling rate and length of the clip.
+        features: sampling rate and length of the clip; a teacher with a rate of its own
+            scores clips at that rate.
         batch_size: number of clips in a batch.
         progress: show a progress bar.
         chunks_dir: folder of intermediate results, written after every 256 pairs and
@@ -139,6 +140,7 @@ def resume_soft_labels(
     Raises:
         ValueError: as in `compute_soft_labels`.
     """
+    features = teacher_features(teacher, features)
     rows = ResumableRows(
         chunks_dir,
         len(pairs),

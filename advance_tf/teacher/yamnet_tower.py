@@ -11,7 +11,7 @@ from advance_tf.checksums import path_sha256
 from advance_tf.config import FeatureConfig
 from advance_tf.models.backbones.registry import build_backbone
 from advance_tf.models.backbones.yamnet_network import event_indices
-from advance_tf.teacher.models import score_logits
+from advance_tf.teacher.models import RATE_HZ, features_at, score_logits
 
 
 class YamnetTowerTeacher:
@@ -24,22 +24,25 @@ class YamnetTowerTeacher:
 
     Args:
         path: `yamnet.tflite`, `yamnet.h5` or the folder of a SavedModel.
-        features: sampling rate and length of a clip.
+        features: length of a clip.
 
     Attributes:
         name: "yamnet in Keras".
+        sample_rate_hz: 16,000, the rate of the clips that it scores.
         sha256: hash of the file, and of the fact that Keras runs it.
         event_mask: bool [527], True for YAMNet's 521 classes.
 
     Raises:
-        ValueError: the file is not YAMNet, or the rate is not 16 kHz.
+        ValueError: the file is not YAMNet.
 
     Source: Google's YAMNet, a MobileNet v1 trained on AudioSet (Apache-2.0).
     """
 
     name = "yamnet in Keras"
+    sample_rate_hz = RATE_HZ
 
     def __init__(self, path: str | pathlib.Path, features: FeatureConfig) -> None:
+        features = features_at(features, self.sample_rate_hz)
         tower = build_backbone("yamnet:scores", "audio", features, str(path))
         text = f"{self.name} {path_sha256(pathlib.Path(path))}"
         self.sha256 = hashlib.sha256(text.encode()).hexdigest()

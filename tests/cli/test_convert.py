@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from advance_tf import labels
+from advance_tf.checksums import file_sha256
 from advance_tf.features.image import decode_image
+from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.models.weights import read_weights
 from advance_tf.runs.workdir import load_run
+from advance_tf.serving.model_card import provenance_of
 from tests.commands import run_command
 from tests.models.torch_resnet import Fusion, create_resnet, to_arrays, to_nchw
 
@@ -82,6 +85,11 @@ def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
     run = load_run(workdir)
     assert run.config.transfer.transfer == "kl_audiovisual"
     assert len(run.pairs_of("all")) == 130
+    source = WeightsSource(
+        "resnet", str(path), "converted PyTorch checkpoint", file_sha256(path)
+    )
+    assert run.initial_weights == {"image": source, "audio": source}
+    assert "random" not in str(provenance_of(run).data)
     kernel = to_arrays(model)["KD_fc.weight"].T
     found = run.recognizer.get_layer("audiovisual_event_head").kernel
     np.testing.assert_array_equal(found, kernel)
@@ -100,6 +108,12 @@ def test_a_recognizer_is_written_as_a_run(tmp_path, fabricated_advance):
         assert status == 1
         assert f"--{name} is for a " in error
     assert not (tmp_path / "other").exists()
+    # It has no epoch to resume after: training would replace the weights.
+    status, _, error = run_command("fit", f"--workdir={workdir}", "--epochs=1")
+    assert status == 1
+    assert f"--workdir must not be a converted run to train; {workdir} holds" in error
+    assert "--image_weights and --audio_weights" in error
+    assert load_run(workdir).weights_sha256 == run.weights_sha256
 
 
 def test_a_recognizer_without_data_predicts_but_is_not_evaluated(

@@ -5,12 +5,13 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.inference.backends import _image_bytes
+from advance_tf.inference.examples import Example
 from advance_tf.inference.loading import load_model
 from advance_tf.inference.rejection import reason_text
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.reporting.answers import AnswerExplainer
 from tests.inference.conftest import RATE_HZ, TEMPERATURES, noise_image, noise_sound
-from tests.untrained_run import copy_run
+from tests.untrained_run import copy_run, exported_litert
 
 KINDS = ("run", "saved_model", "litert", "onnx")
 
@@ -90,14 +91,29 @@ def test_the_signature_states_scene_confidence_and_reason(models):
     assert (texts[0], texts[2]) == ("", "")
 
 
-def test_a_run_without_the_file_rejects_nothing(tmp_path_factory):
+def test_a_run_without_the_file_checks_the_inputs_alone(tmp_path_factory):
+    models = [load_model(copy_run(tmp_path_factory))]
+    models.append(load_model(exported_litert(tmp_path_factory)))
+    assert models[0].predictor.calibration is None
+    clipped = np.sign(noise_sound(0)).astype(np.float32)
+    for model in models:
+        blank = model.predict(image=np.zeros((32, 32, 3), np.uint8))
+        assert (blank.scene, blank.reason) == ("unknown", "blank image")
+        for sound, reason in ((0 * clipped, "silent"), (clipped, "clipped")):
+            answer = model.predict(sound=sound, rate_hz=RATE_HZ)
+            assert (answer.scene, answer.reason) == ("unknown", f"{reason} sound")
+        answer = model.predict(image=255 * (noise_image(0) > 90).astype(np.uint8))
+        assert (answer.reason, answer.scene) == ("", answer.scenes[0][0])
+    measured = models[0].measure([Example("black", image=np.zeros((8, 8, 3), "u1"))])
+    assert measured.flags.tolist() == [[1, 0, 0, 0, 0]]
+
+
+def test_a_run_without_the_file_has_the_temperature_1(tmp_path_factory):
     model = load_model(copy_run(tmp_path_factory))
-    blank = np.zeros((32, 32, 3), np.uint8)
-    answer = model.predict(image=blank)
-    assert (answer.reason, answer.scene) == ("", answer.scenes[0][0])
+    answer = model.predict(image=noise_image(0))
     assert "received zeros" in answer.notes[0]
     predictor = model.predictor
-    inputs = predictor.inputs(blank[None], np.zeros((1, 16_000), np.float32))
+    inputs = predictor.inputs(noise_image(0)[None], np.zeros((1, 16_000), np.float32))
     inputs["log_mel"] = np.zeros_like(inputs["log_mel"])
     expected = softmax(predictor.predict(inputs).logits["scene_logits"])[0]
     found = [answer.scene_probs[name] for name in labels.scenes()]

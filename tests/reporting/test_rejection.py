@@ -48,9 +48,10 @@ def test_rows_are_those_of_single_predictions(run, tmp_path):
     outside = [1 - model.predict(image=image).confidence for image in images]
     expected = rejection_auroc(inside, outside)
     assert rows[1].auroc_confidence == pytest.approx(expected, abs=1e-3)
-    # The run has no calibration, hence no distances and no reasons.
+    # The run has no calibration, hence no distances.
     assert np.isnan(rows[1].auroc_distance)
-    assert rows[3].unknown == 0
+    assert [row.unknown for row in rows[2:4]] == [0, 1]
+    assert [row.unknown for row in rows[5:]] == [0, 1]
     assert len(markdown(rows).splitlines()) == 9
 
 

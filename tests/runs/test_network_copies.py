@@ -11,7 +11,11 @@ from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.inference.predictor import Predictor
-from advance_tf.models.backbones.registry import store_backbones, stored_backbones
+from advance_tf.models.backbones.registry import (
+    build_backbone,
+    store_backbones,
+    stored_backbones,
+)
 from advance_tf.reporting.error_analysis import find_misclassifications
 from advance_tf.runs.training import train
 from advance_tf.runs.workdir import load_run
@@ -76,6 +80,29 @@ def test_a_run_is_loaded_and_resumed_without_the_files(trained, dataset, tmp_pat
     copy.write_bytes(contents)
     with pytest.raises(ValueError, match=r"image\.keras is damaged: .* Restore it"):
         load_run(moved)
+
+
+def test_a_run_is_loaded_without_the_folder_of_its_preset(dataset, tmp_path):
+    keras_hub = pytest.importorskip("keras_hub")
+    folder = tmp_path / "preset"
+    network = keras_hub.models.ViTBackbone((28, 28, 3), 7, 1, 2, 8, 16)
+    network.save_to_preset(str(folder))
+    converter = keras_hub.layers.ViTImageConverter(image_size=(28, 28), scale=1 / 255)
+    converter.save_to_preset(str(folder))
+    write_lite(tmp_path / "sound.tflite", "one")
+    config = build_config(tmp_path, "")
+    name = f"kerashub:{folder}"
+    model = dataclasses.replace(config.model, image_backbone=name)
+    config = dataclasses.replace(config, model=model)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 2 * SIDE, 2 * SIDE, 3))
+    expected = build_backbone(name, "image", config.features)(images)
+    train(config, dataset, tmp_path / "run")
+    folder.rename(tmp_path / "elsewhere")
+    run = load_run(tmp_path / "run")
+    assert str(tmp_path / "run") in run.config.model.image_backbone
+    found = run.recognizer.get_layer("image_tower")(images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    assert run.initial_weights["image"].source == "local preset of KerasHub"
 
 
 def test_evaluation_uses_the_stored_embeddings(trained, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from advance_tf.checksums import file_sha256
 from advance_tf.config import Config, FeatureConfig
 from advance_tf.config_io import to_dict
+from advance_tf.models.backbones.contract import WeightsSource
 from advance_tf.serving.model_card import Provenance, model_card, provenance_of
 from advance_tf.training.callbacks import BEST_WEIGHTS
 from tests.serving.factories import create_run, create_source, knowledge
@@ -37,6 +38,20 @@ def write_metrics(run, details):
 
 def card_of(run, source):
     return model_card(source, provenance_of(run), version="1", artefact={}, skew={})
+
+
+def test_the_card_states_the_initial_weights(run):
+    sources = {
+        "image": WeightsSource("keras:VGG16", "imagenet", "ImageNet", "ab" * 32),
+        "audio": WeightsSource("resnet"),
+    }
+    card = card_of(dataclasses.replace(run, initial_weights=sources), create_source())
+    digest = "ab" * 32
+    for line in (
+        f"image tower | keras:VGG16: ImageNet (imagenet), SHA-256 {digest}",
+        "audio tower | resnet: random initial weights",
+    ):
+        assert f"| initial weights of the {line} |" in card
 
 
 def test_scores_are_those_of_the_exported_weights(run):

@@ -72,6 +72,9 @@ def test_the_file_alone_has_the_settings_of_its_front_end(tmp_path):
     probs = expected.predict_decoded(image, waveform[None])
     scenes = dict(zip(labels.scenes(), probs.scene_probs[0], strict=True))
     assert found.scene_probs == pytest.approx(scenes, abs=1e-4)
+    # The inputs are checked without a calibration.
+    silent = model.predict(sound=0 * waveform, rate_hz=16_000)
+    assert (silent.scene, silent.reason) == ("unknown", "silent sound")
     # The teacher does not cover the first two events.
     assert len(found.events) == 525
     names = [event.name for event in labels.events()]

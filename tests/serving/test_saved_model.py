@@ -100,6 +100,15 @@ def test_the_rounding_in_memory_is_measured_against_float64(source):
     assert parity.rounding(source, decoded, wrong) == pytest.approx(0.25, abs=1e-5)
 
 
+def test_inputs_are_checked_without_a_calibration(source, signatures):
+    assert source.calibration is None
+    blank = tf.io.encode_png(np.full((8, 8, 3), 90, np.uint8)).numpy()
+    images = [blank, PAIRS[0].image]
+    found = signatures["image_only"](image_bytes=tf.constant(images))
+    assert found["reason"].numpy().tolist() == [b"blank image", b""]
+    assert found["scene"].numpy()[0] == b"unknown"
+
+
 def test_names_are_ranked_and_complete(signatures):
     found = call(signatures["serving_default"])
     assert found["scene_names"][0].tolist() == [s.encode() for s in labels.scenes()]

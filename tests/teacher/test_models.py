@@ -12,6 +12,7 @@ from advance_tf import labels
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
 from advance_tf.models.recognizer import build_audio_tagger
+from advance_tf.teacher.loading import load_teacher
 from advance_tf.teacher.models import (
     HOP_SAMPLES,
     WINDOW_SAMPLES,
@@ -19,6 +20,7 @@ from advance_tf.teacher.models import (
     Yamnet,
     frame_windows,
     score_logits,
+    teacher_features,
 )
 
 # The original YAMNet file is not part of the repository. If this variable names it, one
@@ -103,11 +105,17 @@ def test_threads_do_not_affect_the_logits(path):
     np.testing.assert_array_equal(one, four)
 
 
-def test_other_files_and_rates_are_rejected(path, tmp_path):
-    with pytest.raises(
-        ValueError, match="^sample_rate_hz must be 16000 .*; received 22050"
-    ):
-        Yamnet(path, 22_050)
+def test_the_file_scores_clips_at_16_khz_in_runs_of_every_rate(path):
+    features = FeatureConfig(clip_seconds=1.0, sample_rate_hz=48_000, mel_max_hz=2e4)
+    teacher = load_teacher(path, features)
+    assert isinstance(teacher, Yamnet)
+    own = teacher_features(teacher, features)
+    assert (own.sample_rate_hz, own.clip_samples) == (16_000, 16_000)
+    waves = np.float32(RNG.normal(size=(2, own.clip_samples)))
+    np.testing.assert_array_equal(teacher.logits(waves), Yamnet(path).logits(waves))
+
+
+def test_other_files_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="with an embedded label list"):
         Yamnet(write_tflite(tmp_path / "bare.tflite", None))
     names = [labels.events()[index].name for index in COVERED]

@@ -1,5 +1,7 @@
 """Soft labels: central clip, order, resumption, errors and keys."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,25 @@ def test_the_central_clip_of_every_pair_is_scored_in_order(data_dir, expected):
     assert received.dtype == np.float32
     np.testing.assert_allclose(received, expected, rtol=1e-4)
     assert teacher.scored_clips == len(PAIRS)
+
+
+def test_a_teacher_scores_clips_at_its_own_rate(data_dir, expected):
+    class Measuring(StatisticTeacher):
+        lengths: ClassVar = set()
+
+        def logits(self, waveforms):
+            self.lengths.add(waveforms.shape[1])
+            return super().logits(waveforms)
+
+    class At16kHz(Measuring):
+        sample_rate_hz = 16_000
+
+    features = FeatureConfig(clip_seconds=0.5, sample_rate_hz=32_000, mel_max_hz=15e3)
+    received = compute_soft_labels(At16kHz(), PAIRS, data_dir, features, **OPTIONS)
+    np.testing.assert_allclose(received, expected, rtol=1e-4)
+    assert Measuring.lengths == {8_000}
+    compute_soft_labels(Measuring(), PAIRS[:2], data_dir, features, **OPTIONS)
+    assert Measuring.lengths == {8_000, 16_000}
 
 
 def test_an_interrupted_computation_is_resumed(

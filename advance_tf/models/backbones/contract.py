@@ -117,6 +117,11 @@ class Backbone(abc.ABC):
             stands for; "" for random weights.
         no_export: format ("SavedModel", "LiteRT", "ONNX") → why a tower cannot be
             written in it.
+        has_variants: whether a variant may follow the family in the name.
+        instead_of_variant: in a family without variants, what to use instead.
+
+    Raises:
+        ValueError: the name has a variant, and the family has none.
     """
 
     towers: ClassVar[Sequence[str]] = ("image",)
@@ -127,10 +132,17 @@ class Backbone(abc.ABC):
     file_endings: ClassVar[Sequence[str]] = ()
     default_weights: str = ""
     no_export: Mapping[str, str] = {}
+    has_variants: ClassVar[bool] = False
+    instead_of_variant: ClassVar[str] = "Leave out what follows the colon."
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.variant = name.partition(":")[2]
+        family, colon, self.variant = name.partition(":")
+        if colon and not self.has_variants:
+            raise ValueError(
+                f"The backbone {family} has no variants; received {name!r}. "
+                f"{self.instead_of_variant}"
+            )
 
     def check(  # noqa: B027
         self, tower: str, model: ModelConfig, features: FeatureConfig

@@ -38,7 +38,7 @@ from advance_tf.models.backbones.network_files import (
 )
 from advance_tf.models.backbones.resizing import Resize
 
-OPTIONS = ("output", "levels", "size", "sample_rate_hz", "clip_samples")
+OPTIONS = ("output", "signature", "levels", "size", "sample_rate_hz", "clip_samples")
 # Value of `levels` → scale and offset of levels 0..255.
 LEVELS: Mapping[str, tuple[Any, Any]] = {
     "byte": (1.0, 0.0),
@@ -78,6 +78,7 @@ class FileEncoder(layers.Layer):
         output: name of the output.
         sha256: hash of the file.
         size: length of the vector; None to measure it.
+        signature: name of the signature, see `open_network`.
         **kwargs: arguments of `keras.layers.Layer`.
     """
 
@@ -87,13 +88,14 @@ class FileEncoder(layers.Layer):
         output: str,
         sha256: str,
         size: int | None = None,
+        signature: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
         self.supports_jit = False
         self.file, self.output_name, self.sha256 = path, output, sha256
-        self.size = size
-        self._network = open_network(pathlib.Path(path))
+        self.size, self.signature = size, signature
+        self._network = open_network(pathlib.Path(path), signature)
 
     def build(self, input_shape: Shape) -> None:
         """Measures the length of the vector with an input of zeros."""
@@ -119,6 +121,7 @@ class FileEncoder(layers.Layer):
         """Returns the arguments of the constructor."""
         settings: dict[str, Any] = {"path": self.file, "output": self.output_name}
         settings |= {"sha256": self.sha256, "size": self.size}
+        settings["signature"] = self.signature
         return {**super().get_config(), **settings}
 
     def _vectors(self, inputs: Any) -> Any:
@@ -151,15 +154,17 @@ class FileTower(Backbone):
     """`file:<path>[,option=value]…`: a network of one image or of one waveform.
 
     The options are `output`, the name of the output, or in a `.keras` file also of a
-    layer; of images, `levels`, what the network expects, and `size` in pixels; of
-    sounds, `sample_rate_hz` of the network, and `clip_samples`, the length of its
-    input. The sizes are needed where the file does not state them. Only a `.keras`
-    file can be trained.
+    layer; `signature` of a SavedModel or a `.tflite` file with several; of images,
+    `levels`, what the network expects, and `size` in pixels; of sounds,
+    `sample_rate_hz` of the network, and `clip_samples`, the length of its input. The
+    sizes are needed where the file does not state them. Only a `.keras` file can be
+    trained.
     """
 
     towers = ("image", "audio")
     sound_input = "waveform"
     default_weights = "file"
+    has_variants = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -190,12 +195,18 @@ class FileTower(Backbone):
         """Builds the tower; see `Backbone.build`."""
         self._check_path()
         network: keras.Model | NetworkFile
+        signature = self.options.get("signature", "")
         if self.ending == ".keras":
+            if signature:
+                raise ValueError(
+                    f"signature must be left out for {self.path}, which has none; "
+                    f"received {signature!r}. Remove the option."
+                )
             network, shape = self._load_keras()
             if getattr(model, f"{tower}_weights") == RANDOM_WEIGHTS:
                 network = keras.models.clone_model(network)
         else:
-            network = open_network(self.path)
+            network = open_network(self.path, signature)
             shape = network.input_shape
         if tower == "image":
             inputs, x = self._image_input(shape, features)
@@ -205,7 +216,14 @@ class FileTower(Backbone):
             x = network(x)
         else:
             output = self._output(network.outputs)
-            x = FileEncoder(str(self.path), output, self._sha256(), name="network")(x)
+            encoder = FileEncoder(
+                str(self.path),
+                output,
+                self._sha256(),
+                signature=signature,
+                name="network",
+            )
+            x = encoder(x)
         return self._pool(inputs, x, tower)
 
     def _pool(

@@ -80,6 +80,7 @@ class KerasApplication(Backbone):
         "imagenet": "ImageNet, fetched by keras.applications"
     }
     file_endings = (".weights.h5", ".h5", ".keras")
+    has_variants = True
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -115,7 +116,11 @@ class KerasApplication(Backbone):
         return centres, centres
 
     def load_weights(self, tower: keras.Model, weights: str) -> None:
-        """Loads "imagenet" or a file of the network, with or without its classifier."""
+        """Loads "imagenet" or a file of the network.
+
+        A `.weights.h5` or `.keras` file may have the classifier; a `.h5` file, the
+        format of Keras 2, must be without.
+        """
         arrays = self._arrays(weights, tower.input_shape[1:])
         variables = tower.weights
         shapes = [tuple(variable.shape) for variable in variables]
@@ -146,11 +151,8 @@ class KerasApplication(Backbone):
                 network = self._construct(weights=weights, input_shape=shape)
             elif not path.is_file():
                 raise ValueError(self.unknown_weights(weights))
-            elif path.suffix == ".keras":
-                network = keras.models.load_model(path)
             else:
-                network = self._construct(input_shape=shape)
-                network.load_weights(path)
+                network = self._read(path, shape)
         except (OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"The weights {weights!r} of {self.name} must be available; reading "
@@ -158,6 +160,25 @@ class KerasApplication(Backbone):
                 f"({', '.join(self.file_endings)}) of the network."
             ) from error
         return [np.asarray(array) for array in network.get_weights()]
+
+    def _read(self, path: pathlib.Path, shape: tuple[int, ...]) -> keras.Model:
+        """The network with the weights of a file."""
+        network = None
+        if path.suffix != ".keras":
+            network = self._construct(input_shape=shape)
+        try:
+            if network is None:
+                return keras.models.load_model(path)
+            network.load_weights(path)
+        except ValueError as error:
+            reason = (str(error) or "no reason is given.").splitlines()[0]
+            raise ValueError(
+                f"{path} must hold the weights of {self.variant} of "
+                f"keras.applications; reading them failed: {reason} "
+                "Save those of this network, as .weights.h5 or .keras, or without its "
+                "classifier (`include_top=False`) as .h5."
+            ) from error
+        return network
 
 
 def _standardize(network: keras.Model) -> None:

@@ -48,6 +48,7 @@ class KerasHubPreset(Backbone):
     """
 
     named_weights: ClassVar[Mapping[str, str]] = {"preset": "KerasHub's preset"}
+    has_variants = True
     default_weights = "preset"
 
     def __init__(self, name: str) -> None:

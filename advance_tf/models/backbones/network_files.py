@@ -5,7 +5,7 @@ import functools
 import glob
 import pathlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,29 @@ import tensorflow as tf
 from advance_tf.extras import check_extra
 
 Shape = tuple[int | None, ...]
+# The signature that a file with several of them has for those who name none.
+DEFAULT_SIGNATURE = "serving_default"
+
+
+class _SignatureError(ValueError):
+    """The choice of a signature is wrong or not clear; the file is not damaged."""
+
+
+def _choose_signature(path: pathlib.Path, names: Collection[str], chosen: str) -> str:
+    """The signature of a name, else the only one or the default one."""
+    default = next(iter(names)) if len(names) == 1 else DEFAULT_SIGNATURE
+    if (chosen or default) in names:
+        return chosen or default
+    received = repr(chosen) if chosen else "none"
+    if not names:
+        raise _SignatureError(
+            f"signature must be left out for {path}, which has none; received "
+            f"{received}. Remove the option."
+        )
+    raise _SignatureError(
+        f"signature must be one of {', '.join(sorted(names))} for {path}; received "
+        f"{received}. Choose one with `file:<path>,signature=<name>`."
+    )
 
 
 class NetworkFile(abc.ABC):
@@ -56,7 +79,7 @@ class SavedModelFile(NetworkFile):
 
     in_graph = True
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, signature: str = "") -> None:
         from tensorflow.python.framework import convert_to_constants
 
         # The variables live as long as the object.
@@ -64,16 +87,16 @@ class SavedModelFile(NetworkFile):
         signatures = loaded.signatures
         if not signatures:
             raise ValueError("it has no signature; save it with one")
-        name = "serving_default" if "serving_default" in signatures else min(signatures)
-        signature = signatures[name]
-        given = list(signature.structured_input_signature[1].values())
+        name = _choose_signature(path, signatures, signature)
+        function = signatures[name]
+        given = list(function.structured_input_signature[1].values())
         if len(given) != 1:
             raise ValueError(f"its signature {name} has {len(given)} inputs, not one")
         self.input_shape = tuple(given[0].shape)
         self._dtype = given[0].dtype
-        self.outputs = sorted(signature.structured_outputs)
+        self.outputs = sorted(function.structured_outputs)
         self._function = convert_to_constants.convert_variables_to_constants_v2(
-            signature
+            function
         )
 
     def compute(self, inputs: tf.Tensor, output: str) -> tf.Tensor:
@@ -87,56 +110,73 @@ class SavedModelFile(NetworkFile):
 class LiteRTFile(NetworkFile):
     """A `.tflite` file. Integer inputs and outputs are converted by their scales."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, signature: str = "") -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(str(path))
         self._lock = threading.Lock()
-        inputs = self._interpreter.get_input_details()
+        self._runner: Any = None
+        signatures = self._interpreter.get_signature_list()
+        if signatures or signature:
+            # Its names are those that a person chose.
+            name = _choose_signature(path, signatures, signature)
+            self._runner = self._interpreter.get_signature_runner(name)
+            inputs = dict(self._runner.get_input_details())
+            self._outputs = dict(self._runner.get_output_details())
+        else:
+            inputs = {
+                each["name"]: each for each in self._interpreter.get_input_details()
+            }
+            details = self._interpreter.get_output_details()
+            self._outputs = {detail["name"]: detail for detail in details}
         if len(inputs) != 1:
             raise ValueError(f"it has {len(inputs)} inputs, not one")
-        self._input = inputs[0]
+        ((self._input_name, self._input),) = inputs.items()
         shape = self._input["shape_signature"].tolist()
         self.input_shape = tuple(None if size < 0 else size for size in shape)
-        details = self._interpreter.get_output_details()
-        self._outputs = {detail["name"]: detail for detail in details}
-        signatures = self._interpreter.get_signature_list()
-        if len(signatures) == 1:
-            # The names of the signature are those that a person chose.
-            runner = self._interpreter.get_signature_runner()
-            self._outputs = dict(runner.get_output_details())
         self.outputs = sorted(self._outputs)
         self._shape: tuple[int, ...] = ()
 
     def compute(self, inputs: np.ndarray, output: str) -> np.ndarray:
         """Computes an output."""
-        interpreter, index = self._interpreter, self._input["index"]
+        scale, zero = self._input["quantization"]
+        dtype = self._input["dtype"]
+        if scale:
+            limits = np.iinfo(dtype)
+            inputs = np.clip(inputs / scale + zero, limits.min, limits.max)
+        inputs = _cast(inputs, dtype)
         with self._lock:
-            if inputs.shape != self._shape:
-                if None in self.input_shape:
-                    interpreter.resize_tensor_input(index, inputs.shape)
-                interpreter.allocate_tensors()
-                self._shape = inputs.shape
-            scale, zero = self._input["quantization"]
-            dtype = self._input["dtype"]
-            if scale:
-                limits = np.iinfo(dtype)
-                inputs = np.clip(inputs / scale + zero, limits.min, limits.max)
-            interpreter.set_tensor(index, _cast(inputs, dtype))
-            interpreter.invoke()
-            detail = self._outputs[output]
-            found = interpreter.get_tensor(detail["index"]).astype(np.float32)
-        scale, zero = detail["quantization"]
+            if self._runner is not None:
+                found = self._runner(**{self._input_name: inputs})[output]
+            else:
+                found = self._invoke(inputs, output)
+        found = found.astype(np.float32)
+        scale, zero = self._outputs[output]["quantization"]
         return (found - np.float32(zero)) * np.float32(scale) if scale else found
+
+    def _invoke(self, inputs: np.ndarray, output: str) -> np.ndarray:
+        """The output of a file without signatures."""
+        interpreter, index = self._interpreter, self._input["index"]
+        if inputs.shape != self._shape:
+            if None in self.input_shape:
+                interpreter.resize_tensor_input(index, inputs.shape)
+            interpreter.allocate_tensors()
+            self._shape = inputs.shape
+        interpreter.set_tensor(index, inputs)
+        interpreter.invoke()
+        found: np.ndarray = interpreter.get_tensor(self._outputs[output]["index"])
+        return found
 
 
 class OnnxFile(NetworkFile):
     """An `.onnx` file, run by ONNX Runtime."""
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(self, path: pathlib.Path, signature: str = "") -> None:
         check_extra("onnx", "onnxruntime")
         import onnxruntime
 
+        if signature:
+            _choose_signature(path, (), signature)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
@@ -168,30 +208,33 @@ class OnnxFile(NetworkFile):
         return np.asarray(found, np.float32)
 
 
-FORMATS: Mapping[str, Callable[[pathlib.Path], NetworkFile]] = {
+FORMATS: Mapping[str, Callable[[pathlib.Path, str], NetworkFile]] = {
     "": SavedModelFile,
     ".tflite": LiteRTFile,
     ".onnx": OnnxFile,
 }
 
 
-def open_network(path: pathlib.Path) -> NetworkFile:
+def open_network(path: pathlib.Path, signature: str = "") -> NetworkFile:
     """Opens a file, once in a process as long as it does not change.
 
     Args:
         path: a `.tflite` or `.onnx` file, or the folder of a SavedModel.
+        signature: name of a signature of the file; "" for its only one, or for
+            "serving_default" of several.
 
     Returns:
         The network.
 
     Raises:
-        ValueError: the file is damaged, or has more than one input.
+        ValueError: the file is damaged, has more than one input, or lacks the
+            signature, or the signature is not named and not clear.
         ImportError: ONNX Runtime is not installed.
     """
     kind = "" if path.is_dir() else path.suffix
     files = [path / "saved_model.pb"] if path.is_dir() else network_paths(path)
     changed = tuple(file.stat().st_mtime_ns for file in files)
-    return _open(path.absolute(), kind, changed)
+    return _open(path.absolute(), kind, signature, changed)
 
 
 def network_paths(path: pathlib.Path) -> list[pathlib.Path]:
@@ -213,11 +256,13 @@ def network_paths(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 @functools.lru_cache(maxsize=4)
-def _open(path: pathlib.Path, kind: str, changed: tuple[int, ...]) -> NetworkFile:
+def _open(
+    path: pathlib.Path, kind: str, signature: str, changed: tuple[int, ...]
+) -> NetworkFile:
     del changed
     try:
-        return FORMATS[kind](path)
-    except ImportError:
+        return FORMATS[kind](path, signature)
+    except (ImportError, _SignatureError):
         raise
     except Exception as error:  # Each of the libraries has its own.
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -15,6 +15,10 @@ class ResNetTowers(Backbone):
 
     towers = ("image", "audio")
     has_stages = True
+    instead_of_variant = (
+        "Use `image_depth` or `audio_depth`, such as `image_depth=50`, with the "
+        "backbone 'resnet'."
+    )
 
     def build(
         self, tower: str, model: ModelConfig, features: FeatureConfig

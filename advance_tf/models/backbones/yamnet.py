@@ -35,6 +35,7 @@ class YamnetTower(Backbone):
     towers = ("audio",)
     sound_input = "waveform"
     file_endings = (*ENDINGS, "the folder of a SavedModel")
+    has_variants = True
     stage_ends = tuple(f"layer{number}_pointwise_relu" for number in (4, 6, 12, 13))
 
     def __init__(self, name: str) -> None:

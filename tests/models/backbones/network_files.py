@@ -73,6 +73,27 @@ def write_lite(path, batch="any"):
     return path
 
 
+def write_signatures(path, names):
+    """A file with signatures of a waveform: the n-th multiplies frames by 2 ** n."""
+    module = Sound()
+
+    def scaled(factor):
+        signature = [tf.TensorSpec((None, SAMPLES), name="wave")]
+        return tf.function(
+            lambda wave: {"y": factor * module(wave)["frames"]}, signature
+        )
+
+    functions = {name: scaled(2.0**n) for n, name in enumerate(names)}
+    folder = path.with_suffix("")
+    tf.saved_model.save(module, str(folder), signatures=functions)
+    if path.suffix:
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(folder), signature_keys=list(names)
+        )
+        path.write_bytes(converter.convert())
+    return path
+
+
 def write_onnx(path, batch="B"):
     """A network of images with channels first: mean over the pixels, two outputs."""
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
@@ -90,6 +111,34 @@ def write_onnx(path, batch="B"):
             for name in ("embedding", "scores")
         ],
         [onnx.numpy_helper.from_array(COLORS, "colors")],
+    )
+    opset = [helper.make_opsetid("", 13)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    return path
+
+
+def write_onnx_sound(path):
+    """The network of `Sound`: frames [B, blocks, 6] and scores [B, 6] of a waveform."""
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Reshape", ["wave", "shape"], ["blocks"]),
+        helper.make_node("MatMul", ["blocks", "kernel"], ["product"]),
+        helper.make_node("Tanh", ["product"], ["frames"]),
+        helper.make_node("ReduceMax", ["frames"], ["scores"], axes=[1], keepdims=0),
+    ]
+    shape = np.array([-1, SAMPLES // 100, 100], np.int64)
+    graph = helper.make_graph(
+        nodes,
+        "sound",
+        [helper.make_tensor_value_info("wave", float32, ["B", SAMPLES])],
+        [
+            helper.make_tensor_value_info("frames", float32, ["B", SAMPLES // 100, 6]),
+            helper.make_tensor_value_info("scores", float32, ["B", 6]),
+        ],
+        [
+            onnx.numpy_helper.from_array(BLOCKS, "kernel"),
+            onnx.numpy_helper.from_array(shape, "shape"),
+        ],
     )
     opset = [helper.make_opsetid("", 13)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
-from advance_tf.models.backbones.file_tower import LEVELS, FileTower
+from advance_tf.models.backbones.file_tower import LEVELS, FileEncoder, FileTower
 from advance_tf.models.backbones.network_files import open_network
 from advance_tf.models.backbones.registry import (
     build_backbone,
@@ -18,6 +18,7 @@ from advance_tf.models.backbones.registry import (
 )
 from advance_tf.models.folding import fold_batch_norms
 from tests.models.backbones.network_files import (
+    BLOCKS,
     SAMPLES,
     SIDE,
     image_vectors,
@@ -27,7 +28,9 @@ from tests.models.backbones.network_files import (
     write_bytes_network,
     write_lite,
     write_onnx,
+    write_onnx_sound,
     write_saved_model,
+    write_signatures,
 )
 
 # The image of the file is half as large; the clip has two and a half windows.
@@ -107,6 +110,47 @@ def test_waveform_is_cut_into_windows_and_averaged(tmp_path, write, batch):
     tower = tower_of(path, "audio", output="frames", sample_rate_hz=20_000)
     for found in (tower(CLIPS), tower.predict_on_batch(CLIPS[:2])):
         np.testing.assert_allclose(found, SOUND[: len(found)], rtol=0, atol=1e-5)
+
+
+def test_onnx_file_of_waveforms_with_two_outputs(tmp_path):
+    path = write_onnx_sound(tmp_path / "sound.onnx")
+    with pytest.raises(ValueError, match="output must be one of frames, scores for"):
+        tower_of(path, "audio")
+    found = tower_of(path, "audio", output="frames")(CLIPS)
+    np.testing.assert_allclose(found, SOUND, rtol=0, atol=1e-5)
+    frames = np.tanh(WINDOWS.reshape(3, 3, -1, 100) @ BLOCKS)
+    expected = frames.max(axis=2).mean(axis=1)
+    found = tower_of(path, "audio", output="scores")(CLIPS)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["network", "network.tflite"])
+def test_the_signature_of_a_file_with_several_is_chosen(tmp_path, kind):
+    path = write_signatures(tmp_path / kind, ["basic", "embeddings"])
+    for number, signature in enumerate(("basic", "embeddings")):
+        tower = tower_of(path, "audio", signature=signature)
+        for found in (tower(CLIPS), tower.predict_on_batch(CLIPS[:2])):
+            expected = 2**number * SOUND[: len(found)]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    for options, received in (({}, "none"), ({"signature": "b"}, "'b'")):
+        message = (
+            f"signature must be one of basic, embeddings .*; received {received}. "
+        )
+        with pytest.raises(ValueError, match=f"^{message}"):
+            tower_of(path, "audio", **options)
+    # The copy of a run keeps the option.
+    backbone = find_backbone(f"file:{path},signature=embeddings")
+    backbone.store(tmp_path / "run")
+    tower = build_backbone(backbone.stored_name(tmp_path / "run"), "audio", FEATURES)
+    np.testing.assert_allclose(tower(CLIPS), 2 * SOUND, rtol=0, atol=1e-5)
+    restored = FileEncoder.from_config(tower.get_layer("network").get_config())
+    assert restored.signature == "embeddings"
+
+
+def test_the_default_signature_of_several_is_named_so(tmp_path):
+    path = write_signatures(tmp_path / "network", ["a", "serving_default"])
+    found = tower_of(path, "audio")(CLIPS)
+    np.testing.assert_allclose(found, 2 * SOUND, rtol=0, atol=1e-5)
 
 
 def test_a_shorter_clip_is_padded(tmp_path):
@@ -193,6 +237,10 @@ def test_formats_that_a_file_cannot_be_exported_in(tmp_path, keras_file):
         (",output=scores,size=8", "size must be that of the file, 16 x 16; received 8"),
         (",output=scores,size=-8", "size must be a positive integer; received '-8'"),
         (",levels=bgr", "levels must be one of byte, unit, signed, imagenet; rec"),
+        (
+            ",output=scores,signature=a",
+            "signature must be left out for .* received 'a'",
+        ),
         (",depth=8", "options of a backbone must be output, .*received 'depth=8'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_local_weights_give_the_networks_features(mobilenet, ending, tmp_path):
         # With its classifier, and for another size of the image.
         mobilenet.save(path)
     elif ending == ".weights.h5":
-        features.save_weights(path)
+        mobilenet.save_weights(path)
     else:
         features.save(path)
     tower = build_backbone("keras:MobileNetV3Small", "image", FEATURES, str(path))
@@ -100,6 +100,13 @@ def test_weights_of_another_network_or_without_network_are_an_error(
     ):
         build_backbone(
             "keras:ResNet50V2", features=FEATURES, weights=str(tmp_path / "a.keras")
+        )
+    # The format of Keras 2 has the layers by their number.
+    mobilenet.save(tmp_path / "a.h5")
+    message = r"a\.h5 must .* MobileNetV3Small .*Layer count mismatch.*\(`include_top"
+    with pytest.raises(ValueError, match=message):
+        build_backbone(
+            "keras:MobileNetV3Small", "image", FEATURES, str(tmp_path / "a.h5")
         )
     backbone = find_backbone("keras:MobileNetV3Small")
     assert isinstance(backbone, KerasApplication)

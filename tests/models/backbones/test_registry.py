@@ -49,6 +49,14 @@ def batch(size=4):
         ({"audio_backbone": "yamnet:logits"}, "yamnet:scores or yamnet:both"),
         ({"image_backbone": "yamnet"}, "image_backbone must be a network for this"),
         ({"audio_backbone": "keras:VGG16"}, "a network for image. Choose another"),
+        (
+            {"image_backbone": "resnet:50"},
+            "resnet has no variants; received 'resnet:50'. Use .*`image_depth=50`",
+        ),
+        (
+            {"image_backbone": "efficientnet_lite0:4"},
+            "lite0 has no variants; received 'efficientnet_lite0:4'. Leave out",
+        ),
     ],
 )
 def test_unknown_or_unfit_backbone_is_an_error(settings, message):

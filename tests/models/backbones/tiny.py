@@ -13,6 +13,7 @@ class Tiny(Backbone):
     towers = ("image", "audio")
     sound_input = "waveform"
     no_export: ClassVar = {"ONNX": "it is tiny"}
+    has_variants = True
 
     def build(self, tower, model, features):
         side = features.image_size
