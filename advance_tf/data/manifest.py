@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from advance_tf import labels
 from advance_tf.config_data import DataConfig
-from advance_tf.data import layout, pairing, places, splits
+from advance_tf.data import layout, pairing, places, spatial_blocks, splits
 from advance_tf.data.pairing import Pair
 from advance_tf.files import join_names, replacing
 
@@ -331,9 +331,9 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         An audited manifest, sorted by scene and stem.
 
     Raises:
-        ValueError: the folder is not in ADVANCE's layout, or the training split is
-            empty; or the published split lacks a pair of the folder, or, without
-            `allow_missing`, has another one.
+        ValueError: the folder is not in ADVANCE's layout, the training split is empty,
+            or sites.csv is not valid or has none of the pairs; or the published split
+            lacks a pair of the folder, or, without `allow_missing`, has another one.
 
     Example:
         >>> import tempfile
@@ -352,14 +352,15 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         _log.warning(
             "Left out of %s: %s", data_config.data_dir, layout.describe(found.skipped)
         )
+    placed = places.places_of(found.pairs, data_config.data_dir)
     if data_config.split_protocol == "published":
         published = splits.published_split(
             found.pairs, allow_missing=data_config.allow_missing
         )
         manifest = Manifest(found.pairs, published, "site", splits.PUBLISHED_SEED)
         manifest.audit()
+        places.audit_places(found.pairs, published, placed)
         return manifest
-    placed = places.read_places(data_config.data_dir)
     pairs = places.with_places(found.pairs, placed)
     rule = (
         data_config.train_fraction,
@@ -367,8 +368,9 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         data_config.split_seed,
     )
     if data_config.split_protocol == "block":
-        side = data_config.block_kilometres
-        assigned = places.split_by_block(pairs, placed, *rule, block_kilometres=side)
+        assigned = spatial_blocks.split_by_block(
+            pairs, placed, *rule, block_kilometres=data_config.block_kilometres
+        )
     elif data_config.split_protocol == "site":
         assigned = splits.split_by_site(pairs, *rule)
     else:
