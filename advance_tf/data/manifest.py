@@ -317,6 +317,23 @@ def _check_row(where: str, values: Sequence[str], first: dict[str, str]) -> None
             )
 
 
+def _check_published(data_config: DataConfig) -> None:
+    """Raises ValueError for settings that would not change the published split."""
+    fixed = {
+        "split_seed": splits.PUBLISHED_SEED,
+        "train_fraction": DataConfig.train_fraction,
+        "validation_fraction": DataConfig.validation_fraction,
+    }
+    for name, value in fixed.items():
+        received = getattr(data_config, name)
+        if received != value:
+            raise ValueError(
+                f"{name} must be {value} with `split_protocol=published`, which is a "
+                f"split that exists; received {received}. Leave it out, or set "
+                "`split_protocol=site`."
+            )
+
+
 def make_manifest(data_config: DataConfig) -> Manifest:
     """Scans a data set and splits it.
 
@@ -333,7 +350,8 @@ def make_manifest(data_config: DataConfig) -> Manifest:
     Raises:
         ValueError: the folder is not in ADVANCE's layout, the training split is empty,
             or sites.csv is not valid or has none of the pairs; or the published split
-            lacks a pair of the folder, or, without `allow_missing`, has another one.
+            lacks a pair of the folder, or, without `allow_missing`, has another one,
+            or a seed or fractions are set with it.
 
     Example:
         >>> import tempfile
@@ -354,6 +372,7 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         )
     placed = places.places_of(found.pairs, data_config.data_dir)
     if data_config.split_protocol == "published":
+        _check_published(data_config)
         published = splits.published_split(
             found.pairs, allow_missing=data_config.allow_missing
         )
