@@ -21,6 +21,7 @@ from advance_tf.data.image_conversion import (
 from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
 from advance_tf.files import (
+    DISK_ERRORS,
     join_names,
     remove_partial_files,
     replacing,
@@ -305,9 +306,11 @@ def _convert_pair(
     except recordings.TooShortError as error:
         outcome, reason = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in recordings.DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
         outcome, reason = BAD, f"{current}: {error}"
+        if isinstance(error, recordings.RateError):
+            reason += " with `rate_hz`"
     if outcome != WRITTEN:
         # An unpaired file in the folder would be an error for every command.
         sound_copy.unlink(missing_ok=True)
