@@ -20,6 +20,7 @@ from advance_tf.cli.flags import (
     read_config,
     require,
 )
+from advance_tf.files import check_output
 
 
 def define(values: FlagValues) -> None:
@@ -38,6 +39,7 @@ def run(values: FlagValues) -> None:
         workdir="the folder of the run",
         output="the CSV file to write",
     )
+    check_output(pathlib.Path(values.output))
     config = read_config(values)
     startup.load_tensorflow()
 
