@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import soundfile
 from tqdm import tqdm
@@ -252,12 +252,21 @@ def _settings_text(rule: ClipRule) -> str:
     return json.dumps(dataclasses.asdict(rule), indent=2, sort_keys=True) + "\n"
 
 
+def _parse(text: str) -> Any:
+    """The value of a JSON text; None for a text that is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
     """Raises ValueError if the folder cannot be used."""
     settings, expected = root / SETTINGS, _settings_text(rule)
     if settings.exists():
         received = settings.read_text(encoding="utf-8", errors="replace")
-        if received != expected:
+        # As values: versions before 0.2 wrote 10 for 10.0.
+        if _parse(received) != dataclasses.asdict(rule):
             raise ValueError(
                 f"{root} must be prepared with a single rule; it was written with "
                 f"{' '.join(received.split())}, received {' '.join(expected.split())}. "

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from advance_tf.config import MAX_RATE_HZ, MAX_SAMPLE, MIN_RATE_HZ
+from advance_tf.config_fields import store_floats
 from advance_tf.data.truncation import missing_end
 
 _BLOCK_SAMPLES = 1 << 16
@@ -53,6 +54,7 @@ class ClipRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        store_floats(self)
         if self.rate_hz and not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
             raise ValueError(
                 f"rate_hz must be 0 or from {MIN_RATE_HZ} to {MAX_RATE_HZ}; received "
