@@ -14,7 +14,13 @@ import sys
 from absl import flags
 from absl.flags import FlagValues
 
-from advance_tf.cli.flags import define_config, define_workdir, read_config, require
+from advance_tf.cli.flags import (
+    define_config,
+    define_workdir,
+    read_config,
+    refuse_cache,
+    require,
+)
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.splits import SPLITS
 
@@ -33,6 +39,7 @@ def define(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
     """Writes the manifest of --data_dir."""
+    refuse_cache(values, "split")
     if bool(values.manifest) == bool(values.workdir):
         raise ValueError(
             "Either --manifest or --workdir must name where to write; received "
