@@ -62,11 +62,28 @@ def _check_field(field: dataclasses.Field[Any], value: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Validated:
-    """Base class of the groups: validates every field of a new instance."""
+    """Base class of the groups: validates every field of a new instance.
+
+    Whole numbers of `float` fields are stored as `float`: 10 and 10.0 are one setting,
+    also as text in the key of stored results.
+    """
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_field(field, getattr(self, field.name))
+        store_floats(self)
+
+
+def store_floats(group: Any) -> None:
+    """Replaces the whole numbers of `float` fields of a new dataclass by floats.
+
+    Args:
+        group: an instance of a frozen dataclass, in its `__post_init__`.
+    """
+    for field in dataclasses.fields(group):
+        value = getattr(group, field.name)
+        if field.type is float and type(value) is int:
+            object.__setattr__(group, field.name, float(value))
 
 
 def values_before(group: Any) -> dict[str, Any]:

@@ -33,6 +33,8 @@ DAMAGED_FILE_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
+# Errors that concern every file that is written: a command ends with them.
+DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
 def check_output(path: pathlib.Path, ending: str = "") -> None:
@@ -54,6 +56,22 @@ def check_output(path: pathlib.Path, ending: str = "") -> None:
         raise ValueError(
             f"output must end in {ending}; received {path}. Use "
             f"{path.with_suffix(ending)}."
+        )
+
+
+def check_output_folder(path: str | pathlib.Path | None) -> None:
+    """Checks that a path is usable as the `output_dir` of a command.
+
+    Args:
+        path: path of the folder to write; None or "" for none.
+
+    Raises:
+        ValueError: the path is a file.
+    """
+    if path and pathlib.Path(path).is_file():
+        raise ValueError(
+            f"output_dir must be a folder; received the file {path}. Give another one, "
+            "which is created if it does not exist."
         )
 
 
@@ -130,6 +148,9 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+# In a folder that several processes write to, a temporary file that is older was left
+# by a killed process.
+PARTIAL_SECONDS = 24 * 3600.0
 # The end of a temporary name of `replacing`.
 _PARTIAL = re.compile(r"-[0-9]+-partial(\.|$)")
 

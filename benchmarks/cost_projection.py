@@ -131,7 +131,7 @@ class Folder:
     def teach(self):
         """Computes soft labels, and writes the manifest; returns stage → Cost."""
         given = f"--data_dir={self._shards}", f"--workdir={self._workdir}"
-        command = ("teach", *given, f"--teacher={self._teacher}", *self._size)
+        command = ("teach", *given, f"--teacher={self._teacher}")
         return {"teach": run(command, self._workdir)}
 
     def fill_cache(self):

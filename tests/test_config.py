@@ -16,10 +16,12 @@ from advance_tf.config import (
 from advance_tf.config_io import (
     check_resume,
     from_dict,
+    key_settings,
     load_config,
     replace_fields,
     to_dict,
 )
+from advance_tf.data.recordings import ClipRule
 
 
 def test_defaults_are_those_of_the_paper():
@@ -197,3 +199,12 @@ def test_resumed_run_with_other_settings_raises():
     assert "`image_depth` was 101, now 50; `alpha` was 0.1, now 0.2" in message
     assert "epochs" not in message
     assert "--" not in message
+
+
+def test_a_whole_number_and_its_float_are_one_setting():
+    """Their texts are in the keys of stored results."""
+    whole, exact = FeatureConfig(clip_seconds=10), FeatureConfig(clip_seconds=10.0)
+    assert repr(whole) == repr(exact)
+    assert json.dumps(key_settings(whole)) == json.dumps(key_settings(exact))
+    assert repr(ClipRule(0, 2, 10)) == repr(ClipRule(0, 2.0, 10.0))
+    assert type(TrainingConfig(epochs=10).epochs) is int

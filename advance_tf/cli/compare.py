@@ -16,6 +16,7 @@ from absl.flags import FlagValues
 
 from advance_tf.cli import startup
 from advance_tf.cli.flags import define_split, require
+from advance_tf.files import check_output, replacing
 
 
 def define(values: FlagValues) -> None:
@@ -32,10 +33,11 @@ def define(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
     """Prints the comparison of --methods."""
     require(values, methods="methods and their runs, name=pattern;name=pattern")
+    if values.output:
+        check_output(pathlib.Path(values.output))
     workdirs = _workdirs(values.methods)
     startup.load_tensorflow()
 
-    from advance_tf.files import replacing
     from advance_tf.metrics import comparison
     from advance_tf.reporting.evaluation_report import check_evaluated_weights
 

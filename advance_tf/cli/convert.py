@@ -29,6 +29,7 @@ from advance_tf.cli.flags import (
     refuse,
     require,
 )
+from advance_tf.files import check_output
 
 
 def define(values: FlagValues) -> None:
@@ -74,6 +75,8 @@ def define(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
     """Converts --checkpoint."""
     require(values, checkpoint="a file")
+    if values.output:
+        check_output(pathlib.Path(values.output))
     startup.load_tensorflow()
 
     from advance_tf.models.checkpoint_files import read_checkpoint

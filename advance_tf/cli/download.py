@@ -16,7 +16,7 @@ from absl.flags import FlagValues
 
 from advance_tf import labels
 from advance_tf.cli import startup
-from advance_tf.cli.flags import require
+from advance_tf.cli.flags import refuse, require
 from advance_tf.data import download, layout
 
 # The flag that an argument without a name is the value of.
@@ -55,6 +55,8 @@ def define(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
     """Downloads what is missing."""
+    others = ("folder",) if values.what == "advance" else ("data_dir", "keep_archives")
+    refuse(values, others, f"has no effect on `advance download {values.what}`")
     if values.what == "advance":
         _download_advance(values)
         return

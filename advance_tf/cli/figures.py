@@ -19,6 +19,7 @@ from absl.flags import FlagValues
 from advance_tf.cli import startup
 from advance_tf.cli.flags import define_batch_size, define_run, require
 from advance_tf.cli.messages import translate
+from advance_tf.files import check_output_folder
 
 
 def define(values: FlagValues) -> None:
@@ -50,6 +51,7 @@ def define(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
     """Draws the figures of --workdir on --split."""
     require(values, workdir="the folder of a run")
+    check_output_folder(values.output_dir)
     startup.load_tensorflow()
 
     from advance_tf.inference.evaluation import evaluate

@@ -185,6 +185,17 @@ def refuse(values: FlagValues, names: Iterable[str], why: str) -> None:
         raise ValueError(f"{', '.join(given)} {why}. {way_out}.")
 
 
+def refuse_cache(values: FlagValues, command: str) -> None:
+    """Raises ValueError for the given flags of how pairs are read in training.
+
+    Args:
+        values: the flags of the command.
+        command: its name; it decodes no pair, or each of them once.
+    """
+    names = ("cache_dir", "tf_data_service")
+    refuse(values, names, f"has no effect on `advance {command}`")
+
+
 def define_min_confidence(values: FlagValues) -> None:
     """Defines --min_confidence of what opens runs and exports."""
     flags.DEFINE_float(

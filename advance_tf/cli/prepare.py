@@ -25,6 +25,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli.flags import define_shard, refuse, require
+from advance_tf.cli.messages import translate
 from advance_tf.parts import Shard
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def run(values: FlagValues) -> None:
         allow_truncated=values.allow_truncated,
         remove_stale=values.remove_stale,
     )
-    _print(summary)
+    _print(summary, values)
     if summary.bad:
         raise ValueError(
             f"{len(summary.bad)} pairs must be repaired or removed; the others are in "
@@ -149,11 +150,11 @@ def _write_shards(values: FlagValues) -> None:
         print(f"{len(found.pairs)} pairs are in the shards of {values.data_dir}.")
 
 
-def _print(summary: "Summary") -> None:
+def _print(summary: "Summary", values: FlagValues) -> None:
     print(summary.to_text())
     if summary.stale and not summary.removed:
         print("They are still pairs of the data set. Remove them with --remove_stale.")
     for problem in summary.bad[:_SHOWN_AT_MOST]:
-        print(f"bad: {problem}", file=sys.stderr)
+        print(f"bad: {translate(problem, values)}", file=sys.stderr)
     if len(summary.bad) > _SHOWN_AT_MOST:
         print(f"... and {len(summary.bad) - _SHOWN_AT_MOST} more", file=sys.stderr)

@@ -13,6 +13,7 @@ from absl import flags
 from absl.flags import FlagValues
 
 from advance_tf.cli.flags import require
+from advance_tf.cli.messages import translate
 
 
 def define(values: FlagValues) -> None:
@@ -53,7 +54,7 @@ def run(values: FlagValues) -> None:
     written = len(recordings) - len(bad)
     print(f"{written} clips and {tagged_clips.TAGS} are in {values.data_dir}.")
     for name, problem in bad.items():
-        print(f"{name}: {problem}", file=sys.stderr)
+        print(f"{name}: {translate(problem, values)}", file=sys.stderr)
     if bad:
         raise ValueError(
             f"Every recording must be readable; {len(bad)} of {len(recordings)} are "

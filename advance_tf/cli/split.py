@@ -14,7 +14,13 @@ import sys
 from absl import flags
 from absl.flags import FlagValues
 
-from advance_tf.cli.flags import define_config, define_workdir, read_config, require
+from advance_tf.cli.flags import (
+    define_config,
+    define_workdir,
+    read_config,
+    refuse_cache,
+    require,
+)
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.splits import SPLITS
 
@@ -25,7 +31,7 @@ def define(values: FlagValues) -> None:
     flags.DEFINE_string(
         "manifest",
         None,
-        "File to write; default: <workdir>/manifest.csv.",
+        "File to write, instead of manifest.csv of --workdir.",
         flag_values=values,
     )
     define_config(values, "data")
@@ -33,9 +39,11 @@ def define(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
     """Writes the manifest of --data_dir."""
-    if not (values.manifest or values.workdir):
+    refuse_cache(values, "split")
+    if bool(values.manifest) == bool(values.workdir):
         raise ValueError(
-            "--manifest or --workdir must name where to write; received neither."
+            "Either --manifest or --workdir must name where to write; received "
+            f"{'both' if values.manifest else 'neither'}. Give one of them."
         )
     require(values, data_dir="a folder in ADVANCE's layout")
     path = pathlib.Path(values.manifest or pathlib.Path(values.workdir, "manifest.csv"))

@@ -18,8 +18,12 @@ from advance_tf.cli.flags import (
     define_workdir,
     given_config,
     read_config,
+    refuse,
+    refuse_cache,
     require,
 )
+from advance_tf.config import IMAGE_SETTINGS
+from advance_tf.files import check_output
 
 
 def define(values: FlagValues) -> None:
@@ -32,12 +36,17 @@ def define(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
     """Writes the statistics of the training split to --output."""
+    refuse_cache(values, "stats")
+    # They are of the log-mel in dB, before it is normalized.
+    unused = (*IMAGE_SETTINGS, "log_mel_stats")
+    refuse(values, unused, "has no effect on `advance stats`")
     require(
         values,
         data_dir="a folder in ADVANCE's layout",
         workdir="the folder of the run",
         output="the CSV file to write",
     )
+    check_output(pathlib.Path(values.output))
     config = read_config(values)
     startup.load_tensorflow()
 

@@ -26,8 +26,11 @@ from advance_tf.cli.flags import (
     define_workdir,
     given_config,
     read_config,
+    refuse,
+    refuse_cache,
     require,
 )
+from advance_tf.config import IMAGE_SETTINGS
 from advance_tf.locks import LockedError
 from advance_tf.parts import Shard
 
@@ -52,6 +55,10 @@ def define(values: FlagValues) -> None:
 
 def run(values: FlagValues) -> None:
     """Computes and writes the event knowledge."""
+    refuse_cache(values, "teach")
+    refuse(
+        values, IMAGE_SETTINGS, "has no effect on `advance teach`, which reads sounds"
+    )
     config = read_config(values)
     require(
         values,

@@ -19,6 +19,7 @@ from . import rows as rows
 from . import sampling as sampling
 from . import served as served
 from . import shards as shards
+from . import spatial_blocks as spatial_blocks
 from . import splits as splits
 from . import statistics as statistics
 from . import synthetic as synthetic
@@ -39,7 +40,6 @@ from .manifest import make_manifest as make_manifest
 from .pairing import Pair as Pair
 from .places import cluster_places as cluster_places
 from .places import read_places as read_places
-from .places import split_by_block as split_by_block
 from .prepare import prepare_dataset as prepare_dataset
 from .pretraining import make_clip_dataset as make_clip_dataset
 from .pretraining import make_image_dataset as make_image_dataset
@@ -49,6 +49,7 @@ from .sampling import epoch_order as epoch_order
 from .shards import ShardIndex as ShardIndex
 from .shards import open_shards as open_shards
 from .shards import write_shards as write_shards
+from .spatial_blocks import split_by_block as split_by_block
 from .splits import split_by_pair as split_by_pair
 from .splits import split_by_site as split_by_site
 from .splits import spread_over_scenes as spread_over_scenes

@@ -13,7 +13,7 @@ from advance_tf.data.dataset import make_dataset
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pairing import Pair
-from advance_tf.data.places import audit_places, read_places
+from advance_tf.data.places import audit_places, places_of
 from advance_tf.data.rows import Rows
 
 
@@ -211,9 +211,11 @@ def load_advance(
         allow_missing=allow_missing,
     )
     if manifest is None:
-        manifest = make_manifest(config)
-    elif not isinstance(manifest, Manifest):
+        # Audited already.
+        return AdvanceDataset(make_manifest(config), pathlib.Path(data_dir), config)
+    if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
     if manifest.protocol != "pair":
-        audit_places(manifest.pairs, manifest.splits, read_places(data_dir))
+        placed = places_of(manifest.pairs, data_dir)
+        audit_places(manifest.pairs, manifest.splits, placed)
     return AdvanceDataset(manifest, pathlib.Path(data_dir), config)

@@ -29,14 +29,12 @@ from advance_tf.features.file_decoders import image_decoder, sound_decoder
 from advance_tf.features.media_files import container, read_media
 from advance_tf.features.pipelines import as_traced, without_autotuning
 from advance_tf.features.waveform import is_longer_than_clip
-from advance_tf.files import remove_partial_files, replacing
+from advance_tf.files import PARTIAL_SECONDS, remove_partial_files, replacing
 
 # Increased when a decoder changes its result, or a file its form.
 _FORMAT_VERSION = 2
 # The last bytes of a file: a fingerprint of those before it.
 _FINGERPRINT_BYTES = 8
-# Runs share a cache: a temporary file that is older was left by a killed process.
-_PARTIAL_SECONDS = 24 * 3600.0
 
 
 class PairCache:
@@ -164,7 +162,8 @@ class PairCache:
         ]
         if not missing:
             return 0
-        remove_partial_files(self.folder, 1, min_age_seconds=_PARTIAL_SECONDS)
+        # Runs share a cache.
+        remove_partial_files(self.folder, 1, min_age_seconds=PARTIAL_SECONDS)
         columns = {
             kind: path_rows(missing, data_dir, kind) for kind in ("image", "sound")
         }

@@ -4,7 +4,9 @@ import dataclasses
 import pathlib
 
 from advance_tf.data.archives import unpack
-from advance_tf.data.transfers import PublishedFile, check_url, fetch
+from advance_tf.data.pairing import modality_folders
+from advance_tf.data.transfers import LOCK, PublishedFile, check_url, fetch
+from advance_tf.locks import lock_folder
 
 BASE_URL = "https://zenodo.org/records/3828124/files"
 
@@ -38,8 +40,9 @@ def download_advance(
 ) -> list[str]:
     """Downloads, verifies and unpacks the archives of ADVANCE.
 
-    A folder that exists is skipped. After an error or an interruption the next call
-    resumes the download, unless the checksum was wrong.
+    A folder that exists, also under a name of `layout.modality_folder`, is skipped.
+    After an error or an interruption the next call resumes the download, unless the
+    checksum was wrong.
 
     Args:
         data_dir: folder that receives vision/ and sound/; created if it does not
@@ -57,26 +60,31 @@ def download_advance(
 
     Raises:
         ValueError: a checksum differs, the disk has too little space, the server
-            refuses the request or cannot be reached, or an archive is damaged.
+            refuses the request or cannot be reached, an archive is damaged, or
+            another process downloads to the folder.
     """
     root = pathlib.Path(data_dir)
     check_url(base_url, BASE_URL)
-    root.mkdir(parents=True, exist_ok=True)
+
+    def missing() -> list[Archive]:
+        return [one for one in archives if not modality_folders(root, one.folder)]
+
+    if not missing():
+        return []
     created = []
-    for archive in archives:
-        target = root / archive.folder
-        if target.is_dir():
-            continue
-        path = fetch(
-            archive,
-            f"{base_url.rstrip('/')}/{archive.name}",
-            root,
-            retries=retries,
-            wait_seconds=wait_seconds,
-            progress=progress,
-        )
-        unpack(path, target, progress=progress)
-        if not keep_archives:
-            path.unlink()
-        created.append(archive.folder)
+    with lock_folder(root, LOCK):
+        # Another process may have ended before the lock.
+        for archive in missing():
+            path = fetch(
+                archive,
+                f"{base_url.rstrip('/')}/{archive.name}",
+                root,
+                retries=retries,
+                wait_seconds=wait_seconds,
+                progress=progress,
+            )
+            unpack(path, root / archive.folder, progress=progress)
+            if not keep_archives:
+                path.unlink()
+            created.append(archive.folder)
     return created

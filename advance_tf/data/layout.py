@@ -11,6 +11,7 @@ from advance_tf.data.pairing import (
     UNKNOWN_SCENE,
     Pair,
     match_folders,
+    modality_folders,
 )
 from advance_tf.data.shards import is_shards, open_shards
 from advance_tf.files import join_names
@@ -43,10 +44,7 @@ def modality_folder(data_dir: pathlib.Path, name: str) -> pathlib.Path:
     Raises:
         ValueError: none or two of these folders exist.
     """
-    archive = data_dir / f"ADVANCE_{name}"
-    nested = archive / name
-    candidates = (data_dir / name, nested if nested.is_dir() else archive)
-    found = [folder for folder in candidates if folder.is_dir()]
+    found = modality_folders(data_dir, name)
     if len(found) != 1:
         received = " and ".join(str(folder) for folder in found) or "neither"
         raise ValueError(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from advance_tf import labels
 from advance_tf.config_data import DataConfig
-from advance_tf.data import layout, pairing, places, splits
+from advance_tf.data import layout, pairing, places, spatial_blocks, splits
 from advance_tf.data.pairing import Pair
 from advance_tf.files import join_names, replacing
 
@@ -317,6 +317,23 @@ def _check_row(where: str, values: Sequence[str], first: dict[str, str]) -> None
             )
 
 
+def _check_published(data_config: DataConfig) -> None:
+    """Raises ValueError for settings that would not change the published split."""
+    fixed = {
+        "split_seed": splits.PUBLISHED_SEED,
+        "train_fraction": DataConfig.train_fraction,
+        "validation_fraction": DataConfig.validation_fraction,
+    }
+    for name, value in fixed.items():
+        received = getattr(data_config, name)
+        if received != value:
+            raise ValueError(
+                f"{name} must be {value} with `split_protocol=published`, which is a "
+                f"split that exists; received {received}. Leave it out, or set "
+                "`split_protocol=site`."
+            )
+
+
 def make_manifest(data_config: DataConfig) -> Manifest:
     """Scans a data set and splits it.
 
@@ -331,9 +348,10 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         An audited manifest, sorted by scene and stem.
 
     Raises:
-        ValueError: the folder is not in ADVANCE's layout, or the training split is
-            empty; or the published split lacks a pair of the folder, or, without
-            `allow_missing`, has another one.
+        ValueError: the folder is not in ADVANCE's layout, the training split is empty,
+            or sites.csv is not valid or has none of the pairs; or the published split
+            lacks a pair of the folder, or, without `allow_missing`, has another one,
+            or a seed or fractions are set with it.
 
     Example:
         >>> import tempfile
@@ -352,14 +370,16 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         _log.warning(
             "Left out of %s: %s", data_config.data_dir, layout.describe(found.skipped)
         )
+    placed = places.places_of(found.pairs, data_config.data_dir)
     if data_config.split_protocol == "published":
+        _check_published(data_config)
         published = splits.published_split(
             found.pairs, allow_missing=data_config.allow_missing
         )
         manifest = Manifest(found.pairs, published, "site", splits.PUBLISHED_SEED)
         manifest.audit()
+        places.audit_places(found.pairs, published, placed)
         return manifest
-    placed = places.read_places(data_config.data_dir)
     pairs = places.with_places(found.pairs, placed)
     rule = (
         data_config.train_fraction,
@@ -367,8 +387,9 @@ def make_manifest(data_config: DataConfig) -> Manifest:
         data_config.split_seed,
     )
     if data_config.split_protocol == "block":
-        side = data_config.block_kilometres
-        assigned = places.split_by_block(pairs, placed, *rule, block_kilometres=side)
+        assigned = spatial_blocks.split_by_block(
+            pairs, placed, *rule, block_kilometres=data_config.block_kilometres
+        )
     elif data_config.split_protocol == "site":
         assigned = splits.split_by_site(pairs, *rule)
     else:

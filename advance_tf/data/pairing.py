@@ -119,6 +119,22 @@ def site_of(stem: str) -> str:
     return match.group(1) if match else ""
 
 
+def modality_folders(data_dir: pathlib.Path, name: str) -> list[pathlib.Path]:
+    """The folders of one modality that a data folder has; a data set has one.
+
+    Args:
+        data_dir: folder of the data set.
+        name: "vision" or "sound".
+
+    Returns:
+        Those of <name>, and ADVANCE_<name>/<name> or ADVANCE_<name>, that exist.
+    """
+    archive = data_dir / f"ADVANCE_{name}"
+    nested = archive / name
+    candidates = (data_dir / name, nested if nested.is_dir() else archive)
+    return [folder for folder in candidates if folder.is_dir()]
+
+
 def _scene_names(folder: pathlib.Path) -> set[str]:
     with os.scandir(folder) as entries:
         return {

@@ -1,10 +1,11 @@
-"""Places of the pairs: sites by distance, the leak audit, the split by blocks."""
+"""Places of the pairs: their table, sites by distance, and the leak audit."""
 
 import csv
 import dataclasses
+import logging
 import math
 import pathlib
-from collections import Counter, defaultdict
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from advance_tf.csv_tables import read_table
 from advance_tf.data.pairing import Pair, site_of
-from advance_tf.data.splits import SPLITS, hash_key
 from advance_tf.files import join_names, replacing
 
 SITES = "sites.csv"
@@ -25,6 +25,7 @@ EARTH_METRES = 6_371_008.8
 # The rounding of the degrees in sites.csv, 5.6 mm in each axis of both places, may
 # bring two sites nearer.
 _ROUNDING_METRES = 0.02
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,12 +54,12 @@ def read_places(data_dir: str | pathlib.Path) -> dict[str, Place]:
         data_dir: folder of the data set.
 
     Returns:
-        Stem → place; empty without the file. The columns are stem, latitude and
-        longitude; site (default: the first five digits of the stem), recording and
-        site_metres are optional.
+        Stem → place, the stem in Unicode's form NFC, as in a `Pair`; empty without the
+        file. The columns are stem, latitude and longitude; site (default: the first
+        five digits of the stem), recording and site_metres are optional.
 
     Raises:
-        ValueError: a column is missing, or a value is not valid.
+        ValueError: a column is missing, a stem has two rows, or a value is not valid.
 
     Example:
         >>> import tempfile
@@ -78,11 +79,17 @@ def read_places(data_dir: str | pathlib.Path) -> dict[str, Place]:
             f"{path} must have the columns stem, latitude and longitude; it lacks "
             f"{join_names(missing)}. Write it again with `advance build-dataset`."
         )
-    places = {}
+    places: dict[str, Place] = {}
     for line, row in rows:
+        stem = unicodedata.normalize("NFC", row["stem"])
+        if stem in places:
+            raise ValueError(
+                f"{path}, line {line}: a stem may have one row; received {stem!r} "
+                "again. Remove the duplicate."
+            )
         try:
             place = Place(
-                row.get("site") or site_of(row["stem"]),
+                row.get("site") or site_of(stem),
                 float(row["latitude"]),
                 float(row["longitude"]),
                 row.get("recording", ""),
@@ -102,7 +109,40 @@ def read_places(data_dir: str | pathlib.Path) -> dict[str, Place]:
                 f"[-90, 90] and a longitude in [-180, 180]; received {place.site!r}, "
                 f"{place.latitude} and {place.longitude}."
             )
-        places[row["stem"]] = place
+        places[stem] = place
+    return places
+
+
+def places_of(pairs: Sequence[Pair], data_dir: str | pathlib.Path) -> dict[str, Place]:
+    """Reads the places of the pairs of a data set from its sites.csv.
+
+    Args:
+        pairs: the pairs; those that the file lacks are logged as a warning.
+        data_dir: folder of the data set.
+
+    Returns:
+        Stem → place, see `read_places`; empty without the file.
+
+    Raises:
+        ValueError: the file is not valid, or has none of the pairs.
+    """
+    places = read_places(data_dir)
+    path = pathlib.Path(data_dir) / SITES
+    lacking = [pair.stem for pair in pairs if pair.stem not in places]
+    if not path.is_file() or not lacking:
+        return places
+    if len(lacking) == len(pairs):
+        raise ValueError(
+            f"{path} must list the stems of the pairs, such as {lacking[0]!r}; its "
+            f"{len(places)} rows have none of {len(pairs)}, but "
+            f"{join_names([repr(stem) for stem in places], 3) or 'no stem'}. Write "
+            "stems without folder and ending, or remove the file."
+        )
+    _log.warning(
+        "%s lacks %d of %d pairs, such as %s: they have the sites of their names, and "
+        "their distances are not audited.",
+        *(path, len(lacking), len(pairs), lacking[0]),
+    )
     return places
 
 
@@ -287,7 +327,8 @@ def audit_places(
     if shown:
         raise ValueError(
             f"Pairs of two splits must be at least {radius:g} m apart; received "
-            f"{join_names(shown, 3)}. Give these pairs one site in {SITES}."
+            f"{join_names(shown, 3)}. Give these pairs one site in {SITES} and split "
+            "by site, or lower its site_metres."
         )
     split_of: dict[str, str] = {}
     shared = {
@@ -298,88 +339,6 @@ def audit_places(
     if shared:
         raise ValueError(
             "No recording may be in two splits; received "
-            f"{join_names(sorted(shared), 3)}. Give its pairs one site in {SITES}."
+            f"{join_names(sorted(shared), 3)}. Give its pairs one site in {SITES} and "
+            "split by site."
         )
-
-
-def split_by_block(
-    pairs: Sequence[Pair],
-    places: Mapping[str, Place],
-    train_fraction: float = 0.7,
-    validation_fraction: float = 0.1,
-    seed: int = 0,
-    *,
-    block_kilometres: float = 10.0,
-) -> tuple[str, ...]:
-    """Splits by spatial blocks, so that test places are far from training places.
-
-    A block is a cell of latitude and longitude with sides of `block_kilometres`; a
-    site is in the block of its first pair. Blocks, from the largest to the smallest,
-    go to the split in which the number of pairs of the block's scenes is farthest
-    below its share. The fractions are therefore met only approximately.
-
-    Args:
-        pairs: the pairs of the data set.
-        places: stem → place of each pair.
-        train_fraction: share of each scene's pairs in training.
-        validation_fraction: share in validation.
-        seed: seed of the order of blocks of one size, and of the grid's origin.
-        block_kilometres: side of a block.
-
-    Returns:
-        The split of each pair.
-
-    Raises:
-        ValueError: a pair has no place.
-
-    Source: Roberts et al., "Cross-validation strategies for data with temporal,
-    spatial, hierarchical, or phylogenetic structure", Ecography 2017.
-    """
-    lacking = sorted({pair.stem for pair in pairs} - places.keys())
-    if lacking:
-        raise ValueError(
-            f"A split by block needs the coordinates of every pair in {SITES}; it "
-            f"lacks {join_names(lacking, 3)}. Build the data set with "
-            "`advance build-dataset`, or set `split_protocol=site`."
-        )
-    block_of: dict[str, tuple[int, int]] = {}
-    for pair in pairs:
-        block_of.setdefault(
-            pair.site, _block(places[pair.stem], block_kilometres, seed)
-        )
-    members: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    for pair in pairs:
-        members[block_of[pair.site]][pair.scene] += 1
-    totals = Counter(pair.scene for pair in pairs)
-    shares = (train_fraction, validation_fraction)
-    share_of = dict(zip(SPLITS, (*shares, 1 - sum(shares)), strict=True))
-    filled: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    order = sorted(members, key=lambda b: (-members[b].total(), hash_key(seed, *b)))
-    split_of_block = {}
-    for block in order:
-        scenes = members[block]
-
-        def lack(split: str, scenes: Counter[str] = scenes) -> float:
-            """Pairs of the scenes that the split lacks, relative to its share."""
-            if not share_of[split] > 1e-12:
-                return -math.inf
-            return sum(
-                count * (1 - filled[split][scene] / (share_of[split] * totals[scene]))
-                for scene, count in scenes.items()
-            )
-
-        # Of equal splits the first one, training.
-        split_of_block[block] = max(SPLITS, key=lack)
-        filled[split_of_block[block]] += scenes
-    return tuple(split_of_block[block_of[pair.site]] for pair in pairs)
-
-
-def _block(place: Place, kilometres: float, seed: int) -> tuple[int, int]:
-    """Row and column of a place in the grid of blocks."""
-    side = 1000 * kilometres
-    shift = int(hash_key(seed, "origin")[:8], 16) / 16**8  # [0, 1)
-    row = math.floor(EARTH_METRES * math.radians(place.latitude) / side + shift)
-    # The width of a degree at the middle of the row.
-    middle = (row + 0.5 - shift) * side / EARTH_METRES
-    width = EARTH_METRES * max(math.cos(middle), 1e-6)
-    return row, math.floor(width * math.radians(place.longitude) / side + shift)

@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import soundfile
 from tqdm import tqdm
@@ -21,6 +21,7 @@ from advance_tf.data.image_conversion import (
 from advance_tf.data.pairing import Pair
 from advance_tf.data.recordings import ClipRule
 from advance_tf.files import (
+    DISK_ERRORS,
     join_names,
     remove_partial_files,
     replacing,
@@ -251,12 +252,21 @@ def _settings_text(rule: ClipRule) -> str:
     return json.dumps(dataclasses.asdict(rule), indent=2, sort_keys=True) + "\n"
 
 
+def _parse(text: str) -> Any:
+    """The value of a JSON text; None for a text that is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 def _check_target(root: pathlib.Path, rule: ClipRule) -> None:
     """Raises ValueError if the folder cannot be used."""
     settings, expected = root / SETTINGS, _settings_text(rule)
     if settings.exists():
         received = settings.read_text(encoding="utf-8", errors="replace")
-        if received != expected:
+        # As values: versions before 0.2 wrote 10 for 10.0.
+        if _parse(received) != dataclasses.asdict(rule):
             raise ValueError(
                 f"{root} must be prepared with a single rule; it was written with "
                 f"{' '.join(received.split())}, received {' '.join(expected.split())}. "
@@ -305,9 +315,11 @@ def _convert_pair(
     except recordings.TooShortError as error:
         outcome, reason = TOO_SHORT, str(error)
     except (ValueError, soundfile.SoundFileError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in recordings.DISK_ERRORS:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
         outcome, reason = BAD, f"{current}: {error}"
+        if isinstance(error, recordings.RateError):
+            reason += " with `rate_hz`"
     if outcome != WRITTEN:
         # An unpaired file in the folder would be an error for every command.
         sound_copy.unlink(missing_ok=True)

@@ -14,10 +14,9 @@ import soundfile
 import soxr
 
 from advance_tf.config import MAX_RATE_HZ, MAX_SAMPLE, MIN_RATE_HZ
+from advance_tf.config_fields import store_floats
 from advance_tf.data.truncation import missing_end
 
-# Errors that concern every file that is written: a conversion ends with them.
-DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 _BLOCK_SAMPLES = 1 << 16
 # The length of an MP3 without a header frame is known to within two of its frames.
 _LENGTH_TOLERANCE_SAMPLES = 2 * 1152
@@ -26,6 +25,10 @@ _TRUNCATED = "Copy or download it again, or set `allow_truncated=True`"
 
 class TooShortError(Exception):
     """The recording is shorter than `ClipRule.min_seconds`."""
+
+
+class RateError(ValueError):
+    """The sampling rate of the recording is outside 8 to 192 kHz."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ClipRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        store_floats(self)
         if self.rate_hz and not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
             raise ValueError(
                 f"rate_hz must be 0 or from {MIN_RATE_HZ} to {MAX_RATE_HZ}; received "
@@ -92,11 +96,11 @@ def write_wav(
 
     Raises:
         TooShortError: the recording is shorter than `rule.min_seconds`.
-        ValueError: the sampling rate is outside 8 to 192 kHz, or the recording is
-            truncated, empty or not finite.
+        RateError: the sampling rate is outside 8 to 192 kHz.
+        ValueError: the recording is truncated, empty or not finite.
         soundfile.SoundFileError: libsndfile cannot read the file.
-        OSError: the file cannot be written, with an errno of `DISK_ERRORS` if the disk
-            is full.
+        OSError: the file cannot be written, with an errno of `files.DISK_ERRORS` if the
+            disk is full.
 
     Example:
         >>> import tempfile
@@ -115,11 +119,11 @@ def write_wav(
     with soundfile.SoundFile(source) as sound:
         rate_hz = rule.rate_hz or sound.samplerate
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
-            raise ValueError(
+            raise RateError(
                 f"the sampling rate must be from {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz; it "
-                f"is {rate_hz} Hz. Resample with `rate_hz`"
+                f"is {rate_hz} Hz. Resample it"
             )
-        recording, stated = _open(sound, allow_truncated), sound.frames
+        recording, stated = _open(source, sound, allow_truncated), sound.frames
         if not recording.frames:
             raise ValueError("the recording must contain samples; it has none")
         seconds = recording.frames / sound.samplerate
@@ -160,12 +164,16 @@ class _Recording(NamedTuple):
     frames: int
 
 
-def _open(sound: soundfile.SoundFile, allow_truncated: bool) -> _Recording:
+def _open(
+    source: pathlib.Path, sound: soundfile.SoundFile, allow_truncated: bool
+) -> _Recording:
     if not allow_truncated:
         return _Recording(_mono_blocks(sound), sound.frames)
-    # How much is there of a truncated recording is known when it has been read.
-    blocks = list(_mono_blocks(sound, allow_truncated=True))
-    return _Recording(iter(blocks), sum(map(len, blocks)))
+    # How much is there of a truncated recording is known when it has been read. It is
+    # opened twice, because the blocks of hours of sound exceed the memory.
+    with soundfile.SoundFile(source) as again:
+        frames = sum(map(len, _mono_blocks(again, allow_truncated=True)))
+    return _Recording(_mono_blocks(sound, allow_truncated=True), frames)
 
 
 def _clip_blocks(

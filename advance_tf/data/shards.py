@@ -23,8 +23,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from advance_tf.checksums import file_sha256
-from advance_tf.data.pairing import Pair
-from advance_tf.files import reading, replacing
+from advance_tf.data.pairing import Pair, modality_folders
+from advance_tf.files import (
+    PARTIAL_SECONDS,
+    reading,
+    remove_partial_files,
+    replacing,
+)
 from advance_tf.parts import Parts, Shard
 
 INDEX, PAIRS = "shards.json", "pairs.csv"
@@ -218,11 +223,13 @@ def write_shards(
         The number of files that other processes have not written.
 
     Raises:
-        ValueError: the folder holds shards of other pairs, or of files that were
-            changed since.
+        ValueError: the source is a folder of shards, the target holds a folder of
+            images or sounds, or shards of other pairs or of files that were changed
+            since.
         OSError: a file cannot be read or written.
     """
     root, folder = pathlib.Path(data_dir), pathlib.Path(shards_dir)
+    _check_folders(root, folder)
     digest = hashlib.sha256()
     for pair in pairs:
         states = [os.stat(root / name) for name in (pair.image, pair.sound)]
@@ -234,6 +241,9 @@ def write_shards(
     settings = {"format": FORMAT, "pairs_sha256": digest.hexdigest()}
     parts = Parts(folder / "parts", settings, len(pairs), pairs_per_file, ".json")
     parts.begin()
+    for depth in (0, 1):
+        # Other processes write to the folder too.
+        remove_partial_files(folder, depth, min_age_seconds=PARTIAL_SECONDS)
     _forget_damaged(folder, parts)
     for start in parts.missing(shard):
         name = f"pairs-{start // pairs_per_file:05d}.tfrecord"
@@ -255,6 +265,24 @@ def write_shards(
                 shutil.copyfile(root / beside, folder / beside)
         _write_index(folder, pairs, parts)
     return missing
+
+
+def _check_folders(root: pathlib.Path, folder: pathlib.Path) -> None:
+    """Raises ValueError unless the source is a folder of files and the target is not.
+
+    Shards beside the files would replace them: every command reads the shards.
+    """
+    if is_shards(root):
+        raise ValueError(
+            f"{root} must be a folder of files to pack; it holds shards. Use the "
+            "folder that they were written from, or copy the shards."
+        )
+    files = modality_folders(folder, "vision") + modality_folders(folder, "sound")
+    if files:
+        raise ValueError(
+            f"{folder} must be a folder of its own for the shards; it holds the files "
+            f"{' and '.join(map(str, files))}. Use another one."
+        )
 
 
 def _forget_damaged(folder: pathlib.Path, parts: Parts) -> None:

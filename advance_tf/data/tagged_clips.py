@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from advance_tf import labels
 from advance_tf.csv_tables import read_cells, read_table
-from advance_tf.data.recordings import DISK_ERRORS, ClipRule, TooShortError, write_wav
+from advance_tf.data.recordings import ClipRule, TooShortError, write_wav
 from advance_tf.data.splits import hash_key
-from advance_tf.files import join_names, replacing
+from advance_tf.files import DISK_ERRORS, join_names, replacing
 
 _log = logging.getLogger(__name__)
 # File name of the tags in a folder of clips.

@@ -1,7 +1,6 @@
 """Transfers of published files over HTTP: resumed, verified, with a progress bar."""
 
 import dataclasses
-import errno
 import hashlib
 import http.client
 import json
@@ -14,12 +13,16 @@ import urllib.request
 
 from tqdm import tqdm
 
+from advance_tf.files import DISK_ERRORS
+
 _BLOCK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 60
 _MAX_WAIT_SECONDS = 60.0
 # HTTP status codes of a temporary failure.
 _RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
 _HEADERS = {"User-Agent": "advance_tf", "Accept-Encoding": "identity"}
+# What the lock of a folder that receives files is named after.
+LOCK = "download"
 _ALGORITHMS = {"md5": "MD5", "sha256": "SHA-256"}
 
 
@@ -103,7 +106,7 @@ def fetch(
             transfer.attempt()
             break
         except (_TransferError, OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise  # Waiting does not free disk space.
             # A server without Range support sends the file from its start again:
             # only bytes beyond the previous maximum count as progress.

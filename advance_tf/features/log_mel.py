@@ -272,14 +272,14 @@ def load_stats(features: FeatureConfig) -> LogMelStats:
 
     Args:
         features: `log_mel_stats` is "authors" or the path of a CSV file, which
-            must have `mel_bins` rows.
+            must have a row for each band, in any order.
 
     Returns:
         Mean and standard deviation, float32 [mel_bins].
 
     Raises:
-        ValueError: the file is missing, has other columns or another number of
-            bands, or a standard deviation is 0.
+        ValueError: the file is missing, has other columns or other bands than 0 to
+            `mel_bins` − 1, or a standard deviation is 0.
     """
     name = features.log_mel_stats
     path = (
@@ -295,14 +295,18 @@ def load_stats(features: FeatureConfig) -> LogMelStats:
     rows = [row.values for row in read_table(path).rows]
     rule = f"have the columns {', '.join(STATS_COLUMNS)} with numbers"
     with reading(path, rule, "Compute it again with `advance stats`."):
+        bands = [int(row["mel_bin"]) for row in rows]
+        rows = [rows[place] for place in np.argsort(bands, kind="stable")]
         mean = np.array([float(row["mean_db"]) for row in rows], np.float32)
         deviation = np.array([float(row["std_db"]) for row in rows], np.float32)
+    complete = sorted(bands) == list(range(features.mel_bins))
     finite = np.isfinite(mean).all() and np.isfinite(deviation).all()
-    if len(mean) != features.mel_bins or not finite or not (deviation > 0).all():
+    if not complete or not finite or not (deviation > 0).all():
         raise ValueError(
             f"{path} must have a finite mean and a standard deviation above 0 for "
-            f"each of {features.mel_bins} bands; received {len(mean)} rows. Compute it "
-            "again with `advance stats`."
+            f"each of {features.mel_bins} bands, mel_bin 0 to {features.mel_bins - 1} "
+            f"once each; received {len(mean)} rows with {len(set(bands))} bands. "
+            "Compute it again with `advance stats`."
         )
     return LogMelStats(mean, deviation)
 

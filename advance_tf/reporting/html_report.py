@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from advance_tf import config as config_module
-from advance_tf.config import Config, FeatureConfig
+from advance_tf.config import IMAGE_SETTINGS, Config, FeatureConfig
 from advance_tf.files import replacing
 from advance_tf.inference.evaluation import evaluate, run_names
 from advance_tf.metrics.evaluation import Evaluation
@@ -223,7 +223,11 @@ def _teach_command(run: Run) -> str:
     """The command that computes event knowledge with the features of a run."""
     standard = dataclasses.asdict(FeatureConfig())
     features = dataclasses.asdict(run.config.features)
-    changed = {name: own for name, own in features.items() if own != standard[name]}
+    changed = {
+        name: own
+        for name, own in features.items()
+        if own != standard[name] and name not in IMAGE_SETTINGS
+    }
     return shlex.join(
         [
             *("advance", "teach"),

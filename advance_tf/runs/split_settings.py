@@ -39,12 +39,15 @@ def check_split_settings(
         "split_protocol": manifest.protocol,
         "split_seed": manifest.split_seed,
     }
-    wanted = {name: given[name] for name in stated if name in given}
-    if wanted.get("split_protocol") == "published":
-        wanted = {"split_protocol": "site", "split_seed": PUBLISHED_SEED}
-    for name, value in wanted.items():
+    # What is stated, its wanted value, and the given setting that wants it.
+    wanted = [(name, given[name], name) for name in stated if name in given]
+    if given.get("split_protocol") == "published":
+        published = {"split_protocol": "site", "split_seed": PUBLISHED_SEED}
+        wanted = [(name, value, "split_protocol") for name, value in published.items()]
+        if "split_seed" in given:
+            wanted.append(("split_seed", given["split_seed"], "split_seed"))
+    for name, value, own in wanted:
         if value != stated[name]:
-            own = name if name in given else "split_protocol"
             raise ValueError(_message(f"its `{name}` is {stated[name]!r}", own, given))
     shares = [name for name in _SHARES if name in given]
     if shares:

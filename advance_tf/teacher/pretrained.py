@@ -9,8 +9,15 @@ import numpy as np
 from advance_tf import labels
 from advance_tf.checksums import file_sha256
 from advance_tf.config import FeatureConfig
-from advance_tf.data.transfers import PublishedFile, check_url, fetch, zenodo_files
+from advance_tf.data.transfers import (
+    LOCK,
+    PublishedFile,
+    check_url,
+    fetch,
+    zenodo_files,
+)
 from advance_tf.extras import check_extra
+from advance_tf.locks import lock_folder
 from advance_tf.metrics.probabilities import sigmoid
 from advance_tf.models import weights
 from advance_tf.models.checkpoint_files import read_checkpoint
@@ -87,20 +94,20 @@ def download_yamnet(
         The file and the events of a tone, of silence and of noise.
 
     Raises:
-        ValueError: the transfer failed, the checksum differs, or the weights do not
-            recognize the three sounds.
+        ValueError: the transfer failed, the checksum differs, the weights do not
+            recognize the three sounds, or another process downloads to the folder.
     """
     check_url(base_url, YAMNET_URL)
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = fetch(
-        file,
-        f"{base_url.rstrip('/')}/{file.name}",
-        folder,
-        retries=retries,
-        wait_seconds=wait_seconds,
-        progress=progress,
-    )
+    with lock_folder(folder, LOCK):
+        path = fetch(
+            file,
+            f"{base_url.rstrip('/')}/{file.name}",
+            folder,
+            retries=retries,
+            wait_seconds=wait_seconds,
+            progress=progress,
+        )
     return Downloaded(path, file_sha256(path), file.checksum, check_yamnet(path))
 
 
@@ -166,7 +173,8 @@ def download_checkpoints(
 
     Raises:
         ImportError: PyTorch, which reads the files, is not installed.
-        ValueError: a transfer failed, a checksum differs, or a file is not a tower.
+        ValueError: a transfer failed, a checksum differs, a file is not a tower, or
+            another process downloads to the folder.
     """
     check_extra("convert", "torch")
     check_url(base_url, CHECKPOINTS_URL)
@@ -183,19 +191,19 @@ def download_checkpoints(
             f"{base_url} must have checkpoints ({', '.join(_CHECKPOINT_ENDINGS)}); "
             f"its files are: {names}. Check `base_url`."
         )
-    folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for file, url in wanted.items():
-        path = fetch(
-            file,
-            url,
-            folder,
-            retries=retries,
-            wait_seconds=wait_seconds,
-            progress=progress,
-        )
-        findings = (convert_checkpoint(path),)
-        found.append(Downloaded(path, file_sha256(path), file.checksum, findings))
+    with lock_folder(folder, LOCK):
+        for file, url in wanted.items():
+            path = fetch(
+                file,
+                url,
+                folder,
+                retries=retries,
+                wait_seconds=wait_seconds,
+                progress=progress,
+            )
+            findings = (convert_checkpoint(path),)
+            found.append(Downloaded(path, file_sha256(path), file.checksum, findings))
     return found
 
 

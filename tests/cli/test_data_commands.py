@@ -1,5 +1,7 @@
 """`advance split`, `prepare` and `download`: output, errors and exit status."""
 
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -53,11 +55,18 @@ def test_split_names_bad_files_or_counts_them(data_dir, tmp_path):
     assert "unpaired image (1)" in warned
 
 
-@pytest.mark.parametrize("flags", [[], ["--workdir=run"]])
-def test_split_names_a_missing_flag(flags):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "Either --manifest or --workdir must name where to write; received neith"),
+        (["--workdir=run"], "--data_dir must name"),
+        (["--workdir=run", "--manifest=a.csv"], "Either .*; received both"),
+    ],
+)
+def test_split_names_a_missing_flag(flags, message):
     status, _, error = run_command("split", *flags)
     assert status == 1
-    assert error.startswith("error: --")
+    assert re.match(f"error: {message}", error)
 
 
 def test_prepare_counts_and_fails_for_a_bad_file(tmp_path):
@@ -83,6 +92,34 @@ def test_prepare_counts_and_fails_for_a_bad_file(tmp_path):
     status, printed, _ = run_command("prepare", *flags)
     assert status == 0
     assert "up to date:       1 pairs" in printed
+
+
+def test_a_bad_file_is_named_with_the_flags_of_the_command(tmp_path):
+    write_files(tmp_path / "images", "lake/00001.jpg", contents=b"\xff\xd8\xff\xe0")
+    (tmp_path / "sounds" / "lake").mkdir(parents=True)
+    soundfile.write(tmp_path / "sounds" / "lake" / "00001.wav", np.zeros(9000), 4000)
+    status, _, error = run_command(
+        "prepare",
+        f"--image_dir={tmp_path / 'images'}",
+        f"--sound_dir={tmp_path / 'sounds'}",
+        f"--data_dir={tmp_path / 'out'}",
+    )
+    assert status == 1
+    assert "it is 4000 Hz. Resample it with --rate_hz\n" in error
+    (tmp_path / "classes.csv").write_text("file,class\nlake/00001.wav,rain\n")
+    sound = tmp_path / "sounds" / "lake" / "00001.wav"
+    flags = [
+        f"--sound_dir={tmp_path / 'sounds'}",
+        f"--classes={tmp_path / 'classes.csv'}",
+        f"--data_dir={tmp_path / 'clips'}",
+    ]
+    status, _, error = run_command("prepare-clips", *flags)
+    assert status == 1
+    assert "it is 4000 Hz. Resample it\n" in error
+    soundfile.write(sound, np.zeros(9000), 16_000)
+    sound.write_bytes(sound.read_bytes()[:1044])
+    status, _, error = run_command("prepare-clips", *flags)
+    assert "or set --allow_truncated\n" in error
 
 
 def test_download_keeps_existing_folders(data_dir):

@@ -147,6 +147,26 @@ def test_an_audio_tower_is_pretrained_and_is_a_teacher(tmp_path):
     assert tagger.output["event_logits"].shape == (None, 527)
 
 
+FILE, FOLDER = "--output must be a file", "--output_dir must be a folder"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "rule"),
+    [
+        ("stats", "--data_dir={0} --workdir={0} --output={0}", FILE),
+        ("compare", "--methods=a={0} --output={0}", FILE),
+        ("convert", "--checkpoint={0}/a.pt --output={0}", FILE),
+        ("evaluate", "--workdir={0} --output_dir={0}/a", FOLDER),
+        ("figures", "--workdir={0} --output_dir={0}/a", FOLDER),
+    ],
+)
+def test_an_output_is_checked_before_the_work(tmp_path, command, flags, rule):
+    (tmp_path / "a").touch()
+    status, _, error = run_command(command, *flags.format(tmp_path).split())
+    assert status == 1
+    assert error.startswith(f"error: {rule}; received")
+
+
 def test_statistics_are_written_for_the_other_commands(fabricated_advance, tmp_path):
     status, printed, error = run_command(
         "stats",

@@ -10,6 +10,7 @@ from advance_tf.config import Config, ModelConfig, groups
 from advance_tf.config_io import replace_fields
 from advance_tf.experiments.recipes import read_recipe
 from advance_tf.labels import asset_path
+from tests.commands import run_command
 
 RECIPES = sorted(asset_path("recipes").glob("*.flags"))
 
@@ -220,3 +221,25 @@ def test_predict_refuses_flags_of_other_modes(mode, names):
         name = given.partition("=")[0].removeprefix("no")
         with pytest.raises(ValueError, match=f"^--{name} (may|must) .*Leave it out"):
             predict.run(values)
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "named"),
+    [
+        ("split", "--cache_dir=a", "--cache_dir"),
+        ("split", "--tf_data_service=grpc://a:1", "--tf_data_service"),
+        ("stats", "--cache_dir=a", "--cache_dir"),
+        ("stats", "--log_mel_stats=a.csv --image_size=64", "--image_size, --log_mel_s"),
+        ("teach", "--tf_data_service=grpc://a:1", "--tf_data_service"),
+        ("teach", "--image_resize=nearest", "--image_resize"),
+        ("download", "advance --folder=a", "--folder"),
+        ("download", "yamnet --keep_archives", "--keep_archives"),
+        ("download", "checkpoints --data_dir=a", "--data_dir"),
+    ],
+)
+def test_a_flag_without_effect_is_refused(command, given, named):
+    status, _, error = run_command(command, *given.split())
+    assert status == 1
+    assert error.startswith(f"error: {named}")
+    assert f"has no effect on `advance {command}" in error
+    assert "Leave" in error

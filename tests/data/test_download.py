@@ -11,6 +11,9 @@ import pytest
 
 from advance_tf.data import download, layout, transfers
 from advance_tf.data.download import Archive
+from advance_tf.files import DISK_ERRORS
+from advance_tf.locks import LockedError, lock_folder
+from tests.data.factories import write_files
 from tests.data.file_server import FileServer, create_handler, serving
 
 
@@ -178,12 +181,46 @@ def test_both_archives_are_unpacked_to_the_layout(server, tmp_path):
     assert created == ["vision", "sound"]
     (pair,) = layout.scan(tmp_path / "new").pairs
     assert (tmp_path / "new" / pair.sound).read_bytes() == b"sound"
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["sound", "vision"]
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == ["download.lock", "sound", "vision"]
     again = download.download_advance(
         tmp_path / "new", server.url, archives, progress=False
     )
     assert again == []
     assert len(server.ranges) == 2
+
+
+@pytest.mark.parametrize("vision", ["ADVANCE_vision", "ADVANCE_vision/vision"])
+def test_folders_with_the_names_of_the_archives_are_kept(server, tmp_path, vision):
+    write_files(tmp_path, f"{vision}/lake/00001.jpg", "ADVANCE_sound/lake/00001.wav")
+    assert download.download_advance(tmp_path, server.url, progress=False) == []
+    assert not server.ranges
+    assert layout.scan(tmp_path).pairs[0].image == f"{vision}/lake/00001.jpg"
+
+
+def test_one_process_at_a_time_downloads_to_a_folder(server, tmp_path):
+    sound = zip_bytes(**{"sound/lake/00001.wav": b"sound"})
+    server.contents = {"/s.zip": sound}
+    given = (server.url, (create_archive(sound, "s.zip", "sound"),))
+    with lock_folder(tmp_path, transfers.LOCK):
+        with pytest.raises(LockedError, match="One download at a time may use"):
+            download.download_advance(tmp_path, *given, progress=False)
+    assert not server.ranges
+    assert download.download_advance(tmp_path, *given, progress=False) == ["sound"]
+
+
+@pytest.mark.parametrize("number", DISK_ERRORS)
+def test_an_error_of_the_disk_is_not_retried(server, tmp_path, monkeypatch, number):
+    attempts = []
+
+    def attempt(self):
+        attempts.append(self.url)
+        raise OSError(number, "The disk cannot be written", str(self.part))
+
+    monkeypatch.setattr(transfers._Download, "attempt", attempt)
+    with pytest.raises(OSError, match="The disk cannot be written"):
+        fetch(server, tmp_path, random_bytes())
+    assert len(attempts) == 1
 
 
 def test_a_file_without_a_checksum_is_resumed_and_not_compared(server, tmp_path):

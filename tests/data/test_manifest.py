@@ -152,6 +152,18 @@ def test_a_folder_is_scanned_and_split(tmp_path):
     assert by_pair.splits != make_manifest(config(tmp_path)).splits
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("split_seed", 1), ("train_fraction", 0.5), ("validation_fraction", 0.2)],
+)
+def test_the_published_split_takes_no_settings(tmp_path, name, value):
+    write_pair_files(tmp_path, "airport/00063_1")
+    settings = {"split_protocol": "published", "allow_missing": True}
+    assert make_manifest(config(tmp_path, **settings)).splits == ("training",)
+    with pytest.raises(ValueError, match=f"^{name} must be .*; received {value}"):
+        make_manifest(config(tmp_path, **settings, **{name: value}))
+
+
 def test_skipped_files_are_logged(tmp_path, caplog):
     write_pair_files(tmp_path, *(f"lake/{site:05d}" for site in range(10)))
     write_files(tmp_path, "vision/lake/00099.jpg")

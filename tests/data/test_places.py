@@ -1,11 +1,16 @@
 """Sites by distance, the leak audit and the split by blocks."""
 
 import collections
+import csv
+import logging
+import unicodedata
 
 import numpy as np
 import pytest
 
+from advance_tf import labels
 from advance_tf.config import DataConfig
+from advance_tf.data import splits
 from advance_tf.data.manifest import make_manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import (
@@ -13,10 +18,12 @@ from advance_tf.data.places import (
     Place,
     audit_places,
     cluster_places,
+    places_of,
     read_places,
-    split_by_block,
     write_places,
 )
+from advance_tf.data.spatial_blocks import split_by_block
+from tests.data.factories import write_pair_files
 
 DEGREE = EARTH_METRES * np.pi / 180
 
@@ -147,10 +154,66 @@ def test_a_table_of_sites_that_is_not_valid(tmp_path):
         ("stem,latitude,longitude\n00001,north,9\n", "line 2.*numbers"),
         ("stem,latitude,longitude\n00001,95,9\n", "line 2.*95"),
         ("stem,site,latitude,longitude\n00001,ab,5,9\n", "line 2.*'ab'"),
+        ("stem,latitude,longitude\n00001,5,9\n00001,6,9\n", "line 3.*'00001' again"),
     ):
         (tmp_path / "sites.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
             read_places(tmp_path)
+
+
+def test_stems_are_compared_in_one_form_of_unicode(tmp_path):
+    stem = "00001_for\u00eat"
+    other = unicodedata.normalize("NFD", stem)
+    rows = f"stem,latitude,longitude\n{other},5,9\n"
+    (tmp_path / "sites.csv").write_text(rows, encoding="utf-8")
+    pair = Pair(stem, "lake", "00001", "", "")
+    assert places_of([pair], tmp_path) == {stem: Place("00001", 5.0, 9.0)}
+    (tmp_path / "sites.csv").write_text(f"{rows}{stem},6,9\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 3: a stem may have one row"):
+        read_places(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", ["site", "pair", "published"])
+def test_a_table_of_other_stems_is_refused(tmp_path, protocol, caplog):
+    """As of a file with endings, which would leave out the audit."""
+    stems = ("00063_1", "00063_2")  # Of ADVANCE, in the published training split.
+    write_pair_files(tmp_path, *(f"airport/{stem}" for stem in stems))
+    config = DataConfig(
+        data_dir=str(tmp_path),
+        split_protocol=protocol,
+        train_fraction=0.7 if protocol == "published" else 1.0,
+        validation_fraction=0.1 if protocol == "published" else 0.0,
+        allow_missing=True,
+    )
+    header = "stem,site,latitude,longitude\n"
+    (tmp_path / "sites.csv").write_text(f"{header}00063_1.jpg,00063,5,9\n")
+    with pytest.raises(ValueError, match=r"1 rows have none of 2, but '00063_1\.jpg'"):
+        make_manifest(config)
+    (tmp_path / "sites.csv").write_text(header)
+    with pytest.raises(ValueError, match="0 rows have none of 2, but no stem"):
+        make_manifest(config)
+    (tmp_path / "sites.csv").write_text(f"{header}00063_1,00063,5,9\n")
+    with caplog.at_level(logging.WARNING, places_of.__module__):
+        assert len(make_manifest(config).pairs) == 2
+    assert caplog.text.count("lacks 1 of 2 pairs, such as 00063_2") == 1
+
+
+def test_the_published_split_is_audited_by_distance(tmp_path):
+    stem_of = {}
+    with labels.asset_path("advance_split_seed0.csv").open() as file:
+        for row in csv.DictReader(file):
+            stem_of.setdefault(row["split"], (row["scene"], row["stem"]))
+    keys = [stem_of[split] for split in ("training", "test")]
+    write_pair_files(tmp_path, *("/".join(key) for key in keys))
+    pairs = [Pair(stem, scene, stem[:5], "", "") for scene, stem in keys]
+    assert splits.published_split(pairs, allow_missing=True) == ("training", "test")
+    rows = [f"{stem},{47 + n * 400 / DEGREE},9" for n, (_, stem) in enumerate(keys)]
+    (tmp_path / "sites.csv").write_text("\n".join(["stem,latitude,longitude", *rows]))
+    config = DataConfig(
+        data_dir=str(tmp_path), split_protocol="published", allow_missing=True
+    )
+    with pytest.raises(ValueError, match="at least 500 m apart.*400 m"):
+        make_manifest(config)
 
 
 def test_the_audit_allows_the_rounding_of_the_table(tmp_path):

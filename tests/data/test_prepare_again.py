@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+from absl.flags import FlagValues
 
 from advance_tf.cli import prepare as command
 from advance_tf.data import archives, layout, prepare, recordings
@@ -78,7 +79,9 @@ def test_a_pair_that_was_moved_is_in_its_new_scene_only(source):
 @pytest.mark.parametrize("removed", [True, False])
 def test_the_command_names_the_flag_unless_the_files_are_removed(removed, capsys):
     stale = ("vision/lake/00002.jpg", "sound/lake/00002.wav")
-    command._print(prepare.Summary({}, {}, stale, removed))
+    values = FlagValues()
+    command.define(values)
+    command._print(prepare.Summary({}, {}, stale, removed), values)
     printed = capsys.readouterr().out
     assert "without a source: 2 files" in printed
     assert ("--remove_stale" in printed) == (not removed)
@@ -131,3 +134,19 @@ def test_two_processes_do_not_unpack_to_one_folder(tmp_path):
             archives.unpack(tmp_path / "a.zip", target, progress=False)
         assert (partial / "files/lake/00001.jpg").exists()
     assert not target.exists()
+
+
+def test_a_folder_of_an_earlier_version_is_resumed(source):
+    """It wrote the whole numbers of a rule as they were given."""
+    prepare_source(source)
+    settings = source / "out" / "prepare.json"
+    text = settings.read_text()
+    assert '"min_seconds": 2.0' in text
+    settings.write_text(text.replace("2.0", "2"))
+    assert prepare_source(source).count("up to date") == 3
+    settings.write_text(text.replace("2.0", "3"))
+    with pytest.raises(ValueError, match="must be prepared with a single rule"):
+        prepare_source(source)
+    settings.write_text("{")
+    with pytest.raises(ValueError, match="must be prepared with a single rule"):
+        prepare_source(source)

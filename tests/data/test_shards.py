@@ -1,7 +1,9 @@
 """Shards read like the folder that they were written from."""
 
 import json
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -126,6 +128,31 @@ def test_a_damaged_shard_is_written_again(folder, shards):
     assert write_shards(folder, scan(folder).pairs, shards, pairs_per_file=10) == 0
     assert (shards / "pairs-00001.tfrecord").read_bytes() == before
     open_shards(shards).verify()
+
+
+def test_shards_are_not_written_beside_files_nor_from_shards(folder, shards, tmp_path):
+    pairs = scan(folder).pairs
+    other = tmp_path / "other"
+    (other / "ADVANCE_sound" / "sound").mkdir(parents=True)
+    for target, named in ((folder, "vision"), (other, "ADVANCE_sound/sound")):
+        with pytest.raises(ValueError, match=f"folder of its own .*/{named}"):
+            write_shards(folder, pairs, target)
+        assert not (target / "parts").exists()
+    with pytest.raises(ValueError, match="must be a folder of files .* holds shards"):
+        write_shards(shards, pairs, tmp_path / "again")
+
+
+def test_old_temporary_files_are_removed(folder, tmp_path):
+    target = tmp_path / "shards"
+    old, new = target / "a-1-partial.tfrecord", target / "a-2-partial.tfrecord"
+    part = target / "parts" / "a-3-partial.json"
+    part.parent.mkdir(parents=True)
+    for path in (old, new, part):
+        path.touch()
+    for path in (old, part):
+        os.utime(path, (time.time() - 90_000,) * 2)  # 25 h; a day is the limit.
+    write_shards(folder, scan(folder).pairs[:1], target)
+    assert [path.exists() for path in (old, new, part)] == [False, True, False]
 
 
 def test_shards_of_files_that_were_changed_are_refused(folder, tmp_path):

@@ -1,5 +1,7 @@
 """Recordings that end before their header states."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import soundfile
@@ -66,6 +68,20 @@ def test_a_truncated_recording_is_refused_or_converted_as_far_as_it_goes(
     seconds = soundfile.info(path).duration
     # Compressed data do not end exactly at 40 % of the time.
     assert 2.5 < seconds < 5.0
+
+
+def test_a_long_recording_is_not_held_in_memory(tmp_path):
+    """Also with `allow_truncated`, where its length is known at the end only."""
+    source, path = tmp_path / "00001.flac", tmp_path / "00001.wav"
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, 2_000_000, np.int16)
+    soundfile.write(source, samples, 16_000)
+    tracemalloc.start()
+    assert not write_wav(source, path, ClipRule(), allow_truncated=True)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A block has 4096 samples; the recording has 8 MB in float32.
+    assert peak < 2_000_000
+    np.testing.assert_array_equal(soundfile.read(path, dtype="int16")[0], samples)
 
 
 @pytest.mark.parametrize("ending", [*STATED, *OGG])

@@ -189,12 +189,27 @@ def test_default_statistics_are_those_of_the_authors():
         np.testing.assert_allclose(stats.std_db, authors["log_mel_std"], atol=1e-6)
 
 
+STATS = "\n".join(["mel_bin,mean_db,std_db", *(f"{n},{n},1" for n in range(64)), ""])
+
+
+def test_statistics_are_ordered_by_band(tmp_path):
+    path = tmp_path / "stats.csv"
+    header, *rows = STATS.splitlines()
+    path.write_text("\n".join([header, *rows[32:], *rows[:32]]))
+    stats = log_mel.load_stats(dataclasses.replace(FEATURES, log_mel_stats=str(path)))
+    np.testing.assert_array_equal(stats.mean_db, np.arange(64))
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         (None, "^log_mel_stats must be 'authors' or an existing CSV"),
         ("band,mean\n0,1\n", "must have the columns"),
+        ("mean_db,std_db\n1,1\n", "the entry 'mel_bin' is missing"),
         ("mel_bin,mean_db,std_db\n0,1,1\n", "received 1 rows"),
+        (STATS.replace("\n63,", "\n62,"), "64 rows with 63 bands"),
+        (STATS.replace("\n63,", "\n64,"), "mel_bin 0 to 63 once each"),
+        (STATS.replace("\n63,", "\n63.5,"), "must have the columns"),
     ],
 )
 def test_invalid_statistics_raise(tmp_path, text, named):

@@ -221,7 +221,7 @@ def test_page_shows_the_command_that_computes_knowledge(run, evaluation):
     ]
     assert code == (
         f"advance teach --workdir={run.workdir} "
-        f"--data_dir={run.data_dir} --clip_seconds=1.0 --image_size=32 "
+        f"--data_dir={run.data_dir} --clip_seconds=1.0 "
         "--teacher=weights/yamnet.h5"
     )
 

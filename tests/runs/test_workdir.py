@@ -153,10 +153,21 @@ def test_given_settings_of_another_split_are_refused(tmp_path, fabricated_advanc
         ({"split_seed": 6}, "its `split_seed` is 5, received `split_seed=6`"),
         ({"split_protocol": "pair"}, "`split_protocol` is 'site', received `split_p"),
         ({"split_protocol": "published"}, "is 5, received `split_protocol='publish"),
+        (
+            {"split_protocol": "published", "split_seed": 5},
+            "is 5, received `split_protocol='publish",
+        ),
         ({"train_fraction": 0.5}, "other fractions, received `train_fraction=0.5`"),
     ):
         with pytest.raises(ValueError, match=stated):
             training.prepare(tmp_path, {**data, **given})
+    published = Manifest(split.pairs, split.splits, "site", split_seed=0)
+    with pytest.raises(ValueError, match="is 0, received `split_seed=5`"):
+        check_split_settings(
+            published,
+            DataConfig(**data),
+            {"split_protocol": "published", "split_seed": 5},
+        )
     # Of a data set with other files, fractions cannot be checked.
     fewer = Manifest(split.pairs[1:], split.splits[1:], "site", split_seed=5)
     check_split_settings(fewer, DataConfig(**data), {"train_fraction": 0.6})

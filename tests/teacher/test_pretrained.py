@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from advance_tf import labels
-from advance_tf.data.transfers import PublishedFile
+from advance_tf.data.transfers import LOCK, PublishedFile
+from advance_tf.locks import LockedError, lock_folder
 from advance_tf.models.weights import read_weights
 from advance_tf.teacher import pretrained
 from tests.data.file_server import serving
@@ -76,6 +77,20 @@ def test_yamnet_is_downloaded_and_applied(server, tmp_path, monkeypatch):
     )
     digest = hashlib.sha256(contents).hexdigest()
     assert f"sha256 {digest}, compared with the recorded" in found.summary()
+
+
+@pytest.mark.parametrize("name", ["yamnet", "checkpoints"])
+def test_one_process_at_a_time_downloads_to_a_folder(server, tmp_path, name):
+    url = serve_record(server, {"AID.pt": b"x", "yamnet.h5": b"x"})
+    requests = len(server.ranges)
+    with lock_folder(tmp_path, LOCK):
+        with pytest.raises(LockedError, match="One download at a time may use"):
+            if name == "yamnet":
+                pretrained.download_yamnet(tmp_path, server.url, **SETTINGS)
+            else:
+                requests += 1  # The record.
+                pretrained.download_checkpoints(tmp_path, url, **SETTINGS)
+    assert len(server.ranges) == requests
 
 
 def test_weights_that_do_not_recognize_a_tone_are_refused(tmp_path, monkeypatch):
@@ -155,7 +170,7 @@ def test_the_command_reports_another_file_in_one_line(server, tmp_path):
     assert error.count("\n") == 1
     assert "must have the SHA-256 checksum 13c33089" in error
     assert "needs" not in error
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["download.lock"]
 
 
 def test_the_command_needs_a_folder_and_a_known_name():
