@@ -267,7 +267,7 @@ def export_onnx(
 
     Raises:
         ImportError: the extra `onnx`, or `signing` for a key, is not installed.
-        ValueError: a parameter is out of range, the version exists, the logits
+        ValueError: a parameter is out of range, the version exists, the outputs
             differ, or the key cannot be read.
     """
     _check_at_least_1(version=version)
@@ -299,7 +299,7 @@ def export_onnx(
             artefact={
                 "format": "ONNX",
                 "inputs": ", ".join(source.recognizer.input),
-                "outputs": ", ".join(source.outputs),
+                "outputs": ", ".join(onnx_model.output_names(source)),
             },
             skew=skew,
             has_answers=False,
