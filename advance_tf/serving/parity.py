@@ -290,7 +290,7 @@ def _allow_rounding(
     try:
         skew[_ROUNDING] = rounding(source, decoded, expected)
     except (TypeError, ValueError) as error:
-        return tolerance, str(error).strip().splitlines()[0]
+        return tolerance, str(error).strip().splitlines()[-1]
     return max(tolerance, _ROUNDINGS * skew[_ROUNDING]), ""
 
 
