@@ -95,7 +95,7 @@ def define(values: FlagValues) -> None:
 def run(values: FlagValues) -> None:
     """Exports --workdir to --export_dir."""
     require(values, workdir="the folder of a run", export_dir="the folder to write")
-    _check_format(values)
+    _check_options(values)
     startup.load_tensorflow(litert=values.format == "tflite")
 
     from advance_tf.runs.workdir import load_run
@@ -112,11 +112,21 @@ def run(values: FlagValues) -> None:
     print(functions[values.format](run, values.export_dir, **options).summary())
 
 
-def _check_format(values: FlagValues) -> None:
-    """Raises ValueError for a given flag that the format does not use."""
+def _check_options(values: FlagValues) -> None:
+    """Raises ValueError for a given flag that format or quantization do not use."""
     for format, options in _OPTIONS.items():
         refuse(
             values,
             [name for name in options if name not in _OPTIONS[values.format]],
             f"must be used with --format={format}; received --format={values.format}",
         )
+    if values.format != "tflite":
+        return
+    kind = values.quantization
+    received = f"received --quantization={kind}"
+    if kind != "int8":
+        why = f"must be used with --quantization=int8; {received}"
+        refuse(values, ["calibration_pairs"], why)
+    if kind == "none":
+        why = f"must be used with a quantization other than none; {received}"
+        refuse(values, ["min_agreement"], why)

@@ -25,6 +25,8 @@ from advance_tf.runs.calibration import StoredCalibration
 METADATA_KEY = "advance_tf"
 # Key of the SHA-256 in the file, and of whether it must have one in the metadata.
 CHECKSUM = "sha256"
+# Outputs with the temperature of the calibration applied.
+PROBS, CONFIDENCE = "scene_probs", "confidence"
 _EMBEDDING = "_embedding"
 # Field of the metadata in the message of a model, and of its key and value, as tags of
 # protocol buffers: 8 times the number, plus 2 for a length and bytes.
@@ -118,6 +120,17 @@ class OnnxForwardPass(ForwardPass):
     def __call__(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Computes logits and embeddings of a batch; see `ForwardPass`."""
         return self._run([*self.sizes, *self._embeddings], inputs)
+
+    def calibrated(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Computes the calibrated outputs of a batch.
+
+        Args:
+            inputs: as for a call.
+
+        Returns:
+            `scene_probs` float32 [n, 13] and `confidence` [n].
+        """
+        return self._run([PROBS, CONFIDENCE], inputs)
 
     def embed(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Computes the embeddings of the towers in use; see `ForwardPass`.

@@ -334,15 +334,18 @@ class Predictor:
             the rows, and the distances of the embeddings.
 
         Raises:
-            ValueError: the scene logits are not finite.
+            ValueError: the logits are not finite.
         """
         scaled = self._scaled(outputs, present)
         scene_probs = softmax(scaled["scene_logits"])
-        if not np.isfinite(scene_probs).all():
-            raise ValueError(
-                "The model's scene logits must be finite; received NaN or infinity. "
-                "Its weights are broken: train the model again or load another run."
-            )
+        logits = {k: v for k, v in outputs.items() if k.endswith("_logits")}
+        for name, values in {**logits, "scene_logits": scene_probs}.items():
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"The model's {name.replace('_', ' ')} must be finite; received "
+                    "NaN or infinity. Its weights are broken: train the model again or "
+                    "load another run."
+                )
         distances = {
             kind: distance(outputs[f"{kind}_embedding"]).numpy()
             for kind, distance in (
@@ -350,7 +353,6 @@ class Predictor:
             ).items()
             if f"{kind}_embedding" in outputs
         }
-        logits = {k: v for k, v in outputs.items() if k.endswith("_logits")}
         events = event_probs(scaled, self.knowledge)
         return Probabilities(scene_probs, events, logits, distances)
 

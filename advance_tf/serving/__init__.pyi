@@ -11,6 +11,7 @@ from . import quantization as quantization
 from . import saved_model as saved_model
 from . import signatures as signatures
 from . import signing as signing
+from . import tower_layers as tower_layers
 from . import weight_rounding as weight_rounding
 from .export import Export as Export
 from .export import export_litert as export_litert

@@ -11,6 +11,8 @@ from advance_tf.serving.parity import Decoded, Probs
 
 # Least agreement with float32, by `quantization`.
 MIN_AGREEMENT = {"none": 0.99, "float16": 0.99, "dynamic": 0.99, "int8": 0.97}
+# In place of the index of a scene.
+_UNKNOWN = -1
 
 
 def agreement(expected: np.ndarray, found: np.ndarray) -> float:
@@ -36,7 +38,9 @@ def measure(
     decoded: Iterable[Decoded],
     true: np.ndarray,
 ) -> dict[str, Any]:
-    """Agreement with float32 and change of weighted F, for every signature.
+    """Agreement with float32 and change of the scores, for every signature.
+
+    An answer is the most probable scene, or "unknown" where a reason applies.
 
     Args:
         float32: the model before quantization.
@@ -46,20 +50,29 @@ def measure(
         true: int [n], index of each pair's scene.
 
     Returns:
-        `pairs` and `signatures`; for each signature the agreement, weighted F of
-        both models, their difference, and the largest difference of a scene's
-        probability.
+        `pairs` and `signatures`; for each signature the agreement of the most probable
+        scene, weighted F of both models, their difference, the largest difference of a
+        scene's probability, the share of pairs whose answer is "unknown" of both
+        models, and the share with the same answer.
     """
     figures: dict[str, Any] = {"pairs": len(true), "signatures": {}}
     models = [float32] if quantized is float32 else [float32, quantized]
-    blocks: dict[str, list[np.ndarray]] = {name: [] for name in quantized.signatures}
+    blocks: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
+        name: [] for name in quantized.signatures
+    }
     for block in decoded:
         for signature, parts in blocks.items():
-            scenes = [model.probs(block, signature)["scene_probs"] for model in models]
-            parts.append(np.stack(scenes))  # [models, pairs of the block, 13]
+            outputs = [model.probs(block, signature) for model in models]
+            # [models, pairs of the block, 13] and [models, pairs of the block]
+            scenes = np.stack([own["scene_probs"] for own in outputs])
+            flags = np.stack([own["reason_flags"] for own in outputs])
+            parts.append((scenes, flags.max(axis=2) > 0))
     for signature, parts in blocks.items():
-        probs = np.concatenate(parts, axis=1)
+        probs, unknown = (
+            np.concatenate(part, axis=1) for part in zip(*parts, strict=True)
+        )
         expected, found = probs[0], probs[-1]
+        answers = np.where(unknown, _UNKNOWN, probs.argmax(axis=2))
         before, after = (weighted_f(true, p.argmax(1)) for p in (expected, found))
         figures["signatures"][signature] = {
             "agreement": agreement(expected, found),
@@ -67,6 +80,9 @@ def measure(
             "weighted_f": after,
             "weighted_f_change": after - before,
             "largest_difference": float(np.abs(expected - found).max()),
+            "unknown_float32": float(unknown[0].mean()),
+            "unknown": float(unknown[-1].mean()),
+            "equal_answers": float((answers[0] == answers[-1]).mean()),
         }
     return figures
 

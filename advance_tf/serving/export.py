@@ -15,6 +15,7 @@ from advance_tf.serving.inference_model import InferenceModel, Source, label_nam
 from advance_tf.serving.model_card import provenance_of, write_card
 from advance_tf.serving.quantization import KINDS, quantize
 from advance_tf.serving.signing import Signer
+from advance_tf.serving.tower_layers import weight_shares
 
 FIGURES = "figures.json"
 _CHECKED_PAIRS = 8
@@ -216,6 +217,7 @@ def export_litert(
             least = agreement.MIN_AGREEMENT[kind]
         agreement.check_agreement(figures, least, kind)
         figures |= {"bytes": len(written), "skew": skew, "min_agreement": least}
+        figures["weights"] = weight_shares(contents)
         figures["operators"] = litert.operators(contents)
         text = json.dumps(figures, indent=2) + "\n"
         (folder / FIGURES).write_text(text, encoding="utf-8")
@@ -265,7 +267,7 @@ def export_onnx(
 
     Raises:
         ImportError: the extra `onnx`, or `signing` for a key, is not installed.
-        ValueError: a parameter is out of range, the version exists, the logits
+        ValueError: a parameter is out of range, the version exists, the outputs
             differ, or the key cannot be read.
     """
     _check_at_least_1(version=version)
@@ -297,7 +299,7 @@ def export_onnx(
             artefact={
                 "format": "ONNX",
                 "inputs": ", ".join(source.recognizer.input),
-                "outputs": ", ".join(source.outputs),
+                "outputs": ", ".join(onnx_model.output_names(source)),
             },
             skew=skew,
             has_answers=False,
@@ -354,4 +356,10 @@ def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
         for signature, values in figures["signatures"].items()
         for figure, value in values.items()
     }
-    return {"bytes": figures["bytes"], "measured on pairs": figures["pairs"], **rows}
+    weights = {
+        f"{tower} tower, share of the bytes of weights in {bits}": share
+        for tower, shares in figures["weights"].items()
+        for bits, share in shares.items()
+    }
+    measured = {"bytes": figures["bytes"], "measured on pairs": figures["pairs"]}
+    return {**measured, **weights, **rows}

@@ -56,6 +56,20 @@ def set_constant(model: Any, tensor: Any, values: np.ndarray) -> None:
     model.buffers[tensor.buffer].data = np.frombuffer(raw, np.uint8)
 
 
+def operator_kind(model: Any, operator: Any) -> int:
+    """The kind of an operator.
+
+    Args:
+        model: as of `read_model`.
+        operator: one of its operators.
+
+    Returns:
+        Value of `schema.BuiltinOperator`.
+    """
+    code = model.operatorCodes[operator.opcodeIndex]
+    return int(max(code.builtinCode, code.deprecatedBuiltinCode))
+
+
 def operators_of(model: Any, subgraph: Any, *kinds: int) -> Iterator[tuple[Any, int]]:
     """The operators of a subgraph that are of some kinds.
 
@@ -68,8 +82,7 @@ def operators_of(model: Any, subgraph: Any, *kinds: int) -> Iterator[tuple[Any, 
         Operator and its kind, in the order of the computation.
     """
     for operator in subgraph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        kind = max(code.builtinCode, code.deprecatedBuiltinCode)
+        kind = operator_kind(model, operator)
         if kind in kinds:
             yield operator, kind
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.python.convert_phase import ConverterError
 
 from advance_tf.inference.backends import EMBED, METADATA, SHA256_FLATBUFFER
 from advance_tf.serving.inference_model import InferenceModel
@@ -87,7 +89,7 @@ def convert(model: InferenceModel, folder: pathlib.Path) -> bytes:
         The flatbuffer.
 
     Raises:
-        ValueError: it holds an operator that is not built in.
+        ValueError: an operation of the model has no built-in operator.
     """
     functions = lite_functions(model)
     saved = folder / "saved_model"
@@ -96,14 +98,16 @@ def convert(model: InferenceModel, folder: pathlib.Path) -> bytes:
         str(saved), signature_keys=list(functions)
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    contents = converter.convert()
-    foreign = [name for name in operators(contents) if name.startswith("CUSTOM")]
-    if foreign:
+    try:
+        return bytes(converter.convert())
+    except ConverterError as error:
+        text = str(error)
+        found = re.search(r"^(?:TF Select|Custom) ops: (.+)", text, re.MULTILINE)
+        reason = found[1] if found else text.strip().partition("\n")[0]
         raise ValueError(
-            f"The model must have built-in operators only; received {foreign}. Please "
-            "report this with the versions in config.json."
-        )
-    return contents
+            "The operations of the model must have built-in operators of LiteRT; "
+            f"received others: {reason}. Export the run as a SavedModel or as ONNX."
+        ) from error
 
 
 def operators(contents: bytes) -> list[str]:

@@ -112,8 +112,8 @@ def model_card(
         version: version of the export.
         artefact: format, hashes and figures of the export.
         skew: what was compared → largest difference from the model in memory.
-        has_answers: whether the export itself applies the temperatures and the reasons
-            of "unknown"; otherwise it returns logits.
+        has_answers: whether the export itself applies the reasons of "unknown";
+            otherwise it returns probabilities and logits only.
 
     Returns:
         The text.
@@ -181,8 +181,8 @@ def _limits(source: Source, has_answers: bool) -> list[str]:
     else:
         reasons = "The file rejects no input; `advance_tf.load_model` does."
         probabilities = (
-            "The file returns logits, which are not divided by the temperatures above; "
-            "`advance_tf.load_model` divides them."
+            "`scene_probs` and `confidence` have the temperatures above, fitted on "
+            "validation; 1 is not fitted. The logits are not divided by them."
         )
     limits = [f"It distinguishes 13 scenes. {reasons}", probabilities]
     if source.modality == "both" and takes_mask(source.recognizer):

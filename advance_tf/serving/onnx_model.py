@@ -1,4 +1,4 @@
-"""ONNX: the folded recognizer, written by the exporter of Keras, and its metadata."""
+"""ONNX: the folded recognizer, its calibrated probabilities and its metadata."""
 
 import base64
 import json
@@ -16,15 +16,18 @@ from advance_tf.features.log_mel import load_stats
 from advance_tf.inference.events import describe_events
 from advance_tf.inference.onnx_backend import (
     CHECKSUM,
+    CONFIDENCE,
     METADATA_KEY,
+    PROBS,
     OnnxForwardPass,
     append_checksum,
 )
+from advance_tf.inference.predictor import Predictor
 from advance_tf.log_silencing import silence_logs
 from advance_tf.models.folding import fold_batch_norms
 from advance_tf.models.forward import TOWERS
-from advance_tf.models.heads import embedding_model
-from advance_tf.runs.calibration import StoredCalibration
+from advance_tf.models.heads import PRESENT, embedding_model
+from advance_tf.runs.calibration import MASKS, StoredCalibration
 from advance_tf.serving.inference_model import Source, label_names
 from advance_tf.serving.onnx_operators import register_operators
 from advance_tf.serving.parity import EncodedPair, check_skew, decode
@@ -35,7 +38,10 @@ TOLERANCE = 1e-4
 def write_onnx(
     path: pathlib.Path, source: Source, *, version: str = "1", **details: Any
 ) -> None:
-    """Writes the folded recognizer: {"image", "log_mel"} → logits and embeddings.
+    """Writes the folded recognizer: {"image", "log_mel"} → logits, probabilities, ….
+
+    The outputs are the logits, `scene_probs` at the temperature of the calibration,
+    their largest value `confidence`, and the embeddings of the towers in use.
 
     The model does not decode files: `image` is float32 [B, S, S, 3] with levels
     0..255, `log_mel` is float32 [B, frames, mel_bins], normalized. With an audio
@@ -55,7 +61,7 @@ def write_onnx(
     with silence_logs():
         check_extra("onnx", "onnx", "tf2onnx")
     folded = fold_batch_norms(source.recognizer, source.outputs)
-    folded = _with_embeddings(folded, source.kinds)
+    folded = _with_probs(_with_embeddings(folded, source.kinds), source)
     # Keras exports only models that have been called.
     blank = {name: (1, *x.shape[1:]) for name, x in folded.input.items()}
     folded({name: np.zeros(shape, np.float32) for name, shape in blank.items()})
@@ -91,6 +97,41 @@ def _with_embeddings(folded: keras.Model, kinds: Sequence[str]) -> keras.Model:
     embeddings = dict(zip(TOWERS, embedding_model(folded).output.values(), strict=True))
     outputs = {f"{kind}_embedding": embeddings[kind] for kind in kinds}
     return keras.Model(folded.input, {**folded.output, **outputs}, name=folded.name)
+
+
+def _with_probs(folded: keras.Model, source: Source) -> keras.Model:
+    """The model with `scene_probs` and `confidence` as further outputs.
+
+    A model with a mask has the temperature of the inputs that are there.
+    """
+    logits = folded.output["scene_logits"]  # [B, 13]
+    temperatures = dict.fromkeys(MASKS, 1.0)
+    if source.calibration is not None:
+        temperatures = dict(source.calibration.temperatures)
+    scale: Any = 1 / temperatures[_inputs_of(source)]
+    if PRESENT in folded.input and set(temperatures.values()) != {1.0}:
+        present = folded.input[PRESENT]
+        image, sound = present[:, :1], present[:, 1:]  # [B, 1] each
+        scale = (1 - image) * (1 - sound)
+        for inputs, (has_image, has_sound) in MASKS.items():
+            own = (image if has_image else 1 - image) * (
+                sound if has_sound else 1 - sound
+            )
+            scale = scale + own * (1 / temperatures[inputs])
+    probs = keras.ops.softmax(logits * scale)
+    outputs = {PROBS: probs, CONFIDENCE: keras.ops.max(probs, axis=1)}
+    return keras.Model(folded.input, {**folded.output, **outputs}, name=folded.name)
+
+
+def output_names(source: Source) -> list[str]:
+    """The outputs of the file of a source."""
+    embeddings = [f"{kind}_embedding" for kind in source.kinds]
+    return [*source.outputs, PROBS, CONFIDENCE, *embeddings]
+
+
+def _inputs_of(source: Source) -> str:
+    """The inputs of the answers of a model without a mask, a key of `MASKS`."""
+    return source.kinds[0] if len(source.kinds) == 1 else "both"
 
 
 def describe(source: Source, *, version: str, **details: Any) -> dict[str, Any]:
@@ -155,7 +196,8 @@ def onnx_skew(
         pairs: encoded pairs of the data set.
 
     Returns:
-        Name of the output → largest difference of a probability.
+        Name of the output → largest difference of a probability; for logits, of the
+        probabilities that follow from them.
 
     Raises:
         ImportError: ONNX Runtime is not installed.
@@ -173,8 +215,28 @@ def onnx_skew(
         assert found.events.probs is not None
         difference = expected.events.probs - found.events.probs
         skew[source.event_output] = _largest(difference)
+    skew |= _probs_skew(recognizer, predictor, source, inputs)
     check_skew("ONNX model", skew, TOLERANCE * source.rounding_factor)
     return skew
+
+
+def _probs_skew(
+    recognizer: OnnxForwardPass,
+    predictor: Predictor,
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+) -> dict[str, float]:
+    """Differences of `scene_probs` and `confidence`, with a mask for all its values."""
+    differences: dict[str, list[float]] = {PROBS: [], CONFIDENCE: []}
+    for mask in MASKS if predictor.takes_mask else (_inputs_of(source),):
+        present = np.tile(MASKS[mask], (len(inputs["image"]), 1))
+        given = {**inputs, PRESENT: present}
+        expected = predictor.predict(given, batch_size=8).scene_probs
+        found = recognizer.calibrated(given)
+        differences[PROBS].append(_largest(found[PROBS] - expected))
+        largest = found[CONFIDENCE] - expected.max(axis=1)
+        differences[CONFIDENCE].append(_largest(largest))
+    return {name: float(np.max(values)) for name, values in differences.items()}
 
 
 def _largest(difference: np.ndarray) -> float:

@@ -172,17 +172,19 @@ def largest_difference(expected: Probs, found: Mapping[str, npt.ArrayLike]) -> f
         found: output name → probabilities; other outputs are ignored.
 
     Returns:
-        The difference, in [0, 1].
+        The difference, in [0, 1]; NaN where one of them is NaN.
 
     >>> expected = {"scene_probs": np.array([0.25, 0.75])}
     >>> largest_difference(expected, {"scene_probs": [0.5, 0.5], "status": "ok"})
     0.25
     """
-    return max(
-        float(np.abs(expected[name] - np.asarray(found[name])).max())
+    differences = [
+        np.abs(expected[name] - np.asarray(found[name])).max()
         for name in expected
         if name in found
-    )
+    ]
+    # Python's max() passes over NaN.
+    return float(np.max(differences))
 
 
 def saved_model_skew(
@@ -225,10 +227,10 @@ def saved_model_skew(
             )
     skew = {name: largest_difference(expected, o) for name, o in outputs.items()}
     tolerance = SAVED_MODEL_TOLERANCE * source.rounding_factor
+    problem = ""
     if max(skew.values()) > tolerance:
-        skew[_ROUNDING] = rounding(source, decoded, expected)
-        tolerance = max(tolerance, _ROUNDINGS * skew[_ROUNDING])
-    check_skew("SavedModel", skew, tolerance)
+        tolerance, problem = _allow_rounding(source, decoded, expected, skew, tolerance)
+    check_skew("SavedModel", skew, tolerance, problem)
     return skew
 
 
@@ -256,7 +258,7 @@ def litert_skew(
         ValueError: a difference exceeds both 1e-4 and four times that rounding.
     """
     skew = {"float32 LiteRT": largest_difference(expected, found)}
-    tolerance = LITE_TOLERANCE * source.rounding_factor
+    tolerance, problem = LITE_TOLERANCE * source.rounding_factor, ""
     if max(skew.values()) > tolerance:
         single, double = (
             dataclasses.replace(
@@ -268,10 +270,28 @@ def litert_skew(
             for precision in ("float32", "float64")
         )
         rounded = reference_probs(single, decoded)
-        skew[_ROUNDING] = rounding(double, decoded, rounded)
-        tolerance = max(tolerance, _ROUNDINGS * skew[_ROUNDING])
-    check_skew("LiteRT model", skew, tolerance)
+        tolerance, problem = _allow_rounding(double, decoded, rounded, skew, tolerance)
+    check_skew("LiteRT model", skew, tolerance, problem)
     return skew
+
+
+def _allow_rounding(
+    source: Source,
+    decoded: Decoded,
+    expected: Probs,
+    skew: dict[str, float],
+    tolerance: float,
+) -> tuple[float, str]:
+    """Measures the rounding, adds it to the differences and allows four times as much.
+
+    Returns:
+        The tolerance, and why the rounding could not be measured, "" where it was.
+    """
+    try:
+        skew[_ROUNDING] = rounding(source, decoded, expected)
+    except (TypeError, ValueError) as error:
+        return tolerance, str(error).strip().splitlines()[-1]
+    return max(tolerance, _ROUNDINGS * skew[_ROUNDING]), ""
 
 
 def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
@@ -287,6 +307,10 @@ def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
 
     Returns:
         The largest difference of a scene's probability.
+
+    Raises:
+        TypeError, ValueError: a layer of another package cannot be created again from
+            its settings.
     """
     exact = keras.models.clone_model(
         source.recognizer,
@@ -303,24 +327,34 @@ def rounding(source: Source, decoded: Decoded, expected: Probs) -> float:
     return largest_difference(expected, {"scene_probs": probs})
 
 
-def check_skew(artefact: str, skew: Mapping[str, float], tolerance: float) -> None:
+def check_skew(
+    artefact: str, skew: Mapping[str, float], tolerance: float, problem: str = ""
+) -> None:
     """Raises ValueError when a difference exceeds the tolerance.
 
     Args:
         artefact: its format, for the message.
         skew: what was compared → largest difference of a probability.
         tolerance: largest difference allowed.
+        problem: why the rounding of the model could not be measured, "" where it was
+            or need not be.
 
     Raises:
         ValueError: a difference is larger, or not a number.
     """
+    unmeasured = ""
+    if problem:
+        unmeasured = (
+            "The rounding of this network, which would be allowed, could not be "
+            f"measured: {problem.rstrip('.')}. "
+        )
     for name, value in skew.items():
         if not value <= tolerance:
             raise ValueError(
                 f"The {artefact} must predict what the model in memory predicts, "
                 f"within {tolerance:.2g}{_measured(skew)}; by {name} it differs by "
-                f"{value:.2g}. Nothing was exported. Choose another `format`, and "
-                "report this with the versions in config.json."
+                f"{value:.2g}. {unmeasured}Nothing was exported. Choose another "
+                "`format`, and report this with the versions in config.json."
             )
 
 

@@ -10,30 +10,19 @@ from advance_tf.log_silencing import silence_logs
 from advance_tf.serving.flatbuffer import read_model, write_model
 from advance_tf.serving.litert import RECOGNIZE, LiteModel
 from advance_tf.serving.parity import Decoded
+from advance_tf.serving.tower_layers import (
+    check_8_bits,
+    choose_layers,
+    exactly,
+    weight_shares,
+)
 from advance_tf.serving.weight_rounding import has_depthwise, round_weights
 
 KINDS = ("none", "float16", "dynamic", "int8")
 
-# Layers with weights in 16 bits and in 8 bits, by name. The input of the first
-# convolution reaches 255, and 8 bits there cost most of the agreement; the inputs of
-# the heads have other ranges when an image or a sound is missing. The computation of
-# the log-mel, that of YAMNet's `patches` too, stays in float32: 80 dB of magnitude is
-# a ratio of 1e8. ResNets have layers `layer4_0_…`, YAMNet `layer14_pointwise_…`,
-# EfficientNet-Lite0 `blocks_15_…`; layers of other names stay in float32, or in 16
-# bits with float16. The first block of EfficientNet-Lite0, with depthwise weights up
-# to 18, loses most in 8 bits. YAMNet's scores have half a million weights, in 8 bits,
-# and are otherwise computed in float32.
+# The heads have 16 bits: their inputs have other ranges when an image or a sound is
+# missing.
 _HEADS = "scene_head|event_head"
-_FIRST = rf"_tower.*(conv1_1/|conv_stem)|{_HEADS}"
-_SCOPES = {
-    "float16": (rf"_tower(?!.*patches)|{_HEADS}", ""),
-    "dynamic": (
-        rf"{_FIRST}|_tower.*(layer[12]_\d|layer(\d|1[0-2])_[dp]|blocks_(\d|10)_)",
-        r"_tower.*(layer[34]_\d|layer1[34]_|blocks_1[1-5]_|conv_head)",
-    ),
-    "int8": (_FIRST, r"_tower.*(layer\d+_|blocks_([1-9]|1\d)_|conv_head)"),
-}
-_DYNAMIC_IN_INT8 = r"_tower.*scores"
 
 
 def quantize(
@@ -41,13 +30,14 @@ def quantize(
 ) -> bytes:
     """Quantizes a float32 flatbuffer.
 
-    float16: weights in 16 bits, computed in float32. dynamic: the last two
-    stages, which hold nine tenths of the weights, in 8 bits for each channel, with
-    activations quantized to 8 bits at run time; the rest as in float16. int8:
-    weights and activations of all residual stages in 8 bits, ranges from
-    `calibration`; the first convolutions and the heads as in float16. In networks with
+    float16: kernels in 16 bits, computed in float32. dynamic: the last layers, which
+    hold nine tenths of the weights, in 8 bits for each channel, with activations
+    quantized to 8 bits at run time; the rest as in float16. int8: weights and
+    activations after the first convolution or block in 8 bits, ranges from
+    `calibration`; the rest and the heads as in float16. A network with attention, or
+    with a normalization of its activations, has dynamic ranges in int8 too. With
     depthwise convolutions the rounding of int8 compensates its errors, see
-    `weight_rounding`.
+    `weight_rounding`. The layers are those of `tower_layers`.
 
     Args:
         contents: contents of `litert.convert`.
@@ -60,7 +50,8 @@ def quantize(
 
     Raises:
         ImportError: ai-edge-quantizer is not installed.
-        ValueError: int8 has no calibration pairs.
+        ValueError: int8 has no calibration pairs, or a tower has no layers that can
+            be in 8 bits.
     """
     check_extra("export", "ai_edge_quantizer")
     from ai_edge_quantizer import qtyping, quantizer
@@ -79,23 +70,31 @@ def quantize(
         compute_precision=qtyping.ComputePrecision.FLOAT,
         explicit_dequantize=True,
     )
-    if kind == "int8" and calibration is not None and has_depthwise(contents):
-        contents = round_weights(contents, calibration)
+    layers = choose_layers(contents, kind)
+    if calibration is not None and has_depthwise(contents, layers.static_kernels):
+        contents = round_weights(contents, calibration, layers.static_kernels)
     path = folder / "float32.tflite"
     path.write_bytes(contents)
-    scope_16_bits, scope_8_bits = _SCOPES[kind]
+    of_layers = (
+        operations.CONV_2D,
+        operations.DEPTHWISE_CONV_2D,
+        operations.FULLY_CONNECTED,
+    )
     with silence_logs():
         recipe = quantizer.Quantizer(str(path))
-        for operation in (operations.CONV_2D, operations.FULLY_CONNECTED):
-            recipe.update_quantization_recipe(
-                scope_16_bits, operation, float16, AlgorithmName.FLOAT_CASTING
-            )
-            if kind == "dynamic":
-                recipe.add_dynamic_config(scope_8_bits, operation, 8)
+        for operation in of_layers:
+            for scope in (_HEADS, exactly(layers.half)):
+                recipe.update_quantization_recipe(
+                    scope, operation, float16, AlgorithmName.FLOAT_CASTING
+                )
+            if layers.dynamic:
+                recipe.add_dynamic_config(exactly(layers.dynamic), operation, 8)
+            if layers.static:
+                recipe.add_static_config(exactly(layers.static), operation, 8, 8)
         ranges = None
-        if calibration is not None and kind == "int8":
-            recipe.add_static_config(scope_8_bits, operations.ALL_SUPPORTED, 8, 8)
-            recipe.add_dynamic_config(_DYNAMIC_IN_INT8, operations.FULLY_CONNECTED, 8)
+        if calibration is not None and layers.static:
+            every = exactly(layers.static_operators)
+            recipe.add_static_config(every, operations.ALL_SUPPORTED, 8, 8)
             # All signatures are calibrated on the same pairs, so that the weights
             # that they share have the same ranges in each of them.
             signatures = LiteModel(contents).all_signatures
@@ -103,7 +102,10 @@ def quantize(
                 {name: _samples(calibration, name, signatures) for name in signatures}
             )
         quantized = recipe.quantize(ranges, enable_progress_report=False)
-    return write_model(read_model(bytes(quantized.quantized_model)))
+    written = write_model(read_model(bytes(quantized.quantized_model)))
+    if kind != "float16":
+        check_8_bits(weight_shares(written), kind)
+    return written
 
 
 def _samples(

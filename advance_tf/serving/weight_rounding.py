@@ -5,6 +5,8 @@ image: the rounding errors of its weights add up, where those of a large kernel 
 In EfficientNet-Lite0 they are nearly all of the error of 8 bits.
 """
 
+import copy
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from advance_tf.inference.backends import EMBED
 from advance_tf.serving.flatbuffer import (
     constant,
+    operator_kind,
     operators_of,
     read_model,
     set_constant,
@@ -33,23 +36,31 @@ _DAMPING = 0.01
 _LEAST_WEIGHT = 2.0**-14
 
 
-def has_depthwise(contents: bytes) -> bool:
-    """Whether a flatbuffer has depthwise convolutions.
+def has_depthwise(contents: bytes, kernels: Collection[int]) -> bool:
+    """Whether a flatbuffer has depthwise convolutions that will be in 8 bits.
 
     Args:
         contents: the flatbuffer.
+        kernels: buffers of the kernels that will be in 8 bits.
 
     Returns:
         True when `round_weights` is of use.
     """
     model = read_model(contents)
     return any(
-        next(operators_of(model, subgraph, _DEPTHWISE), None)
+        _kernel(subgraph, operator).buffer in kernels
         for subgraph in model.subgraphs
+        for operator, _ in operators_of(model, subgraph, _DEPTHWISE)
     )
 
 
-def round_weights(contents: bytes, calibration: Decoded) -> bytes:
+def _kernel(subgraph: Any, operator: Any) -> Any:
+    return subgraph.tensors[operator.inputs[1]]
+
+
+def round_weights(
+    contents: bytes, calibration: Decoded, kernels: Collection[int]
+) -> bytes:
     """Rounds depthwise and 1×1 kernels to the values that 8 bits can hold.
 
     The quantizer then finds the same scale for each channel and rounds nothing. Biases
@@ -58,15 +69,22 @@ def round_weights(contents: bytes, calibration: Decoded) -> bytes:
     Args:
         contents: a float32 flatbuffer with the signature `embed`.
         calibration: pairs of the training split; up to 24 are used.
+        kernels: buffers of the kernels that will be in 8 bits; others do not change.
 
     Returns:
         A float32 flatbuffer.
     """
     model = read_model(contents)
     signatures = {own.signatureKey.decode(): own for own in model.signatureDefs}
-    subgraph = model.subgraphs[signatures[EMBED].subgraphIndex]
-    layers = list(operators_of(model, subgraph, _CONV, _DEPTHWISE))
-    inputs = _layer_inputs(contents, subgraph, layers, calibration)
+    _separate_biases(model, kernels)
+    place = signatures[EMBED].subgraphIndex
+    subgraph = model.subgraphs[place]
+    layers = [
+        (operator, kind)
+        for operator, kind in operators_of(model, subgraph, _CONV, _DEPTHWISE)
+        if _kernel(subgraph, operator).buffer in kernels
+    ]
+    inputs = _layer_inputs(contents, place, subgraph, layers, calibration)
     for (operator, kind), samples in zip(layers, inputs, strict=True):
         kernel, bias = (subgraph.tensors[i] for i in operator.inputs[1:3])
         values, offsets = constant(model, kernel), constant(model, bias)
@@ -83,8 +101,43 @@ def round_weights(contents: bytes, calibration: Decoded) -> bytes:
     return write_model(model)
 
 
+def _separate_biases(model: Any, kernels: Collection[int]) -> None:
+    """Gives layers whose biases are one constant, such as zeros, each its own.
+
+    Args:
+        model: as of `read_model`; changed in place.
+        kernels: buffers of the kernels of the layers.
+    """
+    users: dict[int, set[int]] = {}  # buffer → kernels, and −1 for other operators
+    layers = []
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            kernel = -1
+            if operator_kind(model, operator) in (_CONV, _DEPTHWISE):
+                kernel = _kernel(subgraph, operator).buffer
+            if kernel in kernels:
+                layers.append((subgraph, operator, kernel))
+            for place in operator.inputs:
+                users.setdefault(subgraph.tensors[place].buffer, set()).add(kernel)
+    own: dict[tuple[int, int], int] = {}  # kernel and bias → buffer of its own
+    for number, (subgraph, operator, kernel) in enumerate(layers):
+        bias = subgraph.tensors[operator.inputs[2]]
+        if len(users[bias.buffer]) == 1:
+            continue
+        if (kernel, bias.buffer) not in own:
+            own[kernel, bias.buffer] = len(model.buffers)
+            model.buffers.append(copy.copy(model.buffers[bias.buffer]))
+        separate = copy.copy(bias)
+        # The quantizer needs names that differ.
+        separate.name = f"own_bias_{number}".encode()
+        separate.buffer = own[kernel, bias.buffer]
+        operator.inputs = [*operator.inputs[:2], len(subgraph.tensors)]
+        subgraph.tensors.append(separate)
+
+
 def _layer_inputs(
     contents: bytes,
+    place: int,
     subgraph: Any,
     layers: list[tuple[Any, int]],
     calibration: Decoded,
@@ -106,8 +159,8 @@ def _layer_inputs(
         given = calibration._asdict()
         run(**{name: given[name][row : row + 1] for name in names})
         for (operator, kind), samples in zip(layers, found, strict=True):
-            kernel = subgraph.tensors[operator.inputs[1]].shape
-            maps = interpreter.get_tensor(int(operator.inputs[0]))
+            kernel = _kernel(subgraph, operator).shape
+            maps = interpreter.get_tensor(int(operator.inputs[0]), place)
             if kind == _DEPTHWISE:
                 samples.append(_patches(maps, kernel, operator.builtinOptions, rng))
             elif tuple(kernel[1:3]) == (1, 1):

@@ -99,7 +99,14 @@ def test_int8_is_written_with_its_figures(workdir, tmp_path, measured):
     difference = np.abs(after - before).max()
     assert 1e-4 * np.ptp(before) < difference < 0.03 * np.ptp(before)
     assert "CONV_2D" in figures["operators"]
-    assert "int8" in (folder / "model_card.md").read_text()
+    # Towers of 16 channels at most, whose biases and first convolution are a tenth.
+    for shares in figures["weights"].values():
+        assert sum(shares.values()) == pytest.approx(1)
+        assert shares["8 bits"] > 0.5
+    card = (folder / "model_card.md").read_text()
+    assert "int8" in card
+    share = figures["weights"]["sound"]["8 bits"]
+    assert f"sound tower, share of the bytes of weights in 8 bits | {share:.4g}" in card
 
 
 def test_onnx_is_written_with_labels(workdir, tmp_path):
@@ -124,16 +131,19 @@ def test_onnx_is_written_with_labels(workdir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flag", "found", "least"),
-    [("--quantization=float16", 0.989, "0.99"), ("--min_agreement=0.9", 0.89, "0.9")],
+    ("flags", "found", "least"),
+    [
+        (["--quantization=float16"], 0.989, "0.99"),
+        (["--quantization=float16", "--min_agreement=0.9"], 0.89, "0.9"),
+    ],
 )
 def test_a_low_agreement_writes_nothing(
-    workdir, tmp_path, measured, flag, found, least
+    workdir, tmp_path, measured, flags, found, least
 ):
     measured(found)
     status, _, error = run_command(
         *("export", f"--workdir={workdir}", f"--export_dir={tmp_path / 'edge'}"),
-        *("--format=tflite", flag),
+        *("--format=tflite", *flags),
     )
     assert status == 1
     assert f"must agree with float32 on at least {least} of the pairs" in error
@@ -161,6 +171,17 @@ def test_a_low_agreement_writes_nothing(
         (
             ["--export_dir={out}", "--min_agreement=0.5"],
             "--min_agreement must be used with --format=tflite",
+        ),
+        (
+            ["--export_dir={out}", "--format=tflite", "--min_agreement=0.5"],
+            "--min_agreement must be used with a quantization other than none; rec",
+        ),
+        (
+            [
+                *("--export_dir={out}", "--format=tflite", "--quantization=dynamic"),
+                "--calibration_pairs=5",
+            ],
+            "must be used with --quantization=int8; received --quantization=dynamic.",
         ),
     ],
 )

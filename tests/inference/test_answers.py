@@ -1,6 +1,7 @@
 """Masks, temperatures, confidence and reasons: the same answers from every artefact."""
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from advance_tf import labels
@@ -10,6 +11,8 @@ from advance_tf.inference.loading import load_model
 from advance_tf.inference.rejection import reason_text
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.reporting.answers import AnswerExplainer
+from advance_tf.runs.workdir import load_run
+from advance_tf.serving.export import export_litert
 from tests.inference.conftest import RATE_HZ, TEMPERATURES, noise_image, noise_sound
 from tests.untrained_run import copy_run, exported_litert
 
@@ -129,3 +132,41 @@ def test_an_export_states_which_reasons_it_lacks(models, kind):
     assert answer.no_maps.startswith("An exported model has no activation maps")
     # ONNX files with an event head have no posteriors either.
     assert answer.no_events.startswith("This exported model has no posteriors")
+
+
+def test_the_figures_of_int8_compare_the_answers(models, tmp_path):
+    run = load_run(models["folder"])
+    options = {"quantization": "int8", "calibration_pairs": 4, "min_agreement": 0}
+    written = export_litert(run, tmp_path, **options)
+    pairs = run.pairs_of("test")
+    files = [
+        {"image": run.data_dir / pair.image, "sound": run.data_dir / pair.sound}
+        for pair in pairs
+    ]
+    before, after = (
+        [model.predict(**given).scene for given in files]
+        for model in (models["litert"], load_model(written.path))
+    )
+    figures = written.figures["signatures"]["recognize"]
+    # The inputs of the run are far from those that its distances are fitted on.
+    assert 0 < figures["unknown_float32"] == np.mean([a == "unknown" for a in before])
+    assert figures["unknown"] == np.mean([b == "unknown" for b in after])
+    equal = [a == b for a, b in zip(before, after, strict=True)]
+    assert figures["equal_answers"] == pytest.approx(np.mean(equal))
+
+
+def test_an_onnx_file_alone_has_calibrated_probabilities(models):
+    inputs = models["run"].predictor.inputs(
+        np.stack([noise_image(k) for k in range(3)]),
+        np.stack([noise_sound(k) for k in range(3)]),
+    )
+    inputs["present"] = np.array([[1, 1], [1, 0], [0, 1]], np.float32)
+    session = onnxruntime.InferenceSession(str(models["onnx"].path))
+    names = ["scene_logits", "scene_probs", "confidence"]
+    logits, probs, confidence = session.run(names, inputs)
+    temperatures = np.array([TEMPERATURES[k] for k in ("both", "image", "sound")])
+    expected = softmax(logits.astype(np.float64) / temperatures[:, None])
+    np.testing.assert_allclose(probs, expected, atol=1e-6)
+    np.testing.assert_allclose(confidence, expected.max(axis=1), atol=1e-6)
+    # Without the temperatures they would differ.
+    assert np.abs(softmax(logits) - expected).max() > 1e-3

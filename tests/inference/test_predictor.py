@@ -224,3 +224,14 @@ def test_predict_needs_an_input(recognizer):
     model = RunModel(Predictor(recognizer, _FEATURES))
     with pytest.raises(ValueError, match="must have an image or a sound"):
         model.predict()
+
+
+@pytest.mark.parametrize("name", ["scene_logits", "audio_event_logits"])
+def test_logits_that_are_not_finite_are_an_error(recognizer, name):
+    logits = {"scene_logits": np.zeros((2, 13)), "audio_event_logits": np.zeros((2, 3))}
+    predictor = Predictor(recognizer, _FEATURES)
+    assert predictor.probabilities(logits).events.probs.shape == (2, 3)
+    logits[name][1, 2] = np.nan
+    rule = name.replace("_", " ")
+    with pytest.raises(ValueError, match=f"The model's {rule} must be finite"):
+        predictor.probabilities(logits)

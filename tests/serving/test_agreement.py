@@ -25,6 +25,9 @@ def test_agreement_is_measured_and_a_low_one_is_refused(decoded, float32):
     )
     main = figures["signatures"]["recognize"]
     assert main["agreement"] == pytest.approx(6 / 7)
+    # No answer of this model is rejected.
+    assert (main["unknown_float32"], main["unknown"]) == (0, 0)
+    assert main["equal_answers"] == pytest.approx(6 / 7)
     assert main["weighted_f_change"] == main["weighted_f"] - main["weighted_f_float32"]
     agreement.check_agreement(figures, 0.8, "int8")
     with pytest.raises(ValueError, match=r"at least 0.9 .* on 0.8571 of 7"):

@@ -19,7 +19,11 @@ class CountedModel:
     def probs(self, decoded, signature):
         self.calls.append(len(decoded.image))
         first = (decoded.image[:, 0, 0, 0] + self.shift) % SCENES
-        return {"scene_probs": np.eye(SCENES, dtype=np.float32)[first]}
+        # The model that is not shifted rejects the scene 0, the other one nothing.
+        flags = np.zeros((len(first), 2), np.float32)
+        flags[:, 1] = (first == 0) & (self.shift == 0)
+        scenes = np.eye(SCENES, dtype=np.float32)[first]
+        return {"scene_probs": scenes, "reason_flags": flags}
 
 
 def blocks(sizes, made=None):
@@ -41,6 +45,10 @@ def test_blocks_give_the_figures_of_all_pairs_at_once():
     assert whole["signatures"]["recognize"]["agreement"] == 0
     assert whole["signatures"]["recognize"]["largest_difference"] == 1
     assert whole["signatures"]["recognize"]["weighted_f_float32"] == 1
+    # The scenes of the seven pairs are 0, 1, 2, 0, 1, 2, 0.
+    assert whole["signatures"]["recognize"]["unknown_float32"] == 3 / 7
+    assert whole["signatures"]["recognize"]["unknown"] == 0
+    assert whole["signatures"]["recognize"]["equal_answers"] == 0
 
 
 def test_one_block_is_in_memory():
@@ -63,6 +71,8 @@ def test_a_model_without_quantization_runs_once():
     assert model.calls == [4, 4, 3, 3]
     assert figures["signatures"]["recognize"]["agreement"] == 1
     assert figures["signatures"]["recognize"]["largest_difference"] == 0
+    assert figures["signatures"]["recognize"]["unknown"] == 3 / 7
+    assert figures["signatures"]["recognize"]["equal_answers"] == 1
 
 
 def test_the_pairs_of_a_split_are_read_block_by_block(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from advance_tf import labels
 from advance_tf.serving import litert, parity
@@ -66,3 +67,14 @@ def test_labels_and_metadata_are_in_the_file(source, float32, tmp_path, decoded)
     found = litert.LiteModel(path.read_bytes()).probs(decoded)
     expected = litert.LiteModel(float32).probs(decoded)
     np.testing.assert_array_equal(found["scene_probs"], expected["scene_probs"])
+
+
+def test_an_operation_without_an_operator_is_an_error(tmp_path, monkeypatch):
+    function = tf.function(
+        lambda image: {"a": image + 1},
+        input_signature=[tf.TensorSpec([1, 4], tf.uint8, "image")],
+    )
+    monkeypatch.setattr(litert, "lite_functions", lambda model: {"embed": function})
+    message = "operators of LiteRT; received others: AddV2. Export the run as a Saved"
+    with pytest.raises(ValueError, match=message):
+        litert.convert(None, tmp_path)

@@ -114,10 +114,11 @@ def test_the_card_of_one_modality_names_its_input_only():
     assert "EXIF" not in text
 
 
-def test_the_card_of_a_file_of_logits_states_no_temperatures_in_them():
+def test_the_card_of_a_file_of_logits_states_where_temperatures_are():
     source = create_source()
     assert "Probabilities have the temperatures above" in text_of(source)
     text = text_of(source, has_answers=False)
-    assert "returns logits, which are not divided by the temperatures" in text
+    assert "`scene_probs` and `confidence` have the temperatures above" in text
+    assert "The logits are not divided by them." in text
     assert "Probabilities have" not in text
     assert "The file rejects no input" in text

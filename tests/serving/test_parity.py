@@ -132,3 +132,21 @@ def test_a_small_difference_of_litert_needs_no_measurement():
     source = create_source()
     pairs = sounds_and_probs(source, np.zeros((2, source.features.clip_samples)))
     assert len(litert_skew(source, *pairs, shifted(pairs[1], 9e-5))) == 1
+
+
+def test_a_layer_that_cannot_be_created_again_leaves_the_plain_tolerance(monkeypatch):
+    source = create_source()
+    head = source.recognizer.get_layer("scene_head")
+    settings = {**head.get_config(), "unknown": 1}
+    monkeypatch.setattr(head, "get_config", lambda: settings)
+    decoded, expected = sounds_and_probs(source, np.zeros((2, 160_000)))
+    message = r"within 0.0001; by float32 .* could not be measured: .*\. Nothing was"
+    with pytest.raises(ValueError, match=message):
+        litert_skew(source, decoded, expected, shifted(expected, 2e-4))
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_nan_is_the_largest_difference(names):
+    found = {"a": [0.5 + 1e-7], "b": [np.nan]}
+    expected = {name: np.array([0.5]) for name in names}
+    assert np.isnan(parity.largest_difference(expected, found))

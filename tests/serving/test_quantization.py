@@ -1,13 +1,24 @@
 """Quantized LiteRT models are smaller and predict nearly the same."""
 
+import dataclasses
 import re
 import sys
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from advance_tf.serving import agreement, litert, parity, quantization
+from advance_tf.config import RANDOM_WEIGHTS, ModelConfig
+from advance_tf.models.recognizer import build_recognizer
+from advance_tf.serving import (
+    agreement,
+    litert,
+    parity,
+    quantization,
+    tower_layers,
+)
 from advance_tf.serving.flatbuffer import read_model
+from advance_tf.serving.inference_model import InferenceModel, Source
+from tests.serving.factories import FEATURES, create_pairs
 
 INT8, FLOAT16 = schema.TensorType.INT8, schema.TensorType.FLOAT16
 # The convolutions with weights in 8 bits, by their outputs; the others have 16 bits.
@@ -59,6 +70,36 @@ def test_quantized_models_predict_nearly_the_same(decoded, float32, tmp_path, ki
         difference = parity.largest_difference(expected, found)
         assert 0 < difference < limit, signature
     assert not [name for name in litert.operators(quantized) if "CUSTOM" in name]
+
+
+def test_the_layers_of_a_network_of_keras_are_quantized(tmp_path):
+    features = dataclasses.replace(FEATURES, clip_seconds=1.0)
+    model = ModelConfig(
+        modality="image",
+        image_backbone="keras:MobileNetV3Small",
+        image_weights=RANDOM_WEIGHTS,
+        audio_depth=10,
+        audio_width=4,
+    )
+    source = Source(build_recognizer(model, features), features, modality="image")
+    float32 = litert.convert(InferenceModel(source, litert=True), tmp_path)
+    decoded = parity.decode(source, create_pairs(2))
+    sizes = {}
+    for kind, expected in (("float16", 0.0), ("dynamic", 0.7), ("int8", 0.95)):
+        contents = quantization.quantize(float32, kind, tmp_path, decoded)
+        sizes[kind] = len(contents)
+        (shares,) = tower_layers.weight_shares(contents).values()
+        assert expected <= shares["8 bits"] <= (expected and 1), kind
+        assert shares["32 bits"] < 0.05
+        types = kernel_types(contents)
+        # The first convolution comes first in both signatures.
+        assert [found for name, found in types if "tower/conv_1/" in name] == [
+            FLOAT16,
+            FLOAT16,
+        ]
+        agreement.check_probs(litert.LiteModel(contents).probs(decoded, "image_only"))
+    assert max(sizes["int8"], sizes["dynamic"]) < 0.7 * sizes["float16"]
+    assert sizes["float16"] < 0.55 * len(float32)
 
 
 def test_int8_needs_calibration_pairs(float32, tmp_path):

@@ -81,14 +81,19 @@ def contents(tmp_path_factory):
     spec = tf.TensorSpec([1, SIDE, SIDE, CHANNELS], tf.uint8, "image")
     folder = str(tmp_path_factory.mktemp("saved"))
     function = tf.function(embed, input_signature=[spec])
-    tf.saved_model.save(tf.Module(), folder, signatures={"embed": function})
+    # The subgraph of the first signature has other tensors.
+    other = tf.function(
+        lambda image: {"b": tf.cast(image, tf.int32)}, input_signature=[spec]
+    )
+    signatures = {"a": other, "embed": function}
+    tf.saved_model.save(tf.Module(), folder, signatures=signatures)
     return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
 def layers(contents):
     """Kernel [channels, inputs] and bias of each layer."""
     model = read_model(contents)
-    graph = model.subgraphs[0]
+    graph = model.subgraphs[1]
     found = []
     kinds = weight_rounding._DEPTHWISE, weight_rounding._CONV
     for operator, kind in operators_of(model, graph, *kinds):
@@ -99,8 +104,10 @@ def layers(contents):
 
 
 def test_kernels_of_a_model_are_on_the_grid(contents, calibration):
-    assert weight_rounding.has_depthwise(contents)
-    rounded = round_weights(contents, calibration)
+    kernels = range(len(read_model(contents).buffers))
+    assert weight_rounding.has_depthwise(contents, kernels)
+    assert not weight_rounding.has_depthwise(contents, [])
+    rounded = round_weights(contents, calibration, kernels)
     before, after = layers(contents), layers(rounded)
     for (kernel, _), (own, _) in zip(before, after, strict=True):
         live = np.abs(kernel).max(axis=1) > 1e-9
