@@ -113,6 +113,8 @@ def measure_advance_tf(configuration, pairs, data_dir, cache_dir, passes):
     from advance_tf.config import FeatureConfig
     from advance_tf.data.cache import PairCache
     from advance_tf.data.dataset import make_dataset
+    from advance_tf.data.pair_files import PairFiles
+    from advance_tf.data.sampling import TrainingEpochs
 
     changes, is_cached, training = CONFIGURATIONS[configuration]
     features = dataclasses.replace(FeatureConfig(), **changes)
@@ -120,9 +122,8 @@ def measure_advance_tf(configuration, pairs, data_dir, cache_dir, passes):
     if is_cached:
         cache = PairCache(cache_dir, features)
         cache.fill(pairs, data_dir, progress=False)
-    dataset = make_dataset(
-        pairs, data_dir, features, 16, training=training, cache=cache
-    )
+    files = PairFiles(pairs, data_dir, features, cache=cache)
+    dataset = make_dataset(files, 16, training=TrainingEpochs() if training else None)
 
     def run():
         return sum(len(targets["scene"]) for _, targets in dataset)
@@ -141,11 +142,12 @@ def difference(pairs, data_dir):
 
     from advance_tf.config import FeatureConfig
     from advance_tf.data.dataset import make_dataset
+    from advance_tf.data.pair_files import PairFiles
     from advance_tf.features.log_mel import load_stats
 
     stats = load_stats(FeatureConfig())
     image_gap = sound_gap = 0.0
-    dataset = make_dataset(pairs[:10], data_dir, FeatureConfig(), 1)
+    dataset = make_dataset(PairFiles(pairs[:10], data_dir, FeatureConfig()), 1)
     for pair, (inputs, _) in zip(pairs[:10], dataset, strict=True):
         image, log_mel = baseline_pair(
             f"{data_dir}/{pair.image}", f"{data_dir}/{pair.sound}"

@@ -77,19 +77,15 @@ def measure_files(arguments, manifest, rows):
     import tensorflow as tf
 
     from advance_tf.data.dataset import make_dataset
-    from advance_tf.models.recognizer import sound_input_of
-    from advance_tf.training.recognition import build_trainer
+    from advance_tf.data.sampling import TrainingEpochs
+    from advance_tf.training.recognition import build_trainer, pair_files
 
     config = build_config(arguments, 0)
     trainer = build_trainer(config, None)
     dataset = make_dataset(
-        [manifest.pairs[row] for row in rows],
-        config.data.data_dir,
-        config.features,
+        pair_files(config, [manifest.pairs[row] for row in rows]),
         config.training.batch_size,
-        training=True,
-        augmentation="none",
-        sound_input=sound_input_of(trainer.model),
+        training=TrainingEpochs(augmentation="none"),
     )
     step = tf.function(lambda inputs, targets: trainer.train_step((inputs, targets)))
     seconds, started = [], time.process_time()

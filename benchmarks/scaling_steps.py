@@ -163,12 +163,12 @@ def evaluate(folder, decoded):
     """Evaluates all pairs, of which the first are decoded and their inputs repeated."""
     make_dataset = predictor.make_dataset
 
-    def repeated(pairs, data_dir, features, batch_size, **options):
-        batches = make_dataset(pairs, data_dir, features, batch_size, **options)
-        if len(pairs) <= decoded:
+    def repeated(files, batch_size, **options):
+        batches = make_dataset(files, batch_size, **options)
+        if len(files.pairs) <= decoded:
             return batches
         some = batches.take(decoded // batch_size).cache().repeat()
-        return some.unbatch().take(len(pairs)).batch(batch_size).prefetch(2)
+        return some.unbatch().take(len(files.pairs)).batch(batch_size).prefetch(2)
 
     predictor.make_dataset = repeated
     run = load_run(folder / "run")

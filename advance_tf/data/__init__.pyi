@@ -9,6 +9,7 @@ from . import image_conversion as image_conversion
 from . import layout as layout
 from . import manifest as manifest
 from . import media_errors as media_errors
+from . import pair_files as pair_files
 from . import pairing as pairing
 from . import places as places
 from . import prepare as prepare
@@ -37,6 +38,7 @@ from .layout import read_notice as read_notice
 from .layout import scan as scan
 from .manifest import Manifest as Manifest
 from .manifest import make_manifest as make_manifest
+from .pair_files import PairFiles as PairFiles
 from .pairing import Pair as Pair
 from .places import cluster_places as cluster_places
 from .places import read_places as read_places
@@ -45,6 +47,7 @@ from .pretraining import make_clip_dataset as make_clip_dataset
 from .pretraining import make_image_dataset as make_image_dataset
 from .pretraining import read_image_folder as read_image_folder
 from .rows import Rows as Rows
+from .sampling import TrainingEpochs as TrainingEpochs
 from .sampling import epoch_order as epoch_order
 from .shards import ShardIndex as ShardIndex
 from .shards import open_shards as open_shards

@@ -12,9 +12,11 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import audit_places, places_of
 from advance_tf.data.rows import Rows
+from advance_tf.data.sampling import TrainingEpochs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,17 +124,10 @@ class AdvanceDataset:
         if cache_dir is not None:
             cache = PairCache(cache_dir, features, sound_input)
             cache.fill(pairs, self.data_dir)
-        return make_dataset(
-            pairs,
-            self.data_dir,
-            features,
-            batch_size,
-            training=split == "training" if augment is None else augment,
-            seed=seed,
-            targets=targets,
-            cache=cache,
-            sound_input=sound_input,
-        )
+        files = PairFiles(pairs, self.data_dir, features, sound_input, cache)
+        is_training = split == "training" if augment is None else augment
+        training = TrainingEpochs(seed) if is_training else None
+        return make_dataset(files, batch_size, training=training, targets=targets)
 
     def configure(self, config: Config) -> Config:
         """Returns `config` with the folder and the split of this data set.

@@ -1,6 +1,7 @@
 """Data sets for the pretraining of a tower: image classes or tagged clips."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from advance_tf.data import augment
 from advance_tf.data.dataset import epoch_indices
 from advance_tf.data.pairing import IMAGE_ENDINGS
 from advance_tf.data.rows import ComputedRows, Rows, add_rows, blocks, path_rows
-from advance_tf.data.sampling import class_rounds
+from advance_tf.data.sampling import TrainingEpochs, class_rounds
 from advance_tf.data.splits import hash_key
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.file_decoders import image_decoder, sound_decoder
@@ -167,13 +168,8 @@ def make_clip_dataset(
     features: FeatureConfig,
     batch_size: int,
     *,
-    training: bool = False,
-    seed: int = 0,
-    first_epoch: int = 0,
-    sampling: str = "shuffled",
-    masked: bool = True,
+    training: TrainingEpochs | None = None,
     mixup_strength: float = 1.0,
-    keep_last_batch: bool = False,
 ) -> tf.data.Dataset:
     """Batches of log-mel spectrograms and the events of the clips.
 
@@ -186,16 +182,12 @@ def make_clip_dataset(
         clips_dir: folder of the WAV files.
         features: settings of the log-mel spectrogram.
         batch_size: clips in a batch.
-        training: shuffle and augment.
-        seed: seed of order and augmentation.
-        first_epoch: epoch number of the first pass, for a resumed run.
-        sampling: clips of an epoch of training. "shuffled": drawn by
-            `sampling_weights`; "balanced": by `class_rounds` of the events; "fixed":
-            each clip once, in the same order in all epochs.
-        masked: apply `augment.spec_augment`.
+        training: the epochs of training; None for evaluation. `sampling` "shuffled"
+            draws clips by `sampling_weights`; "balanced" by `class_rounds` of the
+            events; "fixed" uses each clip once, in the same order in all epochs.
+            `augmentation` "none" leaves out `augment.spec_augment`.
         mixup_strength: parameter of the Beta distribution of `augment.mixup`; 0
             disables mixup.
-        keep_last_batch: use an incomplete last batch in training too.
 
     Returns:
         A data set of ({"log_mel": float32 [B, frames, mel_bins]}, {"events":
@@ -222,17 +214,11 @@ def make_clip_dataset(
         "events": _event_rows(clips),
     }
     cumulative = tf.constant(np.cumsum(sampling_weights(columns["events"])), tf.float64)
-    members: list[list[int]] = [[] for _ in labels.events()]
-    for position, clip in enumerate(clips if sampling == "balanced" else ()):
-        for event in clip.events:
-            members[event].append(position)
-
-    def draw_rounds(epoch: int) -> np.ndarray:
-        return class_rounds(members, len(clips), seed=seed, epoch=epoch)
+    seed = training.seed if training else 0
 
     def draw_clip(epoch: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         clip_seed = augment.element_seed(seed, epoch, index)
-        if training and sampling == "shuffled":
+        if training and training.sampling == "shuffled":
             index = _draw_index(cumulative, clip_seed)
         return clip_seed, index
 
@@ -243,7 +229,7 @@ def make_clip_dataset(
         offset = augment.random_offset(clip_seed) if training else tf.constant(0.5)
         # [frames, mel_bins]
         log_mel = frontend.normalize(sound_decoder(features, "log_mel")(path, offset))
-        if training and masked:
+        if training and training.augmentation != "none":
             log_mel = augment.spec_augment(log_mel, clip_seed)
         return log_mel, row["events"], clip_seed
 
@@ -254,21 +240,37 @@ def make_clip_dataset(
             log_mel, events = augment.mixup(log_mel, events, mixup_strength, seeds[0])
         return {"log_mel": log_mel}, {"events": events}
 
-    indices = epoch_indices(
-        len(clips),
-        shuffle=training,
-        seed=seed,
-        first_epoch=first_epoch,
-        fixed=sampling == "fixed",
-        order_of=draw_rounds if sampling == "balanced" else None,
-    )
+    indices = _clip_indices(clips, training)
     batches = (
         add_rows(indices.map(draw_clip), columns, len(clips))
         .map(load_clip, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=training and not keep_last_batch)
+        .batch(
+            batch_size, drop_remainder=bool(training and not training.keep_last_batch)
+        )
         .map(mix_batch)
     )
     return without_autotuning(batches.prefetch(2))
+
+
+def _clip_indices(
+    clips: Sequence[TaggedClip], training: TrainingEpochs | None
+) -> tf.data.Dataset:
+    """Epoch and index of the clips, see `epoch_indices`."""
+    count = len(clips)
+    if training is None:
+        return epoch_indices(count)
+    if training.sampling != "balanced":
+        order_of = functools.partial(training.order, count)
+        return epoch_indices(count, order_of, training.first_epoch)
+    members: list[list[int]] = [[] for _ in labels.events()]
+    for position, clip in enumerate(clips):
+        for event in clip.events:
+            members[event].append(position)
+
+    def draw_rounds(epoch: int) -> np.ndarray:
+        return class_rounds(members, count, seed=training.seed, epoch=epoch)
+
+    return epoch_indices(count, draw_rounds, training.first_epoch)
 
 
 def _draw_index(cumulative: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -286,12 +288,7 @@ def make_image_dataset(
     features: FeatureConfig,
     batch_size: int,
     *,
-    training: bool = False,
-    seed: int = 0,
-    first_epoch: int = 0,
-    sampling: str = "shuffled",
-    augmentation: str = "real",
-    keep_last_batch: bool = False,
+    training: TrainingEpochs | None = None,
 ) -> tf.data.Dataset:
     """Batches of images and their classes.
 
@@ -300,20 +297,17 @@ def make_image_dataset(
         images_dir: the folder.
         features: settings of the images.
         batch_size: images in a batch.
-        training: shuffle and augment as in `make_dataset`.
-        seed: seed of order and augmentation.
-        first_epoch: epoch number of the first pass, for a resumed run.
-        sampling: order of training, as in `make_dataset`, with classes as scenes.
-        augmentation: of training, see `augment.augment_image`.
-        keep_last_batch: use an incomplete last batch in training too.
+        training: order and augmentation as in `make_dataset`, with classes as scenes;
+            None for evaluation.
 
     Returns:
         A data set of ({"image": float32 [B, S, S, 3] in [0, 255]}, {"class": int32
         [B]}).
     """
+    classes = np.array([index for _, index in images], np.int32)
     columns: dict[str, Rows] = {
         "path": path_rows(images, images_dir, 0),
-        "class": np.array([index for _, index in images], np.int32),
+        "class": classes,
     }
 
     def load_image(
@@ -321,21 +315,19 @@ def make_image_dataset(
     ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         image = image_decoder(features)(row["path"])  # [S, S, 3]
         if training:
-            image_seed = augment.element_seed(seed, epoch, index)
-            image = augment.augment_image(image, image_seed, augmentation)
+            image_seed = augment.element_seed(training.seed, epoch, index)
+            image = augment.augment_image(image, image_seed, training.augmentation)
         return {"image": image}, {"class": row["class"]}
 
-    indices = epoch_indices(
-        len(images),
-        shuffle=training,
-        seed=seed,
-        first_epoch=first_epoch,
-        balance=np.asarray(columns["class"]) if sampling == "balanced" else None,
-        fixed=sampling == "fixed",
-    )
+    indices = epoch_indices(len(images))
+    if training:
+        order_of = functools.partial(training.order, len(images), classes=classes)
+        indices = epoch_indices(len(images), order_of, training.first_epoch)
     batches = (
         add_rows(indices, columns, len(images))
         .map(load_image, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(batch_size, drop_remainder=training and not keep_last_batch)
+        .batch(
+            batch_size, drop_remainder=bool(training and not training.keep_last_batch)
+        )
     )
     return without_autotuning(batches.prefetch(2))

@@ -1,5 +1,6 @@
 """The order of the training pairs in an epoch, a function of seed and epoch."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,6 +53,83 @@ def epoch_order(
         permutations = [rng.permutation(own) for _ in range(rounds)]
         drawn.append(np.concatenate([own[:0], *permutations])[:share])
     return rng.permutation(np.concatenate(drawn))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingEpochs:
+    """How the epochs of training draw and augment their elements.
+
+    The order of an epoch depends only on `seed` and its number, so that a run resumed
+    at `first_epoch` gets the same orders as an uninterrupted run.
+
+    Attributes:
+        seed: seed of order and augmentation.
+        first_epoch: number of the first epoch, for a resumed run.
+        sampling: "shuffled", "balanced" over the scenes or classes, or "fixed", one
+            order for all epochs.
+        augmentation: of images, see `augment.augment_image`.
+        keep_last_batch: use an incomplete last batch.
+    """
+
+    seed: int = 0
+    first_epoch: int = 0
+    sampling: str = "shuffled"
+    augmentation: str = "real"
+    keep_last_batch: bool = False
+
+    @classmethod
+    def of(cls, training: TrainingConfig, first_epoch: int = 0) -> "TrainingEpochs":
+        """The epochs of a run.
+
+        Args:
+            training: seed, sampling, augmentation and keep_last_batch are used.
+            first_epoch: number of the first epoch, for a resumed run.
+
+        Returns:
+            The epochs from `first_epoch` on.
+        """
+        return cls(
+            training.seed,
+            first_epoch,
+            training.sampling,
+            training.augmentation,
+            training.keep_last_batch,
+        )
+
+    def order(
+        self, count: int, epoch: int, classes: npt.ArrayLike | None = None
+    ) -> np.ndarray:
+        """Draws the order of an epoch, see `epoch_order`.
+
+        Args:
+            count: number of elements.
+            epoch: counted from 0.
+            classes: int [count], the scene or class of each element, which "balanced"
+                sampling needs.
+
+        Returns:
+            int64 [count], positions of elements.
+
+        Raises:
+            ValueError: `sampling` is "balanced", and there are no classes.
+
+        >>> epochs = TrainingEpochs(seed=3, sampling="fixed")
+        >>> (epochs.order(5, 0) == epochs.order(5, 1)).all()
+        np.True_
+        """
+        is_balanced = self.sampling == "balanced"
+        if is_balanced and classes is None:
+            raise ValueError(
+                "classes must be given for `sampling` 'balanced'; received None. Pass "
+                "the class of each element, or use 'shuffled'."
+            )
+        return epoch_order(
+            count,
+            seed=self.seed,
+            epoch=epoch,
+            balance=classes if is_balanced else None,
+            fixed=self.sampling == "fixed",
+        )
 
 
 def smallest_split(training: TrainingConfig, split: str) -> int:

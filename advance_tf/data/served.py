@@ -5,30 +5,19 @@ Python: orders and paths are computed here and sent with the graph of each epoch
 targets are added here.
 """
 
-import pathlib
 import queue
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from advance_tf.config import FeatureConfig
-from advance_tf.data.cache import PairCache
-from advance_tf.data.dataset import (
-    as_float,
-    input_loader,
-    path_columns,
-    scene_numbers,
-    share_rows,
-    target_columns,
-)
-from advance_tf.data.pairing import Pair
+from advance_tf.data.dataset import as_float, share_rows, target_columns
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.rows import Rows
-from advance_tf.data.sampling import epoch_order
-from advance_tf.features.frontend import Frontend
+from advance_tf.data.sampling import TrainingEpochs
 from advance_tf.features.pipelines import without_autotuning
 
 _Tensors = dict[str, tf.Tensor]
@@ -49,19 +38,10 @@ class ServedBatches:
 
     Args:
         service: the dispatcher, "grpc://host:port".
-        pairs: as for `make_dataset`, like the following.
-        data_dir: folder of the data set.
-        features: settings of image and sound.
+        files: as for `make_dataset`, like the following.
         batch_size: pairs in a batch of all shares.
-        training: shuffle and augment.
-        seed: seed of order and augmentation.
+        training: order and augmentation; None for evaluation.
         targets: name → rows.
-        cache: decoded pairs.
-        first_epoch: epoch number of the first pass.
-        sound_input: "log_mel" or "waveform".
-        sampling: order of training.
-        augmentation: of training.
-        keep_last_batch: use an incomplete last batch in training too.
         share: (i, n) for part i of n of every batch.
 
     Raises:
@@ -72,44 +52,26 @@ class ServedBatches:
     def __init__(
         self,
         service: str,
-        pairs: Sequence[Pair],
-        data_dir: str | pathlib.Path,
-        features: FeatureConfig,
+        files: PairFiles,
         batch_size: int,
         *,
-        training: bool = False,
-        seed: int = 0,
+        training: TrainingEpochs | None = None,
         targets: Mapping[str, Rows] | None = None,
-        cache: PairCache | None = None,
-        first_epoch: int = 0,
-        sound_input: str = "log_mel",
-        sampling: str = "shuffled",
-        augmentation: str = "real",
-        keep_last_batch: bool = False,
         share: tuple[int, int] = (0, 1),
     ) -> None:
         check_service(service)
         self.service = service
-        self._targets = target_columns(pairs, targets)
-        self._paths = path_columns(pairs, data_dir, cache)
-        self._load = input_loader(
-            Frontend(features, sound_input=sound_input),
-            seed,
-            augmentation if training else None,
-            cache,
-            self._paths,
-        )
-        self._count, self._seed, self._training = len(pairs), seed, training
-        self._balance = scene_numbers(pairs) if sampling == "balanced" else None
-        self._fixed = sampling == "fixed"
-        self._whole_batches = training and not keep_last_batch
+        self._targets = target_columns(files.pairs, targets)
+        self._paths = files.path_columns()
+        self._load = files.loader(self._paths, training)
+        self._count, self._training = len(files.pairs), training
         self._share, self._batch_size = share, batch_size
-        self._epoch = first_epoch
+        self._epoch = training.first_epoch if training else 0
 
     def __iter__(self) -> Iterator[tuple[_Tensors, _Tensors]]:
         """Yields (inputs, targets) of the next epoch."""
         epoch = self._epoch
-        self._epoch += self._training
+        self._epoch += bool(self._training)
         rows = self._rows(epoch)
         size = self._batch_size // self._share[1]
         waiting: dict[int, _Tensors] = {}
@@ -137,17 +99,13 @@ class ServedBatches:
 
     def _rows(self, epoch: int) -> np.ndarray:
         """The pairs of this share in the order of an epoch, int64 [m]."""
-        order = np.arange(self._count)
+        order, whole_batches = np.arange(self._count), False
         if self._training:
-            order = epoch_order(
-                self._count,
-                seed=self._seed,
-                epoch=epoch,
-                balance=self._balance,
-                fixed=self._fixed,
-            )
+            scenes = np.asarray(self._targets["scene"])
+            order = self._training.order(self._count, epoch, scenes)
+            whole_batches = not self._training.keep_last_batch
         return share_rows(
-            order.astype(np.int64), self._batch_size, self._share, self._whole_batches
+            order.astype(np.int64), self._batch_size, self._share, whole_batches
         )
 
     def _distributed(self, epoch: int, rows: np.ndarray, size: int) -> tf.data.Dataset:

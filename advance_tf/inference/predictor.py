@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
 from advance_tf.features.log_mel import LogMelStats
@@ -245,17 +245,15 @@ class Predictor:
         Raises:
             ValueError: a file cannot be read, or the logits are not finite.
         """
-        batches = make_dataset(
-            pairs, data_dir, self.features, batch_size, sound_input=self.sound_input
-        )
+        files = PairFiles(pairs, data_dir, self.features, self.sound_input)
         shown = tqdm(
-            batches,
+            make_dataset(files, batch_size),
             desc="prediction",
             unit="batch",
             # Only on a terminal.
             disable=None if progress else True,
         )
-        with media_errors(pairs, data_dir, self.features):
+        with files.errors():
             outputs = (self._logits(inputs) for inputs, _ in shown)
             predict = self._with_single() if single and self.takes_mask else None
             found = map(predict or self.probabilities, outputs)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from advance_tf.checksums import replacing_checked, verify
 from advance_tf.config_io import key_settings
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.data.resumable_rows import ResumableRows, remove_chunks
 from advance_tf.data.rows import ComputedRows, Rows
@@ -152,13 +152,9 @@ def _append_missing(
     missing = pairs[len(rows) :]
     if not missing:
         return
-    batches = make_dataset(
-        missing,
-        run.data_dir,
-        run.config.features,
-        batch_size,
-        sound_input=sound_input_of(run.recognizer),
-    )
+    sound_input = sound_input_of(run.recognizer)
+    files = PairFiles(missing, run.data_dir, run.config.features, sound_input)
+    batches = make_dataset(files, batch_size)
     with (
         tqdm(
             desc=f"outputs of {run.workdir.name}",
@@ -167,7 +163,7 @@ def _append_missing(
             unit="pair",
             disable=None if progress else True,
         ) as bar,
-        media_errors(missing, run.data_dir, run.config.features),
+        files.errors(),
     ):
         for inputs, _ in batches:
             found = model.predict_on_batch(with_mask(model, inputs))

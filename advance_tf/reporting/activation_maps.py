@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from advance_tf.config import MODALITIES, Config, FeatureConfig
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.probabilities import softmax
@@ -339,8 +339,9 @@ def compute_maps(
     batches: list[Maps] = []
     sound_input = activation_maps.sound_input
     sounds: list[np.ndarray] = []
-    dataset = make_dataset(pairs, data_dir, features, size, sound_input=sound_input)
-    with media_errors(pairs, data_dir, features):
+    files = PairFiles(pairs, data_dir, features, sound_input)
+    dataset = make_dataset(files, size)
+    with files.errors():
         for inputs, _ in dataset:
             start = len(batches) * size
             batches.append(activation_maps(inputs, requested[start : start + size]))

@@ -12,7 +12,6 @@ from advance_tf.config import Config
 from advance_tf.config_fields import Validated, setting
 from advance_tf.data.dataset import scene_numbers
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.media_errors import media_errors
 from advance_tf.data.pairing import Pair, rows_of
 from advance_tf.data.rows import ComputedRows, Rows, select_rows
 from advance_tf.losses.distillation import EmbeddingMatch, SoftSceneLoss
@@ -29,6 +28,7 @@ from advance_tf.training.frozen import adapt_normalization
 from advance_tf.training.recognition import (
     compile_with_rates,
     make_datasets,
+    pair_files,
     score_test_epochs,
     term_shares,
     used_pairs,
@@ -233,8 +233,7 @@ def train_student(
         first_epoch=progress.epochs,
         replicas=strategy.num_replicas_in_sync,
     )
-    pairs = used_pairs(config, manifest)
-    with media_errors(pairs, config.data.data_dir, config.features):
+    with pair_files(config, used_pairs(config, manifest)).errors():
         with strategy.scope():
             # The warning is given once in a run.
             warn = not progress.epochs

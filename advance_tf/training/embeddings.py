@@ -14,8 +14,9 @@ from tqdm import tqdm
 from advance_tf import labels
 from advance_tf.config import Config, ModelConfig
 from advance_tf.data.dataset import make_dataset
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
+from advance_tf.data.sampling import TrainingEpochs
 from advance_tf.models.backbones.contract import TOWERS
 from advance_tf.models.backbones.registry import sound_input
 from advance_tf.models.heads import embedding_model, inference_function
@@ -350,21 +351,15 @@ class TowerOutputs:
         self, rows: Sequence[int], view: int, done: Callable[[int], object]
     ) -> Iterator[dict[str, np.ndarray]]:
         """The outputs of batches of pairs."""
-        features, data_dir = self.config.features, self.data_dir
-        batches = make_dataset(
-            self.pairs,
-            data_dir,
-            features,
-            _BATCH_SIZE,
-            training=view > 0,
-            seed=VIEW_SEED,
-            first_epoch=view,
-            rows=rows,
-            sound_input=sound_input(self.config.model),
-            augmentation=self.config.training.augmentation,
-        )
+        config = self.config
+        sounds = sound_input(config.model)
+        files = PairFiles(self.pairs, self.data_dir, config.features, sounds)
+        augmentation = config.training.augmentation
+        epochs = TrainingEpochs(VIEW_SEED, view, augmentation=augmentation)
+        training = epochs if view > 0 else None
+        batches = make_dataset(files, _BATCH_SIZE, training=training, rows=rows)
         start = 0
-        with media_errors([self.pairs[row] for row in rows], data_dir, features):
+        with files.errors(rows):
             for inputs, _ in batches:
                 found = {t: values.numpy() for t, values in self.run(inputs).items()}
                 own = rows[start : start + len(found["image"])]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from advance_tf.config import Config
 from advance_tf.data.pairing import Pair
-from advance_tf.data.sampling import check_balance, check_split_size, epoch_order
+from advance_tf.data.sampling import TrainingEpochs, check_balance, check_split_size
 from advance_tf.losses.objective import Term
 from advance_tf.metrics.probabilities import softmax
 from advance_tf.metrics.scores import ConfusionScores
@@ -153,15 +153,13 @@ class HeadTrainer:
             `keep_last_batch` the rest as int64 [1, rest], where there is one.
         """
         training = self.config.training
-        balance = self._scenes if training.sampling == "balanced" else None
-        count, seed = len(self.rows["training"]), training.seed
-        fixed = training.sampling == "fixed"
-        order = epoch_order(count, seed=seed, epoch=epoch, balance=balance, fixed=fixed)
+        count = len(self.rows["training"])
+        order = TrainingEpochs.of(training).order(count, epoch, self._scenes)
         size = training.batch_size
         whole = count - count % size
         order = order[: count if training.keep_last_batch else whole]
         # A separate stream, so that the order does not depend on the views.
-        rng = np.random.default_rng((seed, epoch, 1))
+        rng = np.random.default_rng((training.seed, epoch, 1))
         views = rng.integers(self._views, size=len(order))
         rows = views * self._pairs + self.rows["training"][order]
         parts = (rows[:whole].reshape(-1, size), rows[np.newaxis, whole:])

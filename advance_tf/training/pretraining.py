@@ -12,7 +12,11 @@ import tensorflow as tf
 from advance_tf.config import Config
 from advance_tf.data import pretraining, tagged_clips
 from advance_tf.data.media_errors import media_errors
-from advance_tf.data.sampling import check_split_size, evaluation_batch_size
+from advance_tf.data.sampling import (
+    TrainingEpochs,
+    check_split_size,
+    evaluation_batch_size,
+)
 from advance_tf.features.pipelines import keep_small
 from advance_tf.files import remove_partial_files
 from advance_tf.locks import lock_folder
@@ -199,14 +203,9 @@ def build_image_pretraining(
         images_dir=config.data.data_dir,
         features=config.features,
         batch_size=config.training.batch_size,
-        seed=config.training.seed,
-        sampling=config.training.sampling,
-        augmentation=config.training.augmentation,
-        keep_last_batch=config.training.keep_last_batch,
     )
-    training = make_batches(
-        folder.training, training=True, first_epoch=run.progress.epochs
-    )
+    epochs = TrainingEpochs.of(config.training, run.progress.epochs)
+    training = make_batches(folder.training, training=epochs)
     size = _validation_batch_size(config, strategy, len(folder.validation))
     return run, training, make_batches(folder.validation, batch_size=size)
 
@@ -283,13 +282,10 @@ def build_audio_pretraining(
         clips_dir=config.data.data_dir,
         features=config.features,
         batch_size=config.training.batch_size,
-        seed=config.training.seed,
         mixup_strength=settings.mixup,
-        sampling=config.training.sampling,
-        masked=config.training.augmentation != "none",
-        keep_last_batch=config.training.keep_last_batch,
     )
-    training = make_batches(train_clips, training=True, first_epoch=run.progress.epochs)
+    epochs = TrainingEpochs.of(config.training, run.progress.epochs)
+    training = make_batches(train_clips, training=epochs)
     size = _validation_batch_size(config, strategy, len(held_out))
     return run, training, make_batches(held_out, batch_size=size)
 

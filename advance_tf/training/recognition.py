@@ -12,10 +12,14 @@ from advance_tf.config import Config
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset, scene_numbers
 from advance_tf.data.manifest import Manifest
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import Rows
-from advance_tf.data.sampling import check_split_size, evaluation_batch_size
+from advance_tf.data.sampling import (
+    TrainingEpochs,
+    check_split_size,
+    evaluation_batch_size,
+)
 from advance_tf.data.served import ServedBatches
 from advance_tf.data.splits import spread_over_scenes
 from advance_tf.metrics.scores import ConfusionScores, scene_scores
@@ -141,6 +145,23 @@ def used_pairs(config: Config, manifest: Manifest) -> list[Pair]:
     ]
 
 
+def pair_files(
+    config: Config, pairs: Sequence[Pair], cache: PairCache | None = None
+) -> PairFiles:
+    """The files of pairs as the recognizer of a configuration takes them.
+
+    Args:
+        config: data, features and the audio backbone are used.
+        pairs: n pairs of `data_dir`.
+        cache: of `fill_cache` or `open_cache`; None decodes the files.
+
+    Returns:
+        What `make_dataset` reads.
+    """
+    data_dir, sounds = config.data.data_dir, sound_input(config.model)
+    return PairFiles(pairs, data_dir, config.features, sounds, cache)
+
+
 def make_datasets(
     config: Config,
     manifest: Manifest,
@@ -169,6 +190,7 @@ def make_datasets(
         ValueError: a split has no pair, or training has less than a batch.
     """
     cache = fill_cache(config, manifest)
+    epochs = TrainingEpochs.of(config.training, first_epoch)
     datasets = []
     for split in ("training", "validation"):
         pairs = manifest.pairs_of(split)
@@ -179,19 +201,10 @@ def make_datasets(
         make = functools.partial(ServedBatches, service) if service else make_dataset
         datasets.append(
             make(
-                pairs,
-                config.data.data_dir,
-                config.features,
+                pair_files(config, pairs, cache),
                 batch_size,
-                training=split == "training",
-                seed=config.training.seed,
+                training=epochs if split == "training" else None,
                 targets=knowledge.targets_for(pairs) if knowledge else None,
-                cache=cache,
-                first_epoch=first_epoch if split == "training" else 0,
-                sound_input=sound_input(config.model),
-                sampling=config.training.sampling,
-                augmentation=config.training.augmentation,
-                keep_last_batch=config.training.keep_last_batch,
                 share=share,
             )
         )
@@ -210,15 +223,9 @@ def score_test_epochs(config: Config, manifest: Manifest) -> list[ValidationScor
     """
     if "test" not in used_splits(config, manifest):
         return []
-    dataset = make_dataset(
-        manifest.pairs_of("test"),
-        config.data.data_dir,
-        config.features,
-        config.training.batch_size,
-        # `make_datasets` has filled it.
-        cache=open_cache(config),
-        sound_input=sound_input(config.model),
-    )
+    # `make_datasets` has filled the cache.
+    files = pair_files(config, manifest.pairs_of("test"), open_cache(config))
+    dataset = make_dataset(files, config.training.batch_size)
     return [ValidationScores(dataset, "scene", "scene_logits", scene_scores, "test")]
 
 
@@ -246,14 +253,8 @@ def term_shares(
     """
     count = min(SHARE_PAIRS, config.training.batch_size)
     pairs = spread_over_scenes(manifest.pairs_of("training"), count)
-    dataset = make_dataset(
-        pairs,
-        config.data.data_dir,
-        config.features,
-        count,
-        targets=knowledge.targets_for(pairs) if knowledge else None,
-        sound_input=sound_input(config.model),
-    )
+    targets = knowledge.targets_for(pairs) if knowledge else None
+    dataset = make_dataset(pair_files(config, pairs), count, targets=targets)
     trained = [
         f"{tower}_tower"
         for tower in used_towers(config.model)
@@ -327,8 +328,7 @@ def train_recognizer(
         share=(worker.index, worker.count),
         replicas=strategy.num_replicas_in_sync,
     )
-    pairs = used_pairs(config, manifest)
-    with media_errors(pairs, config.data.data_dir, config.features):
+    with pair_files(config, used_pairs(config, manifest)).errors():
         with strategy.scope():
             # The warning is given once in a run.
             warn = not progress.epochs

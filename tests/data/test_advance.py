@@ -11,6 +11,8 @@ from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.layout import NOTICE
 from advance_tf.data.manifest import LEAKY, Manifest, make_manifest
+from advance_tf.data.pair_files import PairFiles
+from advance_tf.data.sampling import TrainingEpochs
 from tests.data.factories import create_pairs, write_files, write_pair_files
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
@@ -151,7 +153,8 @@ def test_batches_of_evaluation_equal_make_dataset(small_dataset):
         small_dataset.as_tf_dataset("test", FEATURES, batch_size=2, targets=rows)
     )
     data_dir = small_dataset.data_dir
-    expected = make_dataset(pairs, data_dir, FEATURES, 2, targets=rows)
+    files = PairFiles(pairs, data_dir, FEATURES)
+    expected = make_dataset(files, 2, targets=rows)
     assert_equal(found, collect(expected))
     # The incomplete last batch is kept.
     np.testing.assert_array_equal(found["row"], rows["row"])
@@ -163,9 +166,8 @@ def test_batches_of_training_are_shuffled_and_augmented_by_seed(small_dataset):
     pairs = small_dataset.pairs_of("training")
     options = {"batch_size": 4, "seed": 7}
     found = collect(small_dataset.as_tf_dataset("training", FEATURES, **options))
-    expected = make_dataset(
-        pairs, small_dataset.data_dir, FEATURES, training=True, **options
-    )
+    files = PairFiles(pairs, small_dataset.data_dir, FEATURES)
+    expected = make_dataset(files, 4, training=TrainingEpochs(seed=7))
     assert_equal(found, collect(expected))
     assert len(found["scene"]) == len(pairs) // 4 * 4
 
@@ -177,7 +179,9 @@ def test_augmentation_can_be_switched_off_and_on(small_dataset):
         found = small_dataset.as_tf_dataset(
             split, FEATURES, batch_size=2, augment=augment
         )
-        expected = make_dataset(pairs, data_dir, FEATURES, 2, training=augment)
+        files = PairFiles(pairs, data_dir, FEATURES)
+        training = TrainingEpochs() if augment else None
+        expected = make_dataset(files, 2, training=training)
         assert_equal(collect(found), collect(expected))
 
 

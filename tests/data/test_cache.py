@@ -16,8 +16,9 @@ from advance_tf.data import cache as cache_module
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import make_manifest
-from advance_tf.data.media_errors import media_errors
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
+from advance_tf.data.sampling import TrainingEpochs
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import log_mel_db
@@ -72,12 +73,11 @@ def test_training_reads_a_repeated_sound_from_the_cache(pairs, copied_data, tmp_
     cache = PairCache(tmp_path / "cache", REPEATED)
     fill(cache, pairs, copied_data)
 
-    def batches(training):
-        return make_dataset(
-            pairs, copied_data, REPEATED, 2, training=training, cache=cache
-        )
-
-    datasets = [batches(training) for training in (False, True)]
+    files = PairFiles(pairs, copied_data, REPEATED, cache=cache)
+    datasets = [
+        make_dataset(files, 2, training=training)
+        for training in (None, TrainingEpochs())
+    ]
     for pair in pairs:
         os.remove(copied_data / pair.sound)
     for dataset in datasets:
@@ -98,10 +98,9 @@ def test_one_long_recording_among_repeated_ones_is_cut_at_random(tmp_path):
     fill(cache, pairs, tmp_path)
     assert cache.has_long_recordings(cache.path_rows(pairs, tmp_path))
     assert not cache.has_long_recordings(cache.path_rows(pairs[:2], tmp_path))
-    dataset = make_dataset(
-        pairs, tmp_path, REPEATED, 3, training=True, cache=cache, rows=range(3)
-    )
-    centre = make_dataset(pairs, tmp_path, REPEATED, 3, cache=cache)
+    files = PairFiles(pairs, tmp_path, REPEATED, cache=cache)
+    dataset = make_dataset(files, 3, training=TrainingEpochs(), rows=range(3))
+    centre = make_dataset(files, 3)
     (trained, _), (evaluated, _) = next(iter(dataset)), next(iter(centre))
     gaps = np.abs(trained["log_mel"] - evaluated["log_mel"]).max(axis=(1, 2))
     assert (gaps > 1e-3).tolist() == [False, False, True]
@@ -192,7 +191,8 @@ def test_a_damaged_cache_file_is_named_with_a_way_out(pairs, copied_data, tmp_pa
     fill(cache, pairs, copied_data)
     path = cache.path(pairs[1], copied_data)
     contents = path.read_bytes()
-    dataset = make_dataset(pairs, copied_data, CUT, 2, cache=cache)
+    files = PairFiles(pairs, copied_data, CUT, cache=cache)
+    dataset = make_dataset(files, 2)
     damaged = [("it has", contents[:-7])]
     # A bit in the log-mel, the image, the mark of long recordings, the fingerprint.
     for place in (1, len(contents) - 100, len(contents) - 9, len(contents) - 1):
@@ -203,7 +203,7 @@ def test_a_damaged_cache_file_is_named_with_a_way_out(pairs, copied_data, tmp_pa
         path.write_bytes(found)
         rule = f"The cache file {path} must be a valid file of .*; {problem}"
         with pytest.raises(ValueError, match=f"{rule}.* Remove it; the next run"):
-            with media_errors(pairs, copied_data, CUT):
+            with files.errors():
                 list(dataset)
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=f"{path} must be complete; it has 0 bytes"):

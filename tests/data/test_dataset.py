@@ -1,6 +1,7 @@
 """Batches: order, augmentation, caching, resuming and errors."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -13,14 +14,16 @@ from advance_tf.data import augment
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import epoch_indices, make_dataset, scene_numbers
 from advance_tf.data.manifest import make_manifest
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.data.rows import StoredRows
-from advance_tf.data.sampling import epoch_order
+from advance_tf.data.sampling import TrainingEpochs, epoch_order
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 from advance_tf.features.log_mel import load_stats, log_mel_db, normalize
 
 FEATURES = FeatureConfig(image_size=32, clip_seconds=1.0)
+EPOCHS = TrainingEpochs(seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def collect(dataset):
 
 
 def test_evaluation_keeps_the_order_and_every_pair(pairs, fabricated_advance):
-    dataset = make_dataset(pairs, fabricated_advance, FEATURES, 4)
+    dataset = make_dataset(PairFiles(pairs, fabricated_advance, FEATURES), 4)
     inputs, targets = collect(dataset)
     scenes = [labels.scenes().index(pair.scene) for pair in pairs]
     assert targets["scene"].tolist() == scenes
@@ -56,9 +59,9 @@ def test_evaluation_keeps_the_order_and_every_pair(pairs, fabricated_advance):
     np.testing.assert_array_equal(inputs["image"], again["image"])
 
 
-def make_training_dataset(pairs, folder, **options):
-    options = {"training": True, "seed": 3, **options}
-    return make_dataset(pairs, folder, FEATURES, 4, **options)
+def make_training_dataset(pairs, folder, epochs=EPOCHS, cache=None, **options):
+    files = PairFiles(pairs, folder, FEATURES, cache=cache)
+    return make_dataset(files, 4, training=epochs, **options)
 
 
 def test_training_drops_the_incomplete_batch_and_reshuffles(pairs, fabricated_advance):
@@ -118,22 +121,23 @@ def test_a_seed_is_reproducible_and_a_later_epoch_resumes(pairs, fabricated_adva
     dataset = make_training_dataset(pairs, fabricated_advance)
     passes = [collect(dataset)[0] for _ in range(3)]
     again = collect(make_training_dataset(pairs, fabricated_advance))[0]
-    later = collect(make_training_dataset(pairs, fabricated_advance, first_epoch=2))[0]
-    other = collect(make_training_dataset(pairs, fabricated_advance, seed=4))[0]
+    later, other = (
+        collect(make_training_dataset(pairs, fabricated_advance, epochs))[0]
+        for epochs in (TrainingEpochs(3, first_epoch=2), TrainingEpochs(4))
+    )
     for name in ("image", "log_mel"):
         np.testing.assert_array_equal(passes[0][name], again[name])
         np.testing.assert_array_equal(passes[2][name], later[name])
         assert np.abs(passes[0][name] - other[name]).max() > 0.1
 
 
-@pytest.mark.parametrize("train", [False, True])
-def test_cached_equals_uncached(pairs, fabricated_advance, tmp_path, train):
+@pytest.mark.parametrize("training", [None, EPOCHS])
+def test_cached_equals_uncached(pairs, fabricated_advance, tmp_path, training):
     cache = PairCache(tmp_path, FEATURES)
     assert cache.fill(pairs, fabricated_advance, progress=False) == len(pairs)
-    options = {"training": train, "seed": 3}
-    plain = make_dataset(pairs, fabricated_advance, FEATURES, 4, **options)
-    cached = make_dataset(
-        pairs, fabricated_advance, FEATURES, 4, cache=cache, **options
+    plain, cached = (
+        make_training_dataset(pairs, fabricated_advance, training, own)
+        for own in (None, cache)
     )
     for expected, found in zip(collect(plain), collect(cached), strict=True):
         for name in expected:
@@ -148,12 +152,11 @@ def test_training_cuts_a_long_recording_differently_in_each_epoch(
     """The sounds last 1.5 s and the clips 1 s; evaluation does not vary."""
     cache = PairCache(tmp_path, FEATURES)
     cache.fill(pairs[:1], fabricated_advance, progress=False)
-    dataset = make_dataset(
-        pairs[:1], fabricated_advance, FEATURES, 1, training=True, cache=cache
-    )
+    files = PairFiles(pairs[:1], fabricated_advance, FEATURES, cache=cache)
+    dataset = make_dataset(files, 1, training=TrainingEpochs())
     first, second = (collect(dataset)[0]["log_mel"] for _ in range(2))
     assert np.abs(first - second).max() > 0.01
-    evaluation = make_dataset(pairs[:1], fabricated_advance, FEATURES, 1, cache=cache)
+    evaluation = make_dataset(files, 1)
     first, second = (collect(evaluation)[0]["log_mel"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
@@ -161,9 +164,8 @@ def test_training_cuts_a_long_recording_differently_in_each_epoch(
 def test_augmentation_depends_on_seed_epoch_and_pair(pairs, fabricated_advance):
     """It does not depend on the thread or on the position in the order."""
     rows = {"row": np.arange(len(pairs), dtype=np.float32)}
-    dataset = make_training_dataset(
-        pairs, fabricated_advance, targets=rows, first_epoch=5
-    )
+    epochs = TrainingEpochs(3, first_epoch=5)
+    dataset = make_training_dataset(pairs, fabricated_advance, epochs, targets=rows)
     inputs, targets = collect(dataset)
     for image, row in zip(inputs["image"], targets["row"].astype(int), strict=True):
         contents = (fabricated_advance / pairs[row].image).read_bytes()
@@ -174,7 +176,8 @@ def test_augmentation_depends_on_seed_epoch_and_pair(pairs, fabricated_advance):
 
 def test_shuffling_uses_every_element_once_and_resumes():
     def order(first_epoch, passes=1, seed=3):
-        indices = epoch_indices(50, shuffle=True, seed=seed, first_epoch=first_epoch)
+        order_of = functools.partial(TrainingEpochs(seed).order, 50)
+        indices = epoch_indices(50, order_of, first_epoch)
         return [list(indices.as_numpy_iterator()) for _ in range(passes)]
 
     passes = order(0, passes=4)
@@ -189,16 +192,16 @@ def test_shuffling_uses_every_element_once_and_resumes():
 
 def test_order_is_numpys_permutation_of_seed_and_epoch():
     """A resumed run of an earlier version gets the orders that it would have had."""
-    indices = epoch_indices(20, shuffle=True, seed=3, first_epoch=5)
+    indices = epoch_indices(20, functools.partial(EPOCHS.order, 20), 5)
     for epoch in (5, 6):
         order = np.random.default_rng((3, epoch)).permutation(20)
         expected = [(epoch, index) for index in order]
         assert list(indices.as_numpy_iterator()) == expected
 
 
-@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("training", [None, EPOCHS])
 def test_a_broken_sound_is_an_error_that_names_it(
-    pairs, fabricated_advance, tmp_path, train
+    pairs, fabricated_advance, tmp_path, training
 ):
     (tmp_path / "data").symlink_to(fabricated_advance)
     linked = [
@@ -211,7 +214,8 @@ def test_a_broken_sound_is_an_error_that_names_it(
         (fabricated_advance / pairs[2].sound).read_bytes()[:-9]
     )
     linked[2] = dataclasses.replace(linked[2], sound="cut.wav")
-    dataset = make_dataset(linked, tmp_path, FEATURES, 2, training=train)
+    files = PairFiles(linked, tmp_path, FEATURES)
+    dataset = make_dataset(files, 2, training=training)
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         collect(dataset)
     assert f"The sound {tmp_path / 'cut.wav'} must be a" in raised.value.message
@@ -219,14 +223,15 @@ def test_a_broken_sound_is_an_error_that_names_it(
 
 def test_no_pairs_or_a_target_of_another_length_are_an_error(pairs, fabricated_advance):
     with pytest.raises(ValueError, match="at least one pair"):
-        make_dataset([], fabricated_advance, FEATURES, 4)
+        make_dataset(PairFiles([], fabricated_advance, FEATURES), 4)
     with pytest.raises(ValueError, match="'row' must have a row for each"):
         targets = {"row": np.zeros(2)}
-        make_dataset(pairs, fabricated_advance, FEATURES, 4, targets=targets)
+        files = PairFiles(pairs, fabricated_advance, FEATURES)
+        make_dataset(files, 4, targets=targets)
 
 
 def test_without_shuffling_elements_are_in_order():
-    dataset = epoch_indices(5, shuffle=False, first_epoch=7)
+    dataset = epoch_indices(5, first_epoch=7)
     for _ in range(2):
         assert list(dataset.as_numpy_iterator()) == [(7, n) for n in range(5)]
     assert int(dataset.cardinality()) == 5
@@ -275,34 +280,30 @@ def test_pairs_before_a_broken_image_are_kept_and_the_error_names_it(
     assert not list((tmp_path / "cache").rglob("*partial*"))
 
 
-def test_balanced_training_draws_as_many_pairs_of_each_scene(pairs):
-    scenes = scene_numbers(pairs)
-    indices = epoch_indices(
-        len(pairs), shuffle=True, seed=3, first_epoch=2, balance=scenes
-    )
+@pytest.mark.parametrize("sampling", ["balanced", "fixed"])
+def test_training_draws_the_pairs_of_its_sampling(pairs, fabricated_advance, sampling):
+    rows = {"row": np.arange(len(pairs))}
+    epochs = TrainingEpochs(3, 2, sampling, keep_last_batch=True)
+    dataset = make_training_dataset(pairs, fabricated_advance, epochs, targets=rows)
+    scenes = scene_numbers(pairs) if sampling == "balanced" else None
     for epoch in (2, 3):
-        found = [(int(e), int(index)) for e, index in indices]
-        order = epoch_order(len(pairs), seed=3, epoch=epoch, balance=scenes)
-        assert found == [(epoch, index) for index in order]
+        order = epoch_order(
+            len(pairs), seed=3, epoch=epoch, balance=scenes, fixed=scenes is None
+        )
+        assert collect(dataset)[1]["row"].tolist() == order.tolist()
 
 
 def test_rows_are_read_in_their_order_with_the_augmentation_of_an_epoch(
     pairs, fabricated_advance
 ):
-    number = {"row": np.arange(len(pairs))}
+    number, epochs = {"row": np.arange(len(pairs))}, TrainingEpochs(3, first_epoch=1)
     inputs, targets = collect(
         make_training_dataset(
-            pairs,
-            fabricated_advance,
-            targets=number,
-            rows=[6, 0, 3, 1, 2],
-            first_epoch=1,
+            pairs, fabricated_advance, epochs, targets=number, rows=[6, 0, 3, 1, 2]
         )
     )
     assert targets["row"].tolist() == [6, 0, 3, 1, 2]
-    complete = make_training_dataset(
-        pairs, fabricated_advance, targets=number, first_epoch=1
-    )
+    complete = make_training_dataset(pairs, fabricated_advance, epochs, targets=number)
     expected, order = collect(complete)
     for row, position in enumerate(targets["row"]):
         (found,) = np.flatnonzero(order["row"] == position)

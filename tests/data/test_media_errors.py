@@ -9,7 +9,9 @@ import tensorflow as tf
 from advance_tf.config import FeatureConfig
 from advance_tf.data import media_errors
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
+from advance_tf.data.sampling import TrainingEpochs
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.image import decode_image
 
@@ -154,10 +156,11 @@ def test_a_sample_out_of_range_is_named_wherever_it_is(fabricated_advance, value
     soundfile.write(sound, samples, 16_000, "FLOAT")
     pair = Pair("00001", "lake", "00001", str(image), str(sound))
     try:
-        for training in (False, True):
-            dataset = make_dataset([pair], "", FEATURES, 1, training=training)
+        files = PairFiles([pair], "", FEATURES)
+        for training in (None, TrainingEpochs()):
+            dataset = make_dataset(files, 1, training=training)
             with pytest.raises(ValueError, match=r"bad\.wav must be .* beyond ±65536"):
-                with media_errors.media_errors([pair], "", FEATURES):
+                with files.errors():
                     next(iter(dataset))
     finally:
         sound.unlink()

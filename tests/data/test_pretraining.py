@@ -13,6 +13,7 @@ from advance_tf.data.pretraining import (
     read_image_folder,
     sampling_weights,
 )
+from advance_tf.data.sampling import TrainingEpochs
 from advance_tf.data.tagged_clips import TaggedClip
 from advance_tf.features.frontend import Frontend
 from tests.data.factories import write_files
@@ -122,9 +123,8 @@ def test_clips_of_evaluation_are_cut_at_the_centre_in_order(clips, tmp_path):
 
 
 def test_training_draws_rare_events_as_often_as_common_ones(clips, tmp_path):
-    batches = make_clip_dataset(
-        clips * 20, tmp_path, FEATURES, 100, training=True, masked=False
-    )
+    epochs = TrainingEpochs(augmentation="none")
+    batches = make_clip_dataset(clips * 20, tmp_path, FEATURES, 100, training=epochs)
     ((_, targets),) = batches
     share = targets["events"].numpy()[:, 5].sum() / 100
     # A fifth of the clips and half of the draws, with a standard deviation of 0.05.
@@ -133,15 +133,9 @@ def test_training_draws_rare_events_as_often_as_common_ones(clips, tmp_path):
 
 def test_balanced_clips_are_drawn_in_rounds_over_the_events(clips, tmp_path):
     """As many clips of every event, exactly, in each pair of consecutive draws."""
-    settings = {"masked": False, "mixup_strength": 0}
+    epochs = TrainingEpochs(sampling="balanced", augmentation="none")
     batches = make_clip_dataset(
-        clips * 4,
-        tmp_path,
-        FEATURES,
-        20,
-        training=True,
-        sampling="balanced",
-        **settings,
+        clips * 4, tmp_path, FEATURES, 20, training=epochs, mixup_strength=0
     )
     ((_, targets),) = batches
     events = targets["events"].numpy()
@@ -151,10 +145,22 @@ def test_balanced_clips_are_drawn_in_rounds_over_the_events(clips, tmp_path):
     np.testing.assert_array_equal(events[0::2, used] + events[1::2, used], 1)
 
 
-def test_mixup_mixes_the_targets_of_a_training_batch(clips, tmp_path):
-    batches = make_clip_dataset(
-        clips, tmp_path, FEATURES, 5, training=True, sampling="fixed", seed=2
+def test_only_clips_of_augmented_epochs_are_masked(clips, tmp_path):
+    """Order and cuts are the same, those of the seed."""
+    plain, masked = (
+        next(iter(make_clip_dataset(clips, tmp_path, FEATURES, 5, **settings)))[0]
+        for settings in (
+            {"training": TrainingEpochs(0, 0, "fixed", how), "mixup_strength": 0}
+            for how in ("none", "real")
+        )
     )
+    gap = np.abs(masked["log_mel"] - plain["log_mel"]).max(axis=(1, 2))
+    assert (gap > 0.1).all()
+
+
+def test_mixup_mixes_the_targets_of_a_training_batch(clips, tmp_path):
+    epochs = TrainingEpochs(seed=2, sampling="fixed")
+    batches = make_clip_dataset(clips, tmp_path, FEATURES, 5, training=epochs)
     ((_, targets),) = batches
     events = targets["events"].numpy()
     np.testing.assert_allclose(events.sum(1), 1, rtol=1e-5)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from advance_tf.data.sampling import balanced_class_weights, class_rounds, epoch_order
+from advance_tf.config import TrainingConfig
+from advance_tf.data.sampling import (
+    TrainingEpochs,
+    balanced_class_weights,
+    class_rounds,
+    epoch_order,
+)
 
 # 7, 2, 1 and 11 pairs of four scenes.
 SCENES = np.repeat([0, 3, 5, 12], [7, 2, 1, 11])
@@ -41,6 +47,21 @@ def test_a_fixed_order_is_that_of_every_epoch():
     orders = [epoch_order(21, seed=1, epoch=k, fixed=True).tolist() for k in range(3)]
     assert orders[0] == orders[1] == orders[2] != sorted(orders[0])
     assert sorted(orders[0]) == list(range(21))
+
+
+def test_epochs_of_a_configuration_draw_the_orders_of_its_sampling():
+    for sampling in ("shuffled", "balanced", "fixed"):
+        changes = {"augmentation": "none", "keep_last_batch": True}
+        config = TrainingConfig(seed=4, sampling=sampling, **changes)
+        epochs = TrainingEpochs.of(config, 2)
+        assert epochs == TrainingEpochs(4, 2, sampling, **changes)
+        balance = SCENES if sampling == "balanced" else None
+        expected = epoch_order(
+            21, seed=4, epoch=3, balance=balance, fixed=sampling == "fixed"
+        )
+        np.testing.assert_array_equal(epochs.order(21, 3, SCENES), expected)
+    with pytest.raises(ValueError, match="classes must be given for `sampling`"):
+        TrainingEpochs(sampling="balanced").order(21, 0)
 
 
 def test_class_rounds_draw_one_element_of_each_class_in_turn():

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from advance_tf.data import served
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
+from advance_tf.data.sampling import TrainingEpochs
 from tests.processes import free_ports
 from tests.training import factories
 
@@ -33,14 +35,14 @@ def close(found, expected, name):
 def options(pairs, **changes):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(len(pairs), 5)).astype(np.float32)
-    return {"seed": 3, "targets": {"logits": logits}, **changes}
+    return {"targets": {"logits": logits}, **changes}
 
 
 @pytest.mark.parametrize(
     ("workers", "changes"),
     [
         (1, {"share": (0, 2)}),
-        (2, {"training": True, "first_epoch": 1, "share": (1, 2)}),
+        (2, {"training": TrainingEpochs(3, first_epoch=1), "share": (1, 2)}),
     ],
 )
 def test_batches_equal_those_of_this_process(
@@ -54,7 +56,7 @@ def test_batches_equal_those_of_this_process(
         service.WorkerServer(service.WorkerConfig(dispatcher_address=address))
         for _ in range(workers)
     ]
-    given = (pairs, fabricated_advance, factories.FEATURES, BATCH)
+    given = (PairFiles(pairs, fabricated_advance, factories.FEATURES), BATCH)
     expected = make_dataset(*given, **options(pairs, **changes))
     found = served.ServedBatches(dispatcher.target, *given, **options(pairs, **changes))
     # Two epochs, whose orders differ in training.
@@ -78,7 +80,7 @@ def test_a_worker_that_ends_is_an_error(fabricated_advance, pairs, monkeypatch):
     ]
     servers = [service.WorkerServer(config) for config in configs]
     # Enough batches that each worker has some left.
-    given = (pairs * 20, fabricated_advance, factories.FEATURES, 1)
+    given = (PairFiles(pairs * 20, fabricated_advance, factories.FEATURES), 1)
     batches = iter(served.ServedBatches(dispatcher.target, *given))
     next(batches)
     servers[0].stop()
@@ -90,9 +92,9 @@ def test_a_worker_that_ends_is_an_error(fabricated_advance, pairs, monkeypatch):
 
 
 def test_a_share_has_its_rows_of_every_batch(fabricated_advance, pairs):
-    given = (pairs, fabricated_advance, factories.FEATURES, BATCH)
+    given = (PairFiles(pairs, fabricated_advance, factories.FEATURES), BATCH)
     whole, *parts = (
-        arrays(make_dataset(*given, training=True, seed=3, share=share))
+        arrays(make_dataset(*given, training=TrainingEpochs(3), share=share))
         for share in [(0, 1), (0, 2), (1, 2)]
     )
     assert len(whole) == len(pairs) // BATCH
@@ -103,7 +105,6 @@ def test_a_share_has_its_rows_of_every_batch(fabricated_advance, pairs):
 
 
 def test_a_dispatcher_must_respond(pairs, fabricated_advance):
+    files = PairFiles(pairs, fabricated_advance, factories.FEATURES)
     with pytest.raises(ValueError, match=r"does not respond .*Start it with"):
-        served.ServedBatches(
-            "grpc://localhost:1", pairs, fabricated_advance, factories.FEATURES, BATCH
-        )
+        served.ServedBatches("grpc://localhost:1", files, BATCH)

@@ -10,6 +10,7 @@ from advance_tf.checksums import replacing_checked
 from advance_tf.config import TransferConfig
 from advance_tf.data import resumable_rows
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.experiments import distillation
 from advance_tf.inference import stored_outputs
 from advance_tf.metrics.probabilities import sigmoid, softmax
@@ -75,7 +76,8 @@ def outputs(teachers, manifest):
     pairs = manifest.pairs_of("training") + manifest.pairs_of("validation")
     found = []
     for run in teachers:
-        ((inputs, _),) = make_dataset(pairs, run.data_dir, run.config.features, 99)
+        files = PairFiles(pairs, run.data_dir, run.config.features)
+        ((inputs, _),) = make_dataset(files, 99)
         logits = run.recognizer.predict_on_batch(inputs)
         found.append(logits | embedding_model(run.recognizer).predict_on_batch(inputs))
     return found
@@ -176,13 +178,8 @@ def test_the_loss_is_the_weighted_sum(targets, teachers, manifest):
     )
     trainer, recognizer = student.build_student(config, SETTINGS, targets)
     pairs = manifest.pairs_of("validation")
-    ((inputs, truth),) = make_dataset(
-        pairs,
-        teachers[0].data_dir,
-        config.features,
-        99,
-        targets=targets.targets_for(pairs),
-    )
+    files = PairFiles(pairs, teachers[0].data_dir, config.features)
+    ((inputs, truth),) = make_dataset(files, 99, targets=targets.targets_for(pairs))
     truth = {name: np.asarray(values, np.float64) for name, values in truth.items()}
     found = trainer.model.predict_on_batch(inputs)
     logits = found["scene_logits"].astype(np.float64)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig
 from advance_tf.data import make_dataset, scan
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.features import pipelines
 from advance_tf.features.pipelines import (
     TracedLater,
@@ -56,7 +57,7 @@ def test_elements_are_those_of_the_data_set():
 def test_an_iterator_has_no_thread_that_adjusts_it(fabricated_advance):
     pairs = scan(fabricated_advance).pairs[:2]
     features = FeatureConfig(image_size=32, clip_seconds=1.0)
-    dataset = make_dataset(pairs, fabricated_advance, features, 2)
+    dataset = make_dataset(PairFiles(pairs, fabricated_advance, features), 2)
     graph = tf.compat.v1.GraphDef.FromString(
         tf.raw_ops.DatasetToGraphV2(input_dataset=dataset._variant_tensor).numpy()
     )

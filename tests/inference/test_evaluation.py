@@ -8,6 +8,7 @@ import pytest
 from advance_tf import labels
 from advance_tf.checksums import file_sha256
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.inference.evaluation import evaluate, run_names
 from advance_tf.inference.stored_outputs import _key
 from advance_tf.runs import workdir as workdir_module
@@ -32,7 +33,7 @@ def test_evaluation_equals_the_model(run):
     found = evaluate(run, "test", batch_size=3)
     pairs = run.pairs_of("test")
     assert found.stems == tuple(pair.stem for pair in pairs)
-    batches = make_dataset(pairs, run.data_dir, run.config.features, 8)
+    batches = make_dataset(PairFiles(pairs, run.data_dir, run.config.features), 8)
     logits = np.concatenate(
         [run.recognizer(inputs)["scene_logits"].numpy() for inputs, _ in batches]
     )

@@ -19,6 +19,7 @@ from advance_tf.config_io import from_dict, to_dict
 from advance_tf.data.cache import PairCache
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import make_manifest
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.synthetic.pairs import write_pairs
 from advance_tf.features.frontend import Frontend
 from advance_tf.inference.backends import RunModel
@@ -82,7 +83,8 @@ def decoded(run):
 
 def first_batch(run, count=3, **settings):
     pairs = run.manifest.pairs_of("test")[:count]
-    return next(iter(make_dataset(pairs, run.data_dir, FEATURES, count, **settings)))
+    files = PairFiles(pairs, run.data_dir, FEATURES, **settings)
+    return next(iter(make_dataset(files, count)))
 
 
 def test_run_states_backbones_and_weights(run):

@@ -12,6 +12,7 @@ from advance_tf import labels
 from advance_tf.config_io import to_dict
 from advance_tf.data.dataset import make_dataset
 from advance_tf.data.manifest import Manifest
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
@@ -105,7 +106,8 @@ def workdirs(folder, second):
 
 
 def model_probs(run, pairs, data_dir):
-    inputs, _ = next(iter(make_dataset(pairs, data_dir, run.config.features, 64)))
+    files = PairFiles(pairs, data_dir, run.config.features)
+    inputs, _ = next(iter(make_dataset(files, 64)))
     logits = run.recognizer(inputs)["scene_logits"].numpy()
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advance_tf.config import FeatureConfig, ModelConfig
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.models.heads import embedding_model
 from advance_tf.models.recognizer import build_audio_tagger, build_recognizer
 from advance_tf.reporting import activation_maps
@@ -221,7 +222,7 @@ def test_compute_maps_returns_the_requested_scenes(run):
     pairs = run.pairs_of("test")[:11]
     scenes = np.random.default_rng(0).permuted(np.tile(np.arange(13), (11, 1)), axis=1)
     maps = activation_maps.compute_maps(run, pairs, run.data_dir, scenes[:, :2]).maps
-    dataset = make_dataset(pairs, run.data_dir, run.config.features, 11)
+    dataset = make_dataset(PairFiles(pairs, run.data_dir, run.config.features), 11)
     inputs, _ = next(iter(dataset))
     activation = ActivationMaps(run.recognizer)
     for column in (0, 1):
@@ -244,9 +245,9 @@ def test_compute_maps_returns_the_requested_scenes(run):
 def test_batches_have_at_most_eight_pairs(run, monkeypatch):
     sizes = []
 
-    def record(pairs, data_dir, features, batch_size, **settings):
+    def record(files, batch_size):
         sizes.append(batch_size)
-        return make_dataset(pairs, data_dir, features, batch_size, **settings)
+        return make_dataset(files, batch_size)
 
     monkeypatch.setattr(activation_maps, "make_dataset", record)
     pairs = run.pairs_of("test")[:3]

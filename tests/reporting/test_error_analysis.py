@@ -11,6 +11,7 @@ from PIL import Image
 
 from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
 from advance_tf.features.frontend import waveform_from_bytes
 from advance_tf.features.log_mel import log_mel_db
@@ -135,7 +136,7 @@ def test_margins_add_up_to_the_log_odds(run, evaluation):
     )
     pair = run.pairs_of("test")[place]
     features = run.config.features
-    inputs, _ = next(iter(make_dataset([pair], run.data_dir, features, 1)))
+    inputs, _ = next(iter(make_dataset(PairFiles([pair], run.data_dir, features), 1)))
     logits = run.recognizer(inputs)["scene_logits"].numpy()[0]
     odds = logits[probs.argmax()] - logits[evaluation.true[place]]
     assert sum(error.margins.values()) == pytest.approx(odds, rel=1e-4)
@@ -165,7 +166,8 @@ def balanced(run):
     """The run with a head that gives both towers equal influence."""
     run = dataclasses.replace(run, recognizer=load_run(run.workdir).recognizer)
     pairs = run.pairs_of("test")[:8]
-    inputs, _ = next(iter(make_dataset(pairs, run.data_dir, run.config.features, 8)))
+    files = PairFiles(pairs, run.data_dir, run.config.features)
+    inputs, _ = next(iter(make_dataset(files, 8)))
     inputs_of = {
         "image_tower": inputs["image"],
         "audio_tower": inputs["log_mel"][..., None],
@@ -187,7 +189,7 @@ def test_overlays_are_of_their_scenes(run):
     place = most_confident_errors(evaluation, 1)[0]
     root = run.data_dir
     features, pair = run.config.features, run.pairs_of("test")[place]
-    inputs, _ = next(iter(make_dataset([pair], root, features, 1)))
+    inputs, _ = next(iter(make_dataset(PairFiles([pair], root, features), 1)))
     activation = ActivationMaps(run.recognizer)
     scenes = [evaluation.predicted[place], evaluation.true[place]]
     maps = [activation(inputs, [scene]) for scene in scenes]

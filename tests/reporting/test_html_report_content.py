@@ -8,6 +8,7 @@ import pytest
 
 from advance_tf import labels
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.inference.evaluation import evaluate
 from advance_tf.labels import asset_path
 from advance_tf.models.backbones.contract import WeightsSource
@@ -103,7 +104,7 @@ def test_margins_are_parts_of_the_log_odds(root, run, evaluation):
     ):
         pair = run.pairs_of("test")[place]
         inputs, _ = next(
-            iter(make_dataset([pair], run.data_dir, run.config.features, 1))
+            iter(make_dataset(PairFiles([pair], run.data_dir, run.config.features), 1))
         )
         image = run.recognizer.get_layer("image_tower")(inputs["image"]).numpy()[0]
         sound = run.recognizer.get_layer("audio_tower")(inputs["log_mel"][..., None])

@@ -17,6 +17,7 @@ from advance_tf.config import (
     TransferConfig,
 )
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.synthetic.pairs import LABEL, write_pairs
 from advance_tf.features.log_mel import STORED_STATS, LogMelStats, save_stats
 from advance_tf.inference import stored_outputs
@@ -93,7 +94,8 @@ def read_times(folder):
 def f_of_outputs(run):
     """Weighted F of the recognizer on the test pairs, in NumPy."""
     pairs = run.manifest.pairs_of("test")
-    ((inputs, _),) = make_dataset(pairs, run.data_dir, run.config.features, len(pairs))
+    files = PairFiles(pairs, run.data_dir, run.config.features)
+    ((inputs, _),) = make_dataset(files, len(pairs))
     logits = run.recognizer.predict_on_batch(inputs)["scene_logits"]
     true = np.array([labels.scenes().index(pair.scene) for pair in pairs])
     return factories.weighted_f(true, logits.argmax(axis=1))

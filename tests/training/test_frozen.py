@@ -11,6 +11,7 @@ import tensorflow as tf
 from advance_tf import labels
 from advance_tf.data import augment
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.features.frontend import Frontend
 from advance_tf.metrics.scores import scene_scores
 from advance_tf.models.recognizer import build_recognizer
@@ -82,9 +83,8 @@ def run_towers(config, manifest, folder, rows):
         config.model, config.features, config.transfer.transfer
     )
     recognizer.load_weights(folder / callbacks.BEST_WEIGHTS)
-    batches = make_dataset(
-        manifest.pairs, config.data.data_dir, config.features, 16, rows=rows
-    )
+    files = PairFiles(manifest.pairs, config.data.data_dir, config.features)
+    batches = make_dataset(files, 16, rows=rows)
     return recognizer.predict(batches.map(lambda inputs, _: inputs), verbose=0)
 
 

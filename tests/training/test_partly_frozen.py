@@ -10,6 +10,7 @@ from advance_tf import config as config_module
 from advance_tf import labels
 from advance_tf.config import Config, FeatureConfig
 from advance_tf.data.dataset import make_dataset
+from advance_tf.data.pair_files import PairFiles
 from advance_tf.models.backbones.registry import FAMILIES
 from advance_tf.models.heads import build_heads, copy_heads, with_mask
 from advance_tf.models.recognizer import build_recognizer
@@ -87,14 +88,9 @@ def load(folder, config):
 
 
 def logits_of_files(recognizer, config, manifest, rows):
-    batches = make_dataset(
-        manifest.pairs,
-        config.data.data_dir,
-        config.features,
-        16,
-        rows=rows,
-        sound_input="waveform",
-    )
+    data_dir = config.data.data_dir
+    files = PairFiles(manifest.pairs, data_dir, config.features, "waveform")
+    batches = make_dataset(files, 16, rows=rows)
     inputs = batches.map(lambda inputs, _: with_mask(recognizer, inputs))
     return recognizer.predict(inputs, verbose=0)
 
