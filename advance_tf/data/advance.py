@@ -14,7 +14,7 @@ from advance_tf.data.layout import join_labels, read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pair_files import PairFiles
 from advance_tf.data.pairing import Pair
-from advance_tf.data.places import audit_places, places_of
+from advance_tf.data.places import audit_places, read_places
 from advance_tf.data.rows import Rows
 from advance_tf.data.sampling import TrainingEpochs
 
@@ -211,6 +211,7 @@ def load_advance(
     if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
     if manifest.protocol != "pair":
-        placed = places_of(manifest.pairs, data_dir)
+        # A manifest may have a part of the pairs.
+        placed = read_places(data_dir)
         audit_places(manifest.pairs, manifest.splits, placed)
     return AdvanceDataset(manifest, pathlib.Path(data_dir), config)

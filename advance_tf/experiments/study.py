@@ -26,7 +26,6 @@ from advance_tf.runs.workdir import KNOWLEDGE, MANIFEST
 from advance_tf.teacher.knowledge import compute_knowledge, load_knowledge
 from advance_tf.teacher.loading import load_teacher
 from advance_tf.teacher.storage import POSTERIORS
-from advance_tf.training.activations import trains_on_stored
 from advance_tf.training.callbacks import BEST_WEIGHTS, CHECKPOINT
 from advance_tf.training.recognition import fill_cache
 
@@ -162,7 +161,7 @@ def _check_precision(before: Config, now: Config) -> None:
     A run may give up "auto" on another machine, the runs of a study may not.
     """
     precisions = before.training.precision, now.training.precision
-    if precisions[0] != precisions[1] and not trains_on_stored(now):
+    if precisions[0] != precisions[1]:
         raise ValueError(
             "All runs of a study must have one precision; `precision` was "
             f"{precisions[0]!r}, now {precisions[1]!r}. Leave it out, or use another "

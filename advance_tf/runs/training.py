@@ -12,7 +12,7 @@ from advance_tf.config_io import check_resume, replace_fields
 from advance_tf.data.advance import AdvanceDataset
 from advance_tf.data.layout import read_notice
 from advance_tf.data.manifest import Manifest, make_manifest
-from advance_tf.data.places import audit_places, places_of
+from advance_tf.data.places import audit_places, read_places
 from advance_tf.data.sampling import check_balance
 from advance_tf.features.log_mel import store_stats, stored_stats
 from advance_tf.files import remove_partial_files
@@ -236,7 +236,8 @@ def find_manifest(
     if not isinstance(manifest, Manifest):
         manifest = Manifest.load(pathlib.Path(manifest))
     if manifest.protocol != "pair":
-        placed = places_of(manifest.pairs, config.data.data_dir)
+        # A manifest may have a part of the pairs: `make_manifest` compares all of them.
+        placed = read_places(config.data.data_dir)
         audit_places(manifest.pairs, manifest.splits, placed)
     if own is not None and own.sha256 != manifest.sha256:
         raise ValueError(

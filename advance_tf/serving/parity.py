@@ -290,7 +290,8 @@ def _allow_rounding(
     try:
         skew[_ROUNDING] = rounding(source, decoded, expected)
     except (TypeError, ValueError) as error:
-        return tolerance, str(error).strip().splitlines()[-1]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return tolerance, lines[-1]
     return max(tolerance, _ROUNDINGS * skew[_ROUNDING]), ""
 
 

@@ -1,5 +1,6 @@
 """Downloads YAMNet and the authors' checkpoints, each checked by use."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Mapping
@@ -99,7 +100,9 @@ def download_yamnet(
     """
     check_url(base_url, YAMNET_URL)
     folder = pathlib.Path(folder)
-    with lock_folder(folder, LOCK):
+    # A file that exists is only read, also in a folder that cannot be written.
+    exists = (folder / file.name).exists()
+    with contextlib.nullcontext() if exists else lock_folder(folder, LOCK):
         path = fetch(
             file,
             f"{base_url.rstrip('/')}/{file.name}",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from advance_tf import labels
-from advance_tf.config import DataConfig
+from advance_tf.config import Config, DataConfig
 from advance_tf.data import splits
-from advance_tf.data.manifest import make_manifest
+from advance_tf.data.advance import load_advance
+from advance_tf.data.manifest import Manifest, make_manifest
 from advance_tf.data.pairing import Pair
 from advance_tf.data.places import (
     EARTH_METRES,
@@ -23,6 +24,7 @@ from advance_tf.data.places import (
     write_places,
 )
 from advance_tf.data.spatial_blocks import split_by_block
+from advance_tf.runs.training import find_manifest
 from tests.data.factories import write_pair_files
 
 DEGREE = EARTH_METRES * np.pi / 180
@@ -196,6 +198,19 @@ def test_a_table_of_other_stems_is_refused(tmp_path, protocol, caplog):
     with caplog.at_level(logging.WARNING, places_of.__module__):
         assert len(make_manifest(config).pairs) == 2
     assert caplog.text.count("lacks 1 of 2 pairs, such as 00063_2") == 1
+
+
+def test_a_manifest_may_have_none_of_the_pairs_of_a_partial_table(tmp_path, caplog):
+    config = data_set(tmp_path, [Place(f"{n:05d}", 47 + n, 9) for n in range(4)])
+    whole = make_manifest(config)
+    part = Manifest(whole.pairs[1:], whole.splits[1:], "site", 0)
+    rows = (tmp_path / "sites.csv").read_text().splitlines()
+    (tmp_path / "sites.csv").write_text("\n".join(rows[:2]))
+    assert whole.pairs[0].stem in rows[1]
+    assert load_advance(tmp_path, manifest=part).manifest is part
+    found = find_manifest(tmp_path / "run", Config(data=config), part)
+    assert found is part
+    assert "lacks" not in caplog.text
 
 
 def test_the_published_split_is_audited_by_distance(tmp_path):

@@ -109,6 +109,13 @@ def test_settings_are_stored_and_given_ones_replace_them(tmp_path, fabricated_ad
             reopen(**other)
     with pytest.raises(ValueError, match="`precision` was 'auto', now 'float32'"):
         reopen(precision="float32")
+    # Also where most rows train on stored outputs: those with a dagger do not.
+    frozen = {"image_frozen_stages": 5, "audio_frozen_stages": 5}
+    other = open_small_study(tmp_path / "frozen", fabricated_advance, **frozen)
+    prepare_study(other, [])
+    write_progress(other.job("table2_image_random", 0), epochs=1)
+    with pytest.raises(ValueError, match="`precision` was 'auto', now 'float32'"):
+        study_module.open_study(other.workdir, {"precision": "float32"})
     assert reopen(precision="auto").config.training.precision == "auto"
     (study.workdir / "settings.json").write_text("[1")
     with pytest.raises(ValueError, match="must hold the settings of a study"):

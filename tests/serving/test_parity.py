@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -134,11 +135,17 @@ def test_a_small_difference_of_litert_needs_no_measurement():
     assert len(litert_skew(source, *pairs, shifted(pairs[1], 9e-5))) == 1
 
 
-def test_a_layer_that_cannot_be_created_again_leaves_the_plain_tolerance(monkeypatch):
+@pytest.mark.parametrize("has_message", [True, False])
+def test_a_layer_that_cannot_be_created_again_leaves_the_plain_tolerance(
+    monkeypatch, has_message
+):
     source = create_source()
     head = source.recognizer.get_layer("scene_head")
     settings = {**head.get_config(), "unknown": 1}
     monkeypatch.setattr(head, "get_config", lambda: settings)
+    if not has_message:
+        failing = mock.Mock(side_effect=TypeError)
+        monkeypatch.setattr(parity, "rounding", failing)
     decoded, expected = sounds_and_probs(source, np.zeros((2, 160_000)))
     message = r"within 0.0001; by float32 .* could not be measured: .*\. Nothing was"
     with pytest.raises(ValueError, match=message):

@@ -75,6 +75,12 @@ def test_yamnet_is_downloaded_and_applied(server, tmp_path, monkeypatch):
         "silence: Silence 0.88",
         "white noise: White noise 0.88",
     )
+    # A file that is there is used, also where the folder cannot be written.
+    monkeypatch.setattr(pretrained, "lock_folder", None)
+    again = pretrained.download_yamnet(
+        tmp_path / "new", server.url, published(contents), **SETTINGS
+    )
+    assert again == found
     digest = hashlib.sha256(contents).hexdigest()
     assert f"sha256 {digest}, compared with the recorded" in found.summary()
 

@@ -46,15 +46,19 @@ class YamnetTower(Backbone):
                 f"{name!r}. Choose one of these."
             )
 
-    def build(
-        self, tower: str, model: ModelConfig, features: FeatureConfig
-    ) -> keras.Model:
-        """Builds the tower; see `Backbone.build`."""
+    def check(self, tower: str, model: ModelConfig, features: FeatureConfig) -> None:
+        """Checks the sampling rate, before a teacher scores the sounds."""
         if features.sample_rate_hz != RATE_HZ:
             raise ValueError(
                 f"sample_rate_hz must be {RATE_HZ} for YAMNet; received "
                 f"{features.sample_rate_hz}. Use this rate or another backbone."
             )
+
+    def build(
+        self, tower: str, model: ModelConfig, features: FeatureConfig
+    ) -> keras.Model:
+        """Builds the tower; see `Backbone.build`."""
+        self.check(tower, model, features)
         limit = activation_limit(model.audio_weights)
         return build_yamnet(features.clip_samples, OUTPUTS[self.variant], limit)
 

@@ -68,6 +68,9 @@ def test_yamnet_needs_16_khz():
     features = dataclasses.replace(FEATURES, sample_rate_hz=22_050)
     with pytest.raises(ValueError, match="sample_rate_hz must be 16000 for YAMNet"):
         build_towers(ModelConfig(**TINY, audio_backbone="yamnet"), features)
+    # Before a teacher scores the sounds.
+    with pytest.raises(ValueError, match="sample_rate_hz must be 16000 for YAMNet"):
+        find_backbone("yamnet").check("audio", ModelConfig(), features)
 
 
 @pytest.mark.parametrize("stages", [1, 4])
