@@ -213,7 +213,7 @@ def _tower_of(scope: str) -> str | None:
 
 
 def _scope(subgraph: Any, operator: Any) -> str:
-    """The name by which the quantizer knows an operator: those of its outputs."""
+    """The name of an operator in the quantizer: the names of its outputs."""
     names = [subgraph.tensors[place].name.decode() for place in operator.outputs]
     return "".join(f"{name};" for name in names)
 
